@@ -61,6 +61,8 @@ class Field:
     VERSION = "Z"  #: of the record; absent: 1
     UNDELIVERED = "U"  #: the deliveries that were given up
     DELIVERY_ERROR = "D"  #: why the last delivery failed
+    UNREADABLE_SINCE = "A"  #: since when the provider gives no readable answer about the attempt
+    UNKNOWN_COST = "C"  #: `<lane>|<what was sent>`: the cost of a result is unknown (lua/shared/unknown_costs.lua)
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
     STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
@@ -100,6 +102,7 @@ class BatchCounter:
     FAILED = "x:"  #: failed jobs, by error code
     UNFINISHED = "c:"  #: unfinished jobs, by price class
     ENDED = "r:"  #: jobs that ended, by time (jobs.eta)
+    UNKNOWN_COSTS = "unknown_costs"  #: jobs of unknown cost: a field of its own, and no beginning
     PLACE = "at:"  #: 1, where jobs of the batch wait: by pool and class
 
 
@@ -117,6 +120,8 @@ class Entry:
 
     COST = "$"  #: nano-dollars
     RESULTS = "#"  #: results that came or cost money
+    UNKNOWN = "?"  #: results of unknown cost
+    UNKNOWN_OF = "!"  #: the same of a lane or key, before its name as a payer
 
 
 #: A whole number of at most 16 digits: µs until the year 2286, exact as a Lua number. Lua and Python share the pattern.
@@ -127,9 +132,8 @@ _F = Field
 FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
-    **dict.fromkeys(
-        (_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.STARTED_AT, _F.STARTS), _WHOLE
-    ),
+    **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
+    **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE), _WHOLE),
     **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",

@@ -47,6 +47,8 @@ PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 class Result:
     """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
 
+    `warnings`, as errors: what is wrong beside the images.
+
     Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
     if that was rounded. Neither is in the serialized result.
     """
@@ -55,6 +57,7 @@ class Result:
     error: Mapping[str, str] | None = None
     cost: Decimal | None = None
     discount: Any = None
+    warnings: tuple[Mapping[str, str], ...] = ()
     unreadable_cost: str | None = None
     rounded_cost: str | None = None
 
@@ -62,6 +65,7 @@ class Result:
         """Serialize it for Redis, with money as text."""
         cost = None if self.cost is None else str(self.cost)
         body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
+        body["warnings"] = list(self.warnings) or None
         given = {name: value for name, value in body.items() if value is not None}
         return json.dumps(given, ensure_ascii=False, default=str)
 
@@ -77,6 +81,7 @@ class Result:
             error=texts(body["error"]) if "error" in body else None,
             cost=None if cost is None else Decimal(cost),
             discount=body.get("discount"),
+            warnings=tuple(map(texts, body.get("warnings", ()))),
         )
 
     @property
@@ -105,6 +110,7 @@ class Job:
     ended_at: datetime | None = None
     deadline: datetime | None = None
     doubt_since: datetime | None = None
+    unreadable_since: datetime | None = None  #: since when the provider gives no readable answer about it
     phase: State | None = None
     task_id: str | None = None
     batch: str | None = None
@@ -131,6 +137,7 @@ class Job:
     expires_at: datetime | None = None
     resolution: str = ""
     admitted: bool = False  #: to a lane, and not yet claimed
+    unknown_cost: str | None = None  #: what the provider sent as a cost that is not known, '' for nothing
     started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
     starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
@@ -144,6 +151,11 @@ class Job:
     def external_task_id(self) -> str:
         """The external id of the current attempt."""
         return external_id(self.id, self.attempt)
+
+    @property
+    def unknown_since(self) -> datetime | None:
+        """Since when an operator may settle it: it is in doubt, or in progress without a readable answer."""
+        return self.doubt_since if self.at_provider is State.IN_DOUBT else self.unreadable_since
 
     @property
     def at_provider(self) -> State | None:
@@ -180,6 +192,9 @@ class Job:
                 ended_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
                 deadline=from_micros(fields[Field.DEADLINE]) if Field.DEADLINE in fields else None,
                 doubt_since=from_micros(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None,
+                unreadable_since=from_micros(fields[Field.UNREADABLE_SINCE])
+                if Field.UNREADABLE_SINCE in fields
+                else None,
                 task_id=get(Field.TASK_ID),
                 batch=get(Field.BATCH),
                 settled_by=get(Field.SETTLED_BY),
@@ -205,6 +220,7 @@ class Job:
                 expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
                 resolution=get(Field.RESOLUTION, ""),
                 admitted=Field.ADMITTED_BY in fields,
+                unknown_cost=fields[Field.UNKNOWN_COST].partition("|")[2] if Field.UNKNOWN_COST in fields else None,
                 started_at=from_micros(fields[Field.STARTED_AT]) if Field.STARTED_AT in fields else None,
                 starts=int(get(Field.STARTS, 1)),
                 forgotten=Field.FORGOTTEN in fields,
@@ -222,6 +238,11 @@ class Due:
     def doubtful_for(self) -> float:
         """Seconds since its outcome became unknown; 0: it is known."""
         return (self.now - self.job.doubt_since).total_seconds() if self.job.doubt_since else 0.0
+
+    @property
+    def unreadable_for(self) -> float:
+        """Seconds since the provider gives no readable answer about it; 0: it did."""
+        return (self.now - self.job.unreadable_since).total_seconds() if self.job.unreadable_since else 0.0
 
     @property
     def overdue(self) -> bool:

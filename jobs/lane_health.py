@@ -53,6 +53,7 @@ class Reachability(StrEnum):
 
     ANSWER = "answer"  #: it answered, in whatever way
     SILENCE = "silence"  #: no answer in time, a broken connection, or 5xx
+    UNREADABLE = "unreadable"  #: it answered, but not readably about this task: that says nothing about other tasks
     NOTHING = ""  #: there was no call, or it shows neither
 
 

@@ -47,6 +47,7 @@ class Batch:
     priority: Priority = Priority.NORMAL
     weight: int = 1
     max_cost: Decimal | None = None
+    unknown_costs: int = 0  #: jobs whose cost is not known, and not part of `cost`
     expected_cost: Decimal | None = None
     reason: str | None = None
     pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
@@ -94,6 +95,7 @@ class Lane:
     limit: int
     history: tuple[LaneEvent, ...]
     cost: Decimal | None
+    unknown_costs: int = 0  #: results of unknown cost so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ class Totals:
     ready: Mapping[str, int]
     cost: Decimal
     contradicted: int
+    unreadable: int = 0
     images: int = 0
     image_bytes: int = 0
     epoch: int = 0

@@ -14,7 +14,7 @@ from jobs.lanes import LaneSettings
 from jobs.liveness import Pulse, Trouble
 from jobs.read_models import Batch, Lane
 from jobs.states import State
-from jobs.store.spending import Spend
+from jobs.store.spending import Row, Spend
 
 #: Status words of the provider's API.
 RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
@@ -36,6 +36,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "model": job.model,
         "output": [dict(each) for each in result.output] if result else [],
         "error": result.error if result else None,
+        "warnings": _warnings(job),
         "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
         "attempt": job.attempt,
         "external_task_id": job.external_task_id,
@@ -49,7 +50,19 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "expires_at": _time(job.expires_at),
         "lane": job.lane if job.sent else None,
         "reason": job.reason,
+        "unknown_cost": job.unknown_cost,
     }
+
+
+def _warnings(job: Job) -> list[dict[str, str]]:
+    result = job.result
+    if not result or not result.output:
+        return []
+    warnings = [dict(each) for each in result.warnings]
+    if len(result.output) < job.n:
+        message = f"{job.n} images were asked for, {len(result.output)} came"
+        warnings.insert(0, {"code": "fewer_images", "message": message})
+    return warnings
 
 
 def serialize_batch(batch: Batch) -> dict[str, Any]:
@@ -69,6 +82,7 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "eta": None if batch.eta is None else round(batch.eta, 1),
         "reason": batch.reason,
         "cost": _money(batch.cost),
+        "unknown_costs": batch.unknown_costs,
         "expected_cost": _money(batch.expected_cost),
         "created_at": batch.created_at.isoformat(),
     }
@@ -76,8 +90,12 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
 
 def serialize_spend(spend: Spend) -> dict[str, Any]:
     """Return an account of spending as `schemas.views.spending.SpendView` documents it."""
-    rows = [{"name": row.name, "cost": _money(row.cost), "jobs": row.jobs} for row in spend.rows]
-    return {"by": spend.by.value, "rows": rows, "cost": _money(spend.cost), "jobs": spend.jobs}
+    rows = [{"name": row.name, **_spent(row)} for row in spend.rows]
+    return {"by": spend.by.value, "rows": rows, **_spent(spend)}
+
+
+def _spent(spent: Spend | Row) -> dict[str, Any]:
+    return {"cost": _money(spent.cost), "jobs": spent.jobs, "unknown_costs": spent.unknown_costs}
 
 
 def serialize_lane(lane: Lane) -> dict[str, Any]:

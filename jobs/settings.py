@@ -5,12 +5,14 @@ A process adds settings by inheriting the dataclass, so that one load reports al
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
+from jobs.choices import Ambiguous as Ambiguous
+from jobs.choices import CallbackMode as CallbackMode
+from jobs.choices import UnknownParameters
 from jobs.connections.settings import ConnectionSettings
 from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
@@ -19,21 +21,6 @@ from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.setting import described, read, setting
 from jobs.setting_readers import IN_REDIS, CommaSeparated, image_store
-
-
-class Ambiguous(StrEnum):
-    """What happens to a submission whose outcome cannot be looked up."""
-
-    HOLD = "hold"  #: leave it in doubt until an operator decides: never pay twice
-    RESEND = "resend"  #: send it again: never lose one, perhaps pay twice
-
-
-class CallbackMode(StrEnum):
-    """How far the content of a callback is trusted."""
-
-    TRUST = "trust"  #: a final callback that carries result and usage settles the job
-    CONFIRM = "confirm"  #: every callback only triggers a poll; the status endpoint settles
-
 
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
@@ -222,6 +209,16 @@ class Settings(ConnectionSettings):
         meaning="Allow hosts that are not public in `callback_url` and in URLs of images, and send notifications "
         "there. Only for local stacks and closed networks.",
     )
+    unknown_parameters: UnknownParameters = setting(
+        "BOOMERANG_UNKNOWN_PARAMETERS",
+        ma.Enum,
+        UnknownParameters.REFUSE,
+        "What happens to parameters that the model's pages do not list. `refuse`: the request is refused, which finds "
+        "typing errors before they cost money. `pass`: they go to the provider unchanged, for what a model has learned "
+        "since ([requests](requests.md#unknown-parameters)).",
+        enum=UnknownParameters,
+        by_value=True,
+    )
     log_format: LogFormat = setting(
         LOG_FORMAT,
         ma.Enum,
@@ -242,6 +239,11 @@ class Settings(ConnectionSettings):
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def passes_unknown(self) -> bool:
+        """Whether unknown parameters go to the provider."""
+        return self.unknown_parameters is UnknownParameters.PASS
 
     @property
     def lanes(self) -> tuple[LaneSettings, ...]:

@@ -9,6 +9,7 @@ from ops.commands.keys import keys
 from ops.commands.local import demo, up
 from ops.commands.recover import recover
 from ops.commands.settle import redeliver, settle
+from ops.commands.settle_cost import settle_cost
 from ops.commands.store import Commands
 from ops.commands.stuck import stuck
 from ops.doctor.command import doctor
@@ -33,6 +34,7 @@ main.add_command(keys)
 main.add_command(recover)
 main.add_command(stuck)
 main.add_command(settle)
+main.add_command(settle_cost)
 main.add_command(redeliver)
 
 if __name__ == "__main__":

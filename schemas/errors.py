@@ -18,11 +18,14 @@ class RequestInvalid(SchemaError):
 
     `errors` maps the path of each field (`subject_image_list.0.subject_image`; `request` for the whole) to messages
     that say what is wrong and what to do. `codes` are the provider's codes for these errors (`002016001`-`002016003`),
-    each once.
+    each once. `unknown`: the paths of parameters that are refused only because no schema knows them.
     """
 
-    def __init__(self, errors: Mapping[str, Sequence[str]], codes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, errors: Mapping[str, Sequence[str]], codes: Sequence[str] = (), unknown: Sequence[str] = ()
+    ) -> None:
         self.errors: dict[str, list[str]] = {field: list(messages) for field, messages in errors.items()}
+        self.unknown = tuple(unknown)
         self.codes: list[str] = list(dict.fromkeys(codes))
         super().__init__("; ".join(f"{field}: {' '.join(messages)}" for field, messages in self.errors.items()))
 

@@ -4,7 +4,7 @@ Source: the provider contract ("Read tolerantly"). Spelling and case of the stat
 and the upstream's own callback shapes contain neither a price nor an error code.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -73,6 +73,14 @@ class TaskReport:
     metadata: Any = None
     created_at: datetime | None = field(default=None, compare=False)
     upstream: bool = False
+
+    def limited_to(self, most: int) -> "TaskReport":
+        """Return the report with at most so many results."""
+        excess = len(self.output) - most
+        if excess <= 0:
+            return self
+        problem = f"{excess} result{'s'[: excess > 1]} beyond the {most} that {'were' if most > 1 else 'was'} asked for"
+        return replace(self, output=self.output[:most], left_out=(*self.left_out, problem))
 
     @property
     def settles(self) -> bool:

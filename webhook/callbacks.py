@@ -110,6 +110,8 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
         # A failure is a hint only: a false one would cause, and cost, another attempt.
         return _record(store, external_task_id, needs_lookup=report.status not in _UNFINISHED)
     settled = store.attempts.finish(external_task_id, *ended(report), "callback")
+    if settled.outcome is FinishOutcome.EXCESS:
+        return _record(store, external_task_id, needs_lookup=True)
     hints: list[tuple[str, ...]] = []
     if settled.owed:
         hints.append((DELIVER, external_task_id.partition(ATTEMPT_MARK)[0]))

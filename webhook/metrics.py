@@ -98,11 +98,24 @@ BREAKER_OPENED = Declaration(
     "boomerang_breaker_opened", Kind.COUNTER, ("lane",), "How often the lane's circuit breaker has opened."
 )
 SPENT = Declaration("boomerang_spent_usd", Kind.COUNTER, ("lane",), "Cost of all recorded results, in US dollars.")
+UNKNOWN_COSTS = Declaration(
+    "boomerang_unknown_costs",
+    Kind.COUNTER,
+    ("lane",),
+    "Results whose cost is unknown: the provider sent an amount that cannot be read, or none although a limit applies.",
+)
 CONTRADICTED = Declaration(
     "boomerang_contradicted",
     Kind.COUNTER,
     (),
     "Reports of the provider that contradict an earlier end of a job. The log has a line for each.",
+)
+UNREADABLE = Declaration(
+    "boomerang_unreadable_answers",
+    Kind.COUNTER,
+    (),
+    "Answers of the provider about a job that cannot be read, or say completed without a result. Such a job still "
+    "expires at its deadline. The log has a line for each job, with the start of the answer.",
 )
 EPOCHS = Declaration(
     "boomerang_epochs",
@@ -121,7 +134,7 @@ DEAD_ENDS = Declaration(
     Kind.GAUGE,
     ("kind",),
     "What is stuck, by kind: installation and service (everything), in_doubt (for ten minutes or longer), delivery, "
-    "lane, cap, damaged.",
+    "lane, cap, cost (of a job, unknown), damaged, unreadable.",
 )
 LAST_ROUND = Declaration(
     "boomerang_last_round_seconds",
@@ -178,9 +191,9 @@ HINTS = Declaration(
 )
 #: All metrics, in the order of the reference page.
 DECLARATIONS = (
-    *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, CONTRADICTED),
-    *(EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES, CALLBACKS, JOBS_RECEIVED),
-    *(TURNED_AWAY, HINTS),
+    *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, UNKNOWN_COSTS),
+    *(CONTRADICTED, UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES),
+    *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, HINTS),
 )
 
 
@@ -233,6 +246,7 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
     yield IMAGES.family([((), totals.images)])
     yield IMAGE_BYTES.family([((), totals.image_bytes)])
     yield CONTRADICTED.family([((), totals.contradicted)])
+    yield UNREADABLE.family([((), totals.unreadable)])
     yield EPOCHS.family([((), totals.epoch)])
 
 
@@ -252,6 +266,7 @@ def _of_lanes(lanes: list[Lane]) -> Iterator[Metric]:
         (BREAKER_OPEN, lambda lane: int(lane.open_since is not None)),
         (BREAKER_OPENED, lambda lane: lane.opened),
         (SPENT, lambda lane: float(lane.cost or 0)),
+        (UNKNOWN_COSTS, lambda lane: lane.unknown_costs),
     )
     for declaration, value in values:
         yield declaration.family(((lane.name,), value(lane)) for lane in lanes)

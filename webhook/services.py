@@ -124,7 +124,16 @@ class Services:
 
     def load(self, data: object) -> GenerationRequest:
         """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""
-        wanted = load_request(data, allow_private_hosts=self.settings.allow_private_hosts)
+        settings = self.settings
+        try:
+            wanted = load_request(
+                data, allow_private_hosts=settings.allow_private_hosts, pass_unknown=settings.passes_unknown
+            )
+        except RequestInvalid as error:
+            # Producers cannot change settings.
+            for name in error.unknown if caller().admin else ():
+                error.errors[name].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
+            raise
         return checked_in(wanted, self.store_image)
 
     def imageless(self, job: NewJob) -> RequestInvalid:

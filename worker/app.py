@@ -121,8 +121,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "redis_socket_connect_timeout": 3,
         "redis_retry_on_timeout": False,
         "redis_backend_health_check_interval": HEALTH_CHECK,
-        # worker.flower_events sends events about jobs. Celery's own would report a parked job as succeeded.
-        "worker_send_task_events": False,
+        # Only Celery's built-in tasks send events of their own, and tasks that are not registered here. Those of a job
+        # would report a parked one as succeeded: worker.flower_events sends them.
+        "worker_send_task_events": settings.events is Switch.ON,
         "task_send_sent_event": False,
         # After SIGTERM running tasks may end, then messages go back. An idle worker has no ETA tasks and ends at once.
         "worker_soft_shutdown_timeout": 30,

@@ -66,7 +66,8 @@ def _send(dispatcher: Any, store: Store, changes: list[StateChange]) -> None:
 
 def events_of(change: StateChange, result: Result | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the events, (type, fields), of a change. `result` is the job's current result, if it has one."""
-    yield from _earlier(change)
+    if change.before is None or change.job_id != change.id:
+        yield from _earlier(change)
     match change.state:
         case State.QUEUED if change.before is not None:
             again = {"exception": change.reason or "queued again", "traceback": "", "retries": change.retries}

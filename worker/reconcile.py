@@ -14,17 +14,27 @@ from jobs.jitter import Random, draw
 from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, refusal_stands
-from jobs.provider_result import ended
+from jobs.provider_result import ended, no_output
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.store.transitions import TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
+from worker.answers import (
+    ends_without_result,
+    exists_unreadably,
+    is_end,
+    is_last_poll,
+    log_first,
+    reachability,
+    without_result,
+)
 from worker.breaker import hold, probe
 from worker.foreign_tasks import id_taken, is_foreign
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
+from worker.results import limited
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -148,17 +158,18 @@ class Reconciler:
     def _poll(self, due: Due) -> None:
         job, store = due.job, self._store
         answer = self._get_status(due)
-        if isinstance(answer, Found) and _ends(answer.report):
+        log_first(due, answer)
+        if is_end(answer) or ends_without_result(answer, due, self._settings):
             self._settle(due, answer.report)
-        elif due.overdue and not isinstance(answer, (Unavailable, Held)):
-            expired = store.attempts.expire(due, self._settings.poll_max)
+            return
+        problem = self._poll_problem(answer, job.lane)
+        if is_last_poll(due, answer):
+            expired = store.attempts.expire(due, self._settings.poll_max, problem)
             log.warning("job %s: the provider did not finish it before its deadline: %s", job.id, expired.outcome)
             self._send_hints(expired, job.id)
         else:
             pause = next_poll(job.lookups, self._settings, self._random())
-            store.attempts.reschedule_lookup(
-                due, pause, reason=self._poll_problem(answer, job.lane), reachability=_reachability(answer)
-            )
+            store.attempts.reschedule_lookup(due, pause, reason=problem, reachability=reachability(answer))
 
     def _get_status(self, due: Due) -> Found | Absent | Unavailable | Held:
         """Get the status by the external id, because the answer to a POST may have named another job's task.
@@ -179,10 +190,11 @@ class Reconciler:
             case Unavailable(reason):
                 return f"poll: {reason}"
             case Found(report) if report.status is TaskStatus.UNKNOWN:
-                log.warning("the provider reports the unknown status %r, the job is polled again", report.status_text)
-                return f"poll: the provider reports the unknown status {report.status_text!r}"
-            case Found(report) if report.status is TaskStatus.COMPLETED:
-                return "poll: completed, but still without output"
+                text = ascii(report.status_text[:40])
+                log.warning("the provider reports the unknown status %s, the job is polled again", text)
+                return f"poll: the provider reports the unknown status {text}"
+            case Found(report) if without_result(answer):
+                return f"poll: {no_output(report)}"
         return ""
 
     # --- in doubt -----------------------------------------------------------------------------------------------------
@@ -193,20 +205,24 @@ class Reconciler:
             self._resolve_blindly(due)
             return
         answer = self._look_up(due)
+        log_first(due, answer)
         match answer:
             case Found() if job.refusal and is_foreign(self._store, due, answer):
                 self._fail(due, id_taken(job))
-            case Found(report) if _ends(report):
+            case Found(report) if is_end(answer):
                 self._settle(due, report)
             case Found(report):
                 log.info("job %s: found at the provider, now in progress", job.id)
                 self._store.attempts.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
             case Absent():
                 self._absent(due)
+            case _ if exists_unreadably(due, answer, self._settings):
+                log.warning("job %s: its look-ups cannot be read, now in progress and past its deadline", job.id)
+                self._store.attempts.mark_in_progress(job.id, job.fence, job.external_task_id, deadline=0.0)
             case _:
                 pause, reason = next_lookup(0, self._settings, self._random()), self._poll_problem(answer, job.lane)
                 self._store.attempts.reschedule_lookup(
-                    due, pause, count=False, reason=reason, reachability=_reachability(answer)
+                    due, pause, count=False, reason=reason, reachability=reachability(answer)
                 )
 
     def _accounts(self, due: Due) -> list[str]:
@@ -274,7 +290,7 @@ class Reconciler:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _settle(self, due: Due, report: TaskReport) -> None:
-        state, result = ended(report)
+        state, result = ended(limited(self._store, due.job, report))
         settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._send_hints(settled, due.job.id)
 
@@ -284,14 +300,3 @@ class Reconciler:
             self._messages.deliver([job_id])
         if settled.admit_hint:
             self._messages.admit_hint()
-
-
-def _ends(report: TaskReport) -> bool:
-    """Return whether the report ends the attempt. A missing price does not matter here."""
-    return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
-
-
-def _reachability(answer: Found | Absent | Unavailable | Held) -> Reachability:
-    if isinstance(answer, Unavailable):
-        return Reachability.SILENCE if answer.silent else Reachability.NOTHING
-    return Reachability.ANSWER

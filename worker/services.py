@@ -99,6 +99,7 @@ class Services:
             self.images,
             Reachability(self._app),
             allow_private_hosts=self.settings.allow_private_hosts,
+            pass_unknown=self.settings.passes_unknown,
         )
 
     @cached_property

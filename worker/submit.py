@@ -17,6 +17,7 @@ from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_SUBMIT_TRIES, backoff
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references
+from worker.answers import reachability, unreadable
 from worker.breaker import hold
 from worker.provider import Created, Doubtful, Exists, Held, NotCreated, NotSent, Provider, Refused, SubmitOutcome
 from worker.provider.image_cache import ImageCache, ImageCacheFull
@@ -141,11 +142,11 @@ class Submitter:
         match outcome:
             case Exists(reason, error):
                 self._check(claim, f"the provider already has it ({reason})", error, exists=True)
-            case Doubtful(reason, silent):
+            case Doubtful(reason):
                 log.info("job %s: in doubt: %s", claim.id, reason)
-                store.attempts.mark_in_doubt(
-                    *held, reason, reachability=Reachability.SILENCE if silent else Reachability.NOTHING
-                )
+                if outcome.seen is not None:
+                    log.warning("job %s: %s", claim.id, unreadable(outcome.seen))
+                store.attempts.mark_in_doubt(*held, reason, reachability=reachability(outcome))
             case Held(reason):
                 hold(store, claim.lane, outcome)
                 store.attempts.requeue(*held, reason)

@@ -36,6 +36,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             priority=view.get("priority"),
             expires_at=_time(view.get("expires_at")),
             lane=view.get("lane"),
+            unknown_cost=view.get("unknown_cost"),
             raw=view,
             service=service,
         )
@@ -65,6 +66,7 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             priority=view.get("priority"),
             weight=None if view.get("weight") is None else int(view["weight"]),
             max_cost=_money(view.get("max_cost")),
+            unknown_costs=int(view.get("unknown_costs") or 0),
             expected_cost=_money(view.get("expected_cost")),
             created_at=_time(view.get("created_at")),
             raw=view,

@@ -122,7 +122,8 @@ class Job:
     """One job in the state that the service returned last.
 
     `cost` is in US dollars, times are in UTC, `raw` is the whole answer. `expires_at` is the time at which the job ends
-    unpaid if it has not begun. `lane` is the provider account of the current attempt.
+    unpaid if it has not begun. `lane` is the provider account of the current attempt. `unknown_cost` is what the
+    generation API sent as a cost that cannot be read: an operator settles what the job cost.
     """
 
     id: str
@@ -143,6 +144,7 @@ class Job:
     priority: str | None = None
     expires_at: datetime | None = None
     lane: str | None = None
+    unknown_cost: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 
@@ -194,6 +196,7 @@ class Batch:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: str | None = None
     weight: int | None = None
+    unknown_costs: int = 0
     max_cost: Decimal | None = None
     expected_cost: Decimal | None = None
     created_at: datetime | None = None

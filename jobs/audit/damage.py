@@ -23,20 +23,9 @@ from jobs.store.prices import PRICES_KEPT
 RULE = "damaged"
 #: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
-    {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
-    | {
-        "ready",
-        "queues",
-        "tags",
-        "pool",
-        "admit_hint",
-        "reconcile_hint",
-        "repair",
-        "written",
-        "changes",
-        "history",
-        "accessed",
-    }
+    {"alarms", "doubts", "unreadable", "undelivered", "unknown_costs", "damaged", "at_cap", "capped", "sweeps", "state"}
+    | {"labelled", "grouped", "ready", "queues", "tags", "pool", "admit_hint", "reconcile_hint", "repair", "written"}
+    | {"changes", "history", "accessed"}
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -164,6 +153,7 @@ def _batch(field: str, value: str) -> str | None:
 
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
     {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
+    | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
 )
 
 
@@ -178,7 +168,7 @@ def _pool(field: str, value: str) -> str | None:
 
 
 def _spent(field: str, value: str) -> str | None:
-    if field[:1] in {Entry.COST, Entry.RESULTS} and field.count("|") < ENTRY_BARS:
+    if field[:1] in {Entry.COST, Entry.RESULTS, Entry.UNKNOWN} and field.count("|") < ENTRY_BARS:
         return "it is not the name of an entry"
     return _whole(field, value)
 
@@ -200,7 +190,19 @@ def _times(reader: Reader) -> Iterator[Finding]:
     """Yield times after the year 2286: such an entry would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
-        single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
+        single(name)
+        for name in (
+            "alarms",
+            "doubts",
+            "unreadable",
+            "undelivered",
+            "unknown_costs",
+            "at_cap",
+            "capped",
+            "sweeps",
+            "batches",
+            "going",
+        )
     ]
     keys += [of("state", state) for state in State]
     with reader.client.pipeline(transaction=False) as pipe:

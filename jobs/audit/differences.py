@@ -13,6 +13,7 @@ _OPEN = tuple(state for state in State if state not in FINAL)
 _BY = (
     ("codes", BatchCounter.FAILED, "failed jobs of the code"),
     ("expected", BatchCounter.UNFINISHED, "unfinished jobs of"),
+    ("unknown_costs", BatchCounter.UNKNOWN_COSTS, "jobs of unknown cost:"),
 )
 _DAMAGED_FIRST = "First repair what the audit calls damaged: such records are not counted. Then run the audit again."
 _UNKNOWABLE = (

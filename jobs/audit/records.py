@@ -25,9 +25,17 @@ RULES = {
         "the index of jobs in doubt differs from its record",
         f"ZADD it with its {label(Field.DOUBT_SINCE)}, or ZREM it.",
     ),
+    "unreadable": (
+        "the index of jobs without a readable answer differs from its record",
+        f"ZADD it with its {label(Field.UNREADABLE_SINCE)}, or ZREM it.",
+    ),
     "undelivered": (
         "the index of deliveries given up differs from its record",
         f"ZADD it if it has the field {label(Field.UNDELIVERED)}, else ZREM it.",
+    ),
+    "unknown_cost": (
+        "the index of jobs of unknown cost differs from its record",
+        f"ZADD it if it has the field {label(Field.UNKNOWN_COST)}, else ZREM it.",
     ),
     "window": ("it counts as admitted, but does not wait", f"HDEL its field {label(Field.ADMITTED_BY)}."),
     "reserved": (
@@ -39,6 +47,16 @@ RULES = {
         f"Add c to its field {label(Field.OWED_AT_END)}; without a job, DEL them.",
     ),
     "request": ("its request is missing", "Cancel it; it cannot be sent without its request."),
+}
+
+
+#: Index of jobs → the rule that it breaks.
+_INDEXES = {
+    "alarms": "alarm",
+    "doubts": "doubt",
+    "unreadable": "unreadable",
+    "undelivered": "undelivered",
+    "unknown_costs": "unknown_cost",
 }
 
 
@@ -61,17 +79,19 @@ class Records:
             for job_id in ids:
                 pipe.hgetall(of("job", job_id))
                 pipe.mget(of("result", job_id), of("text", job_id), of("labels", job_id))
-                for index in ("alarms", "doubts", "undelivered"):
+                for index in _INDEXES:
                     pipe.zscore(single(index), job_id)
             answers = reader.ask(pipe)
-        rows = {job_id: answers[5 * place : 5 * place + 5] for place, job_id in enumerate(ids) if answers[5 * place]}
+        width = 2 + len(_INDEXES)
+        starts = range(0, width * len(ids), width)
+        rows = {job_id: answers[at : at + width] for at, job_id in zip(starts, ids, strict=True) if answers[at]}
         yield from self._set_apart(rows)
         with reader.client.pipeline(transaction=False) as pipe:
             for job_id, (record, *_) in rows.items():
                 pipe.zscore(of("state", record[Field.STATE]), job_id)
             places = reader.ask(pipe)
         for (job_id, (record, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
-            at = dict(zip(("alarm", "doubt", "undelivered", "index"), (*scores, indexed), strict=True))
+            at = dict(zip((*_INDEXES.values(), "index"), (*scores, indexed), strict=True))
             broken = {rule for rule, is_broken in _broken(record, text, at).items() if is_broken}
             yield from (self._finding(job_id, rule) for rule in sorted(broken))
             if job_id not in self._recount and result:
@@ -100,9 +120,7 @@ class Records:
         """Yield the entries of indexes that have no such record."""
         of, single, reader = self._reader.keys.member, self._reader.keys.singleton, self._reader
         indexes: dict[str, tuple[str, State | None]] = {
-            single("alarms"): ("alarm", None),
-            single("doubts"): ("doubt", None),
-            single("undelivered"): ("undelivered", None),
+            **{single(index): (rule, None) for index, rule in _INDEXES.items()},
             **{of("state", state): ("index", state) for state in State},
         }
         with reader.client.pipeline(transaction=False) as pipe:
@@ -138,12 +156,15 @@ def _broken(record: Mapping[str, str], text: str | None, at: Mapping[str, float 
     """Return for each rule whether it is broken. `at`: the score of the id in each index."""
     phase = phase_of(record)
     doubt = float(record[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in record else None
+    unreadable = float(record[Field.UNREADABLE_SINCE]) if Field.UNREADABLE_SINCE in record else None
     admitted = Field.ADMITTED_BY in record
     return {
         "alarm": (phase is not None or Field.OWED in record) != (at["alarm"] is not None),
         "index": at["index"] != float(record[Field.CREATED_AT]),
         "doubt": at["doubt"] != doubt,
+        "unreadable": at["unreadable"] != unreadable,
         "undelivered": (Field.UNDELIVERED in record) != (at["undelivered"] is not None),
+        "unknown_cost": (Field.UNKNOWN_COST in record) != (at["unknown_cost"] is not None),
         "window": admitted and record[Field.STATE] != State.QUEUED,
         "reserved": Field.RESERVED in record and not admitted and phase in {None, State.QUEUED},
         "request": not text,

@@ -46,6 +46,8 @@ class Shares:
             share[key_of("batch", batch), state] += 1
             if state == State.FAILED:
                 share[key_of("batch", batch), BatchCounter.FAILED + code] += 1
+            if Field.UNKNOWN_COST in record:
+                share[key_of("batch", batch), BatchCounter.UNKNOWN_COSTS] += 1
             if state not in FINAL:
                 share[key_of("batch", batch), BatchCounter.UNFINISHED + price_class] += 1
         for payer, amount in self._reserved(record, price_class, lane):

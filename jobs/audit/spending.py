@@ -10,6 +10,8 @@ from jobs.fields import Entry, Payer
 MOVING = 2
 #: The name of an entry is <lane>|<model>|<batch>|<key>.
 ENTRY_BARS = 3
+#: The beginning of the names of entries, and of those of their sums by lane and key.
+_SUMS = {Entry.COST: "", Entry.UNKNOWN: Entry.UNKNOWN_OF}
 #: How often the days are summed at most, until none was deleted meanwhile.
 COUNTS = 5
 
@@ -64,24 +66,35 @@ def _flat(reader: Reader, day: int) -> dict[str, str]:
     return dict(reader.fields(key))
 
 
+def _sums(fields: Mapping[str, str]) -> tuple[Counter[str], Counter[str], int]:
+    """Return the sums over the entries of a ledger by lane and key, those that it stores, and what all entries cost."""
+    summed, stored, cost = Counter[str](), Counter[str](), 0
+    for name, value in fields.items():
+        kind, amount = name[:1], whole(value)
+        if kind in _SUMS and name.count("|") >= ENTRY_BARS:
+            lane, _, _, owner = name[1:].split("|", 3)
+            summed[_SUMS[kind] + Payer.LANE + lane] += amount
+            if owner:
+                summed[_SUMS[kind] + Payer.KEY + owner] += amount
+            cost += amount if kind == Entry.COST else 0
+        elif kind in {Payer.LANE, Payer.KEY, Entry.UNKNOWN_OF}:
+            stored[name] = amount
+    return summed, stored, cost
+
+
 def _compared(
     reader: Reader, ledgers: Mapping[int, Mapping[str, str]], listed: set[int], past: int, spent: int
 ) -> Iterator[Finding]:
     keys, total = reader.keys, past
     for day, fields in ledgers.items():
-        key, summed, stored = keys.member("spent", str(day)), Counter[str](), Counter[str]()
-        for name, value in fields.items():
-            if name[:1] == Entry.COST and name.count("|") >= ENTRY_BARS:
-                lane, _, _, owner = name[1:].split("|", 3)
-                total += whole(value)
-                summed[Payer.LANE + lane] += whole(value)
-                if owner:
-                    summed[Payer.KEY + owner] += whole(value)
-            elif name[:1] in {Payer.LANE, Payer.KEY}:
-                stored[name] = whole(value)
+        key = keys.member("spent", str(day))
+        summed, stored, cost = _sums(fields)
+        total += cost
         for who in sorted({*stored, *summed}):
             if over := stored[who] - summed[who]:
                 detail = f"what {who} spent differs from the entries by {over:+d} nano-dollars"
+                if who.startswith(Entry.UNKNOWN_OF):
+                    detail = f"how many results of {who[1:]} have an unknown cost differs from the entries by {over:+d}"
                 drift = Drift(key, who, over, absent=True)
                 yield Finding("ledger", f"day {day}", detail, f"HINCRBY {key} '{who}' {-over}", drifts=(drift,))
         if fields and day not in listed:

@@ -15,6 +15,7 @@ from jobs.policy import RECHECK, next_attempt
 from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
+from jobs.store.cost_log import log_cost
 from jobs.store.outcomes import (
     CallbackOutcome,
     ExpireOutcome,
@@ -25,8 +26,7 @@ from jobs.store.outcomes import (
     MoveOutcome,
     RequeueOutcome,
 )
-from jobs.store.prices import MOST_PRICE
-from jobs.store.spending import rules
+from jobs.store.spending import budgets, rules
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
 
@@ -38,6 +38,8 @@ PUT_BACK = 15.0
 MOST_DISPATCHED = 2_000
 #: Seconds of unused rate that a burst may use.
 RATE_BURST = 1.0
+#: The reason of an expired job.
+UNFINISHED = "the provider did not finish it in time"
 #: The lease of a round of reconcile on the jobs that it claims (seconds).
 DUE_LEASE = 30.0
 
@@ -74,6 +76,7 @@ class Attempts:
         self._scripts = context.scripts
         self._settings = context.settings
         self._rules = {lane.name: rules(context.settings, lane) for lane in context.settings.lanes}
+        self._budgets = budgets(context.settings)
 
     # --- admission and submission -----------------------------------------------------------------------------------
 
@@ -109,15 +112,21 @@ class Attempts:
             for job_id, fence, attempt, tries, text, lane, maybe_sent in rows
         ]
 
-    def mark_in_progress(self, job_id: str, fence: int, task_id: str) -> bool:
-        """Record that the provider accepted the job as `task_id`. False: refused, another process holds the job."""
-        return self.mark_many_in_progress([(job_id, fence, task_id)])[0]
+    def mark_in_progress(self, job_id: str, fence: int, task_id: str, deadline: float | None = None) -> bool:
+        """Record that the provider accepted the job as `task_id`. False: refused, another process holds the job.
 
-    def mark_many_in_progress(self, accepted: Sequence[tuple[str, int, str]]) -> list[bool]:
+        `deadline`: in so many seconds, instead of BOOMERANG_DEADLINE.
+        """
+        return self.mark_many_in_progress([(job_id, fence, task_id)], deadline)[0]
+
+    def mark_many_in_progress(
+        self, accepted: Sequence[tuple[str, int, str]], seconds: float | None = None
+    ) -> list[bool]:
         """Call `mark_in_progress` for several jobs in one round trip: (job id, fence, the provider's task id) each."""
         if not accepted:
             return []
-        poll, deadline = duration_micros(self._settings.poll_first), duration_micros(self._settings.deadline)
+        poll = duration_micros(self._settings.poll_first)
+        deadline = duration_micros(self._settings.deadline if seconds is None else seconds)
         outcomes = self._scripts.call_each([("mark_in_progress", *each, poll, deadline) for each in accepted])
         for outcome in outcomes:
             if isinstance(outcome, RecordDamaged):
@@ -208,11 +217,13 @@ class Attempts:
         settled = read_transition(
             FinishOutcome,
             self._scripts.call(
-                "finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, flag(refused)
+                "finish",
+                *(job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, flag(refused)),
+                *(result.unreadable_cost or "", self._budgets, len(result.output)),
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):
-            _log_cost(external_task_id, result)
+            log_cost(external_task_id, result)
         return settled
 
     def record_callback(self, external_task_id: str, *, needs_lookup: bool) -> TransitionResult[CallbackOutcome]:
@@ -267,25 +278,20 @@ class Attempts:
             == LookupOutcome.SET
         )
 
-    def expire(self, due: Due, wait: float) -> TransitionResult[ExpireOutcome]:
-        """Expire a job. A late result is looked up every `wait` seconds for another BOOMERANG_DEADLINE."""
+    def expire(self, due: Due, wait: float, problem: str = "") -> TransitionResult[ExpireOutcome]:
+        """Expire a job. A late result is looked up every `wait` seconds for another BOOMERANG_DEADLINE.
+
+        `problem`: what is wrong with the last answer.
+        """
         outcome, hint = self._scripts.call(
-            "expire", due.job.id, due.job.fence, duration_micros(wait), duration_micros(self._settings.deadline)
+            "expire",
+            due.job.id,
+            due.job.fence,
+            duration_micros(wait),
+            duration_micros(self._settings.deadline),
+            f"{UNFINISHED} ({problem})" if problem else UNFINISHED,
         )
         return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(hint))
-
-
-def _log_cost(external_task_id: str, result: Result) -> None:
-    if result.unreadable_cost is not None:
-        log.warning("job %s: the provider's cost %r is not an amount in USD", external_task_id, result.unreadable_cost)
-    elif result.rounded_cost is not None:
-        log.info("job %s: the cost %s is rounded to %s USD", external_task_id, result.rounded_cost, result.cost)
-    if result.cost is not None and result.cost > MOST_PRICE:
-        log.warning(
-            "job %s: the cost of %s USD is implausible: it is counted as spent, but does not change the expected cost",
-            external_task_id,
-            result.cost,
-        )
 
 
 def _due(fields: dict[str, str]) -> Due:

@@ -45,6 +45,7 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             labels=read_labels(fields.get("labels", "{}")),
             priority=PRIORITIES[fields.get("class", "1")],
             weight=int(fields.get("weight", 1)),
+            unknown_costs=int(fields.get("unknown_costs", 0)),
             max_cost=None if cap is None else dollars(cap),
             paused="paused" in fields,
             taking_in=fields.get("do") == "commit",

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -19,8 +18,7 @@ _GROUP = "watchers"
 _READER = "watcher"
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
+class StateChange(NamedTuple):
     """A job changed its state; `before` is None for a new one. Times: seconds since 1970 by Redis's clock.
 
     `id`: the job's, or that of a Celery task that became no job or waits for the job `job_id`. `due`: when a new job
@@ -98,11 +96,14 @@ def _changes(answer: Any) -> Iterator[StateChange]:
 
 
 def _change(entry_id: str, fields: Mapping[str, str]) -> StateChange:
-    before = fields["from"]
-    if not all(map(is_text, fields.values())):
+    # On the hot path: the worker reads four entries a job.
+    get, job_id, before = fields.get, fields["id"], fields["from"]
+    if not all(map(is_text, (job_id, fields["model"], fields["batch"], fields["reason"]))):
         raise ValueError("not UTF-8")
+    # The version before wrote none of `due`, `began`, `retries` and `job`.
+    due, began = get("due") or fields["created"], get("began")
     return StateChange(
-        id=fields["id"],
+        id=job_id,
         state=State(fields["state"]),
         before=State(before) if before else None,
         at=int(entry_id.partition("-")[0]) / 1_000,
@@ -110,9 +111,8 @@ def _change(entry_id: str, fields: Mapping[str, str]) -> StateChange:
         model=fields["model"],
         batch=fields["batch"] or None,
         reason=fields["reason"] or None,
-        # The version before did not write these.
-        due=int(fields.get("due") or fields["created"]) / 1_000_000,
-        began=int(began) / 1_000_000 if (began := fields.get("began")) else None,
-        retries=int(fields.get("retries") or 0),
-        job_id=fields.get("job") or fields["id"],
+        due=int(due) / 1_000_000,
+        began=int(began) / 1_000_000 if began else None,
+        retries=int(get("retries", 0)),
+        job_id=get("job") or job_id,
     )

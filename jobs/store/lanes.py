@@ -153,4 +153,5 @@ def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
         "opened": int(fields.get("opened", 0)),
         "learned": float(fields["limit"]) if "limit" in fields else None,
         "cost": dollars(fields.get("spent", 0)),
+        "unknown_costs": int(fields.get("unknown_costs", 0)),
     }

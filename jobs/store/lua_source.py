@@ -33,7 +33,7 @@ HINT_MS = 1_000
 
 _FOLDER = files("jobs") / "lua"
 #: The shared files, in the order in which they use one another.
-_SHARED = ("record", "money", "queues", "images", "epoch", "lib", "accept", "lanes")
+_SHARED = ("record", "prices", "money", "unknown_costs", "queues", "images", "epoch", "lib", "accept", "lanes")
 SHARED_FOLDER = "shared"
 
 

@@ -1,16 +1,19 @@
 """Decisions of an operator: the outcome of a submission that cannot be looked up. And what is stuck."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
-from jobs.decoding import UNREADABLE
+from jobs.connections.errors import translate_errors
+from jobs.decoding import UNREADABLE, decoding
+from jobs.fields import printable
 from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import SettleOutcome
+from jobs.store.outcomes import SettleCostOutcome, SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition
-from jobs.units import duration_micros, from_micros, to_micros
+from jobs.units import duration_micros, from_micros, nano, to_micros
 
 #: The error code of a job that an operator has given up.
 GIVEN_UP = "given_up"
@@ -36,7 +39,8 @@ class Sample:
 class Stuck:
     """What is stuck: jobs and batches since when, queues with the time of their next check.
 
-    `damaged`: jobs whose records a round of reconcile could not read.
+    `damaged`: jobs whose records a round of reconcile could not read. `unknown_costs`: jobs with a result whose cost is
+    unknown. `unreadable`: jobs about which the provider gives no readable answer.
     """
 
     now: datetime
@@ -45,26 +49,30 @@ class Stuck:
     at_cap: Sample
     capped: Sample
     damaged: Sample
+    unknown_costs: Sample
+    unreadable: Sample
 
 
 class Manual:
     """The verbs of operators. All raise `StoreUnavailable`."""
 
     def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
         self._scripts = context.scripts
         self._settings = context.settings
 
     def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> TransitionResult[SettleOutcome]:
-        """Settle a job in doubt, as it was read. `task_id`: the provider's; `by`: the person who decides.
+        """Settle a job of unknown outcome, as it was read. `task_id`: the provider's; `by`: the person who decides.
 
-        Nothing changes unless the job is still in the same doubt, so a repeat does nothing.
+        Nothing changes unless it is unknown since the same time, so a repeat does nothing.
         """
         reason = f"settled by hand{' by ' + by if by else ''}: {verdict}{' as ' + task_id if task_id else ''}"
         result = Result(error={"code": GIVEN_UP, "message": f"{reason}; its outcome was not known"})
         row = self._scripts.call(
             "settle",
             job.id,
-            to_micros(job.doubt_since) if job.doubt_since else "",
+            to_micros(job.unknown_since) if job.unknown_since else "",
             verdict,
             task_id,
             result.to_json(),
@@ -74,6 +82,21 @@ class Manual:
             duration_micros(RECHECK),
         )
         return read_transition(SettleOutcome, row)
+
+    def settle_cost(self, job_id: str, cost: Decimal) -> TransitionResult[SettleCostOutcome]:
+        """Settle the unknown cost of a job, in USD. A repeat does nothing. Raises `RecordDamaged`.
+
+        The result shows the cost if it has none. A result with one succeeded an attempt whose cost is unknown.
+        """
+        with translate_errors():
+            before = str(self._client.get(self._keys.member("result", job_id)) or "")
+        after = ""
+        if before:
+            with decoding(f"job {printable(job_id)}"):
+                result = Result.from_json(before)
+            after = replace(result, cost=cost).to_json() if result.cost is None else ""
+        outcome, hint = self._scripts.call("settle_cost", job_id, nano(cost), before, after)
+        return TransitionResult(SettleCostOutcome(outcome), None, admit_hint=bool(hint))
 
     def stuck(self, longer_than: float, most: int) -> Stuck:
         """Find what is stuck, up to `most` of each kind. Jobs in doubt count after `longer_than` seconds."""

@@ -41,6 +41,7 @@ class FinishOutcome(StrEnum):
     ALREADY = "already"  #: it had ended before, in the same way
     CONTRADICTED = "contradicted"  #: it had ended before, in another way
     STALE = "stale"  #: an older attempt, or a stale fence
+    EXCESS = "excess"  #: a callback has more results than were asked for: poll instead
     DOUBT = "doubt"  #: a callback has shown that the refused attempt exists: it is looked up
     UNKNOWN = "unknown"  #: no such job or attempt
 
@@ -231,6 +232,14 @@ class SettleOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class SettleCostOutcome(StrEnum):
+    """Of `settle_cost`."""
+
+    SETTLED = "settled"
+    OTHER = "other"  #: its cost is not unknown, or its result has changed; nothing changed
+    UNKNOWN = "unknown"
+
+
 class CorrectOutcome(StrEnum):
     """Of `repair_counters`."""
 
@@ -275,6 +284,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "retry": RetryOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,
+    "settle_cost": SettleCostOutcome,
     "stage": Outcome,
     "tolerate": TolerateOutcome,
 }

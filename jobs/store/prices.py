@@ -1,4 +1,4 @@
-"""How prices are learned from costs: the constants of `estimate` and `learn_price` in jobs/lua/shared/money.lua."""
+"""How prices are learned from costs: the constants of `estimate` and `learn_price` in jobs/lua/shared/prices.lua."""
 
 from decimal import Decimal
 

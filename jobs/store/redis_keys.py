@@ -11,7 +11,9 @@ from dataclasses import dataclass
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which the service must look at the job again
     "doubts": "doubts",  # ZSET id → µs since when the outcome of its attempt is unknown
+    "unreadable": "unreadable",  # ZSET id → µs since the provider gives no readable answer about its attempt
     "undelivered": "undelivered",  # ZSET id → µs when a delivery of its end was given up
+    "unknown_costs": "unknown-costs",  # ZSET id → µs when a result of it came whose cost is not known
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
@@ -83,8 +85,9 @@ FAMILY: Mapping[str, str] = {
 }
 
 _TYPES = {
-    "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked refused batches images going labelled "
-    "grouped state ready queues tags",
+    "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
+    "batches images "
+    "going labelled grouped state ready queues tags",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",

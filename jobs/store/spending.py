@@ -43,11 +43,15 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Spending of one group. `name`: empty for jobs without a key or batch. `jobs`: results that came or cost money."""
+    """Spending of one group. `name`: empty for jobs without a key or batch. `jobs`: results that came or cost money.
+
+    `unknown_costs`: how many of these cost an unknown amount, which `cost` does not include.
+    """
 
     name: str
     cost: Decimal
     jobs: int
+    unknown_costs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ class Spend:
     def jobs(self) -> int:
         """The sum of all rows."""
         return sum(row.jobs for row in self.rows)
+
+    @property
+    def unknown_costs(self) -> int:
+        """The sum of all rows."""
+        return sum(row.unknown_costs for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,7 @@ class Only:
 class _Sum:
     nano: int = 0
     jobs: int = 0
+    unknown_costs: int = 0
 
 
 @dataclass(slots=True)
@@ -105,10 +115,14 @@ def read_ledger(client: redis.Redis, keys: Keys, number: int) -> Ledger:
         if kind in {Payer.LANE, Payer.KEY}:
             ledger.sums[name] = int(value)
             continue
+        if kind == Entry.UNKNOWN_OF:
+            continue
         lane, model, batch, key = of.split("|", 3)
         entry = ledger.entries.setdefault((lane, model, batch, key), _Sum())
         if kind == Entry.COST:
             entry.nano = int(value)
+        elif kind == Entry.UNKNOWN:
+            entry.unknown_costs = int(value)
         else:
             entry.jobs = int(value)
     return ledger
@@ -124,8 +138,9 @@ def spent(client: redis.Redis, keys: Keys, by: By, days: tuple[date, date], only
                 total = sums.setdefault(names[by], _Sum())
                 total.nano += entry.nano
                 total.jobs += entry.jobs
+                total.unknown_costs += entry.unknown_costs
     order = sorted(sums.items(), key=lambda each: each[0] if by is By.DAY else (-each[1].nano, each[0]))
-    return Spend(by, tuple(Row(name, dollars(total.nano), total.jobs) for name, total in order))
+    return Spend(by, tuple(Row(name, dollars(each.nano), each.jobs, each.unknown_costs) for name, each in order))
 
 
 def day_number(moment: float) -> int:
@@ -143,6 +158,12 @@ def rules(settings: Settings, lane: LaneSettings) -> str:
     weights = {name: each.weight for name, each in settings.key_limits.items()}
     of_lane = {"cap": nano(lane.max_cost_per_day)} if lane.max_cost_per_day is not None else {}
     return json.dumps({"weights": weights, "caps": key_caps(settings), **of_lane})
+
+
+def budgets(settings: Settings) -> str:
+    """Return the lanes and keys with a daily cap, as payers, as JSON for finish.lua."""
+    payers = [Payer.KEY + key for key in key_caps(settings)] + [Payer.LANE + lane for lane in lane_caps(settings.lanes)]
+    return json.dumps(dict.fromkeys(payers, True))
 
 
 def key_caps(settings: Settings) -> dict[str, int]:

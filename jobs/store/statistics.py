@@ -51,6 +51,7 @@ class Statistics:
                 ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
                 cost=dollars(fields.get("spent", 0)),
                 contradicted=int(fields.get("contradicted", 0)),
+                unreadable=int(fields.get("unreadable", 0)),
                 images=int(images),
                 epoch=int(epoch or 0),
                 sees_restarts=None if run is None else bool(run),

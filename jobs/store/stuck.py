@@ -18,6 +18,7 @@ from jobs.read_models import Batch, Lane
 from jobs.store.chunks import CHUNK, chunks
 from jobs.store.manual import Stuck
 from jobs.store.store import Store
+from jobs.store.wait_reasons import SETTLE_COST
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ class Kind(StrEnum):
     DELIVERY = "delivery"  #: a job whose delivery was given up
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
     CAP = "cap"  #: a batch, or the jobs of an API key, that wait because of a spending cap
+    COST = "cost"  #: a job whose cost is unknown
     DAMAGED = "damaged"  #: a job whose record is damaged
+    UNREADABLE = "unreadable"  #: a job about which the provider gives no readable answer
     IMAGE = "image"  #: an image that unfinished jobs refer to, but that is not stored
 
 
@@ -63,7 +66,9 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
         Kind.DELIVERY: stuck.undelivered.count,
         Kind.LANE: sum(_lane_waits(lane, stuck.now, longer_than) for lane in lanes),
         Kind.CAP: stuck.at_cap.count + stuck.capped.count,
+        Kind.COST: stuck.unknown_costs.count,
         Kind.DAMAGED: stuck.damaged.count,
+        Kind.UNREADABLE: stuck.unreadable.count,
     }
 
 
@@ -81,7 +86,9 @@ def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iter
         if _lane_waits(lane, stuck.now, longer_than):
             yield _lane(lane)
     yield from _caps(store, stuck)
+    yield from _unknown_costs(store, stuck)
     yield from _damaged(store, stuck)
+    yield from _unreadable(store, stuck)
     yield from _images(store, most)
 
 
@@ -110,6 +117,13 @@ def _undelivered(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
         yield DeadEnd(Kind.DELIVERY, job.id, since, why, f"{REDELIVER} {job.id}")
 
 
+def _unknown_costs(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
+    for job, since in _jobs(store, stuck.unknown_costs.named):
+        sent = f"the provider sent {job.unknown_cost!r}" if job.unknown_cost else "the provider sent no amount"
+        why = f"what it cost is unknown: {sent}. It is not counted as spent, and stops jobs under a limit"
+        yield DeadEnd(Kind.COST, job.id, since, why, f"{SETTLE_COST} {job.id} --usd AMOUNT")
+
+
 def _jobs(store: Store, named: tuple[tuple[str, datetime], ...]) -> Iterator[tuple[Job, datetime]]:
     since = dict(named)
     for ids in chunks(iter(since)):
@@ -123,6 +137,20 @@ def _damaged(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
             why = job.why if isinstance(job, RecordDamaged) else "data that belong to its record are damaged"
             do = "boomerang-server audit lists each damaged value, and what to do about it."
             yield DeadEnd(Kind.DAMAGED, printable(job_id), since[job_id], why, do)
+
+
+def _unreadable(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
+    doubts = dict(stuck.doubts.named)
+    for job, since in _jobs(store, stuck.unreadable.named):
+        if job.id in doubts:
+            continue  # listed with what may be done about a doubt
+        why = job.reason or "the provider gives no readable answer about it"
+        if job.state.final:
+            why += f"; it is {job.state}, but its slots stay in use"
+        if job.deadline:
+            why += f"; until {job.deadline.isoformat(timespec='seconds')}, unless an answer can be read"
+        do = f"Look at the provider's console; to give it up now: {SETTLE} {job.id} --failed"
+        yield DeadEnd(Kind.UNREADABLE, job.id, since, why, do)
 
 
 def _lane_waits(lane: Lane, now: datetime, longer_than: float) -> bool:
@@ -157,6 +185,8 @@ def _caps(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
         found = _batch(store, batch)
         why = (found and found.reason) or "its max_cost is reached"
         do = f"POST /v1/batches/{batch}/resume with a higher max_cost, or cancel the batch."
+        if found and found.unknown_costs:
+            do = f"{SETTLE_COST} --batch {batch} --usd AMOUNT, or POST /v1/batches/{batch}/resume with a max_cost."
         yield DeadEnd(Kind.CAP, f"batch {batch}", since, why, do)
     for queue, again in stuck.capped.named:
         payer = queue.split("|", 2)[-1]

@@ -26,12 +26,15 @@ from jobs.units import dollars, from_micros
 
 log = logging.getLogger(__name__)
 
+#: The command that settles unknown costs.
+SETTLE_COST = "boomerang-server settle-cost"
 ON_REQUEST = "paused on request"
 
 
 class Stop(StrEnum):
     """Why a cap stops jobs of one price class (`stopped_at_cap` in jobs/lua/shared/money.lua)."""
 
+    UNKNOWN_COST = "unknown_cost"
     ONE_AT_A_TIME = "one_at_a_time"
     TOO_DEAR = "too_dear"
     RESERVED = "reserved"
@@ -108,7 +111,7 @@ def _question(settings: Settings, batch: str, job_id: str, lanes: Sequence[LaneS
 
 def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSettings], stall: str | None) -> str | None:
     match answer.get("halted"):
-        case "max_cost":
+        case "max_cost" | "unknown_cost":
             return _why_paused(answer)
         case "cancel":
             return stall or "it is being cancelled"
@@ -125,7 +128,10 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
 
 def _why_paused(answer: Mapping[str, Any]) -> str:
     """Say why a batch is paused at its cap, which is decided anew when it is resumed."""
-    cap = f"max_cost of {_usd(answer['cap'])}"
+    cap, unknown = f"max_cost of {_usd(answer['cap'])}", int(answer["unknown"])
+    if unknown:
+        way_on = f"paused until it is resumed with a max_cost, or an operator settles the costs ({SETTLE_COST})"
+        return f"the costs of {unknown} of its jobs are unknown, so {cap} cannot be kept: {way_on}"
     stops = [stops["batch"] for stops in answer["classes"].values() if "batch" in stops]
     if not stops:
         return f"paused at its {cap}, but its next job would fit now: resume it"
@@ -175,6 +181,9 @@ def _at_cap(stop: Mapping[str, str], cap: str, today: float | None = None) -> st
     price, left = stop.get("price"), int(stop["left"])
     goes_on = f", goes on at {next_day(today).isoformat()}" if today is not None else ""
     match Stop(stop["why"]):
+        case Stop.UNKNOWN_COST:
+            settle = f"until an operator settles them ({SETTLE_COST})"
+            return f"{cap} cannot be kept, because the costs of some results are unknown: waits {settle}{goes_on}"
         case Stop.ONE_AT_A_TIME:
             return f"{cap}: such jobs are sent one at a time until their cost is known"
         case Stop.TOO_DEAR:

@@ -102,7 +102,7 @@ def settle(
         for job in chosen:
             click.echo(_line(job, now))
         for job_id in missing:
-            click.echo(f"{job_id}: not in doubt, or no such job")
+            click.echo(f"{job_id}: neither in doubt nor without a readable answer, or no such job")
         if dry_run or not chosen:
             click.echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
             context.exit(PROBLEMS if missing else 0)
@@ -164,23 +164,24 @@ _RISKS = {
 def _chosen(
     store: Store, ids: Sequence[str], all_longer: float | None, lane: str | None
 ) -> tuple[list[Job], list[str]]:
-    """Return the selected jobs that are in doubt, the longest in doubt first, and the other ids."""
+    """Return the selected jobs that an operator may settle, the longest in doubt first, and the other ids."""
     if all_longer is not None:
         ids = [job_id for job_id, _ in store.manual.stuck(all_longer, ALL).doubts.named]
     chosen: dict[str, Job] = {}
     for start in range(0, len(ids), _STEP):
         for job in store.jobs.get_many(ids[start : start + _STEP]):
-            if job and job.at_provider is State.IN_DOUBT and lane in (None, job.lane):
+            if job and job.unknown_since and lane in (None, job.lane):
                 chosen[job.id] = job
     missing = [job_id for job_id in ids if job_id not in chosen] if all_longer is None else []
     return list(chosen.values()), missing
 
 
 def _line(job: Job, now: datetime) -> str:
-    age = format_duration((now - job.doubt_since).total_seconds()) if job.doubt_since else "unknown"
+    age = format_duration((now - job.unknown_since).total_seconds()) if job.unknown_since else "unknown"
+    problem = "in doubt" if job.at_provider is State.IN_DOUBT else "without a readable answer"
     known = "; the provider reported that it has the task" if job.exists else ""
     sent_as = "" if job.external_task_id == job.id else f", sent as {job.external_task_id}"
-    return f"{job.id}: {job.state}{sent_as}, lane {job.lane}, in doubt for {age}: {job.reason or ''}{known}"
+    return f"{job.id}: {job.state}{sent_as}, lane {job.lane}, {problem} for {age}: {job.reason or ''}{known}"
 
 
 def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> None:
@@ -198,9 +199,9 @@ def _settle_one(store: Store, job: Job, verdict: Verdict, task_id: str, by: str)
     result = store.manual.settle(job, verdict, task_id=task_id, by=by)
     if result.outcome in (SettleOutcome.SETTLED, SettleOutcome.OVER):
         what = f"{verdict} {task_id}".strip()
-        since = job.doubt_since or datetime.fromtimestamp(0, UTC)
+        since = job.unknown_since or datetime.fromtimestamp(0, UTC)
         log.warning(
-            "job %s: settled by hand by %s as %s, now %s; it was in doubt since %s: %s",
+            "job %s: settled by hand by %s as %s, now %s; its outcome was unknown since %s: %s",
             *(job.id, by, what, result.state, since.isoformat(), job.reason or ""),
         )
         return True

@@ -12,6 +12,7 @@ from schemas.requests import models as models  # importing the package registers
 from schemas.requests.base import MODELS, RequestSchema
 from schemas.requests.fields import Message, paths
 from schemas.requests.record import GenerationRequest
+from schemas.requests.unknown import unknown_problems
 from schemas.urls import PRIVATE_HOSTS_ALLOWED
 
 
@@ -21,22 +22,23 @@ def _schema(model: str) -> RequestSchema:
     return MODELS[model]()
 
 
-def load_request(data: object, *, allow_private_hosts: bool = False) -> GenerationRequest:
+def load_request(data: object, *, allow_private_hosts: bool = False, pass_unknown: bool = False) -> GenerationRequest:
     """Validate `data` (parsed JSON): the documented generation request, plus the service's own parameters.
 
     Raises `RequestInvalid` with every problem found. With `allow_private_hosts` (local stacks), `callback_url` and
-    image URLs may have a host that is not public.
+    image URLs may have a host that is not public. With `pass_unknown`, parameters that the model's schema does not know
+    go into `params` unchanged.
     """
     if not allow_private_hosts:
-        return _load(data)
+        return _load(data, pass_unknown=pass_unknown)
     token = PRIVATE_HOSTS_ALLOWED.set(True)
     try:
-        return _load(data)
+        return _load(data, pass_unknown=pass_unknown)
     finally:
         PRIVATE_HOSTS_ALLOWED.reset(token)
 
 
-def _load(data: object) -> GenerationRequest:
+def _load(data: object, *, pass_unknown: bool) -> GenerationRequest:
     if not isinstance(data, dict):
         raise RequestInvalid(
             {"request": [f'must be a JSON object such as {{"model": …, "prompt": …}}, not {quoted(data)}']}
@@ -44,10 +46,21 @@ def _load(data: object) -> GenerationRequest:
     model = data.get("model")
     if not isinstance(model, str) or model not in MODELS:
         raise RequestInvalid({"model": [_model_problem(model)]})
+    schema = _schema(model)
+    unknown = {name: value for name, value in data.items() if name not in schema.fields} if pass_unknown else {}
+    problems = unknown_problems(unknown)
+    known = {name: value for name, value in data.items() if name not in unknown} if unknown else data
     try:
-        params: dict[str, Any] = _schema(model).load(data)
+        params: dict[str, Any] = schema.load(known)
     except ValidationError as error:
-        raise RequestInvalid(paths(error.messages), list(_codes(error.messages))) from None
+        found = paths(error.messages) | problems
+        refused = (
+            [] if pass_unknown else [name for name in map(str, data) if name in found and name not in schema.fields]
+        )
+        raise RequestInvalid(found, list(_codes(error.messages)), refused) from None
+    if problems:
+        raise RequestInvalid(problems)
+    params |= unknown
     del params["model"]
     return GenerationRequest(
         model=model,

@@ -42,6 +42,12 @@ class GenerationRequest:
         """The requested resolution, on which the price depends. Empty for the default, or if the model has none."""
         return str(self.params.get("resolution", ""))
 
+    @property
+    def watermarked(self) -> bool:
+        """Whether each image is also to be generated with a watermark."""
+        info = self.params.get("watermark_info")
+        return isinstance(info, Mapping) and bool(info.get("enabled"))
+
     def text(self) -> str:
         """Return canonical JSON (sorted keys, compact) of everything but `external_task_id`.
 

@@ -97,6 +97,9 @@ class BatchView(Schema):
         metadata=described("Why the batch is paused or what its jobs wait for, or null if there is no more to say."),
     )
     cost = money("Cost of its jobs so far.", required=True)
+    unknown_costs = fields.Integer(
+        required=True, metadata=described("Number of jobs whose cost is unknown, and not part of `cost`.", 0)
+    )
     expected_cost = money(
         "Estimated cost when every job has ended, from recent prices of such jobs, or null if unknown.",
         required=True,

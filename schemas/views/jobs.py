@@ -12,6 +12,9 @@ class OutputView(Schema):
         required=True,
         metadata=described("URL of the resource. Fetch it soon: the provider deletes results after some time."),
     )
+    watermark_url = fields.String(
+        metadata=described("URL of the same resource with a watermark, if the provider sent one.")
+    )
 
 
 class ErrorView(Schema):
@@ -44,6 +47,13 @@ class JobView(Schema):
     )
     error = fields.Nested(
         ErrorView, required=True, allow_none=True, metadata=described("Why the job failed, otherwise null.")
+    )
+    warnings = fields.List(
+        fields.Nested(ErrorView),
+        required=True,
+        metadata=described(
+            "What is wrong although there are results: fewer_images, left_out, or the provider's error beside them."
+        ),
     )
     usage = fields.Nested(
         UsageView, required=True, allow_none=True, metadata=described("Cost of the job, or null until it is known.")
@@ -93,6 +103,14 @@ class JobView(Schema):
         required=True,
         allow_none=True,
         metadata=described("What the job waits for, or null if there is no more to say."),
+    )
+    unknown_cost = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described(
+            "What the provider sent as the cost of an attempt, if that is no amount in USD (empty: nothing, although a "
+            "limit applies). It is not part of `usage.cost` until an operator settles it; then null, as usual.",
+        ),
     )
 
 

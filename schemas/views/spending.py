@@ -21,6 +21,9 @@ class SpendRow(Schema):
     jobs = fields.Integer(
         required=True, metadata=described("Number of results, and of failures that the provider billed.", 1923)
     )
+    unknown_costs = fields.Integer(
+        required=True, metadata=described("Number of results whose cost is unknown, and not part of `cost`.", 0)
+    )
 
 
 class SpendView(Schema):
@@ -32,3 +35,4 @@ class SpendView(Schema):
     rows = fields.List(fields.Nested(SpendRow), required=True)
     cost = _cost("Sum of all rows. USD, a decimal string.")
     jobs = fields.Integer(required=True, metadata=described("Sum of all rows.", 1923))
+    unknown_costs = fields.Integer(required=True, metadata=described("Sum of all rows.", 0))

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from jobs.choices import UnknownParameters
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings
@@ -48,6 +49,7 @@ def read(**variables: str) -> Settings:
         ("CALLBACK_MODE", "confirm", "callback_mode", CallbackMode.CONFIRM),
         ("RETENTION", "60", "retention", 60.0),
         ("ALLOW_PRIVATE_HOSTS", "true", "allow_private_hosts", True),
+        ("UNKNOWN_PARAMETERS", "pass", "unknown_parameters", UnknownParameters.PASS),
         ("IMAGE_STORE", "redis", "image_store", "redis"),
         ("IMAGE_STORE", "file:///srv/images", "image_store", "file:///srv/images"),
         ("IMAGE_RETENTION", "3600", "image_retention", 3600.0),
@@ -111,6 +113,7 @@ BAD = [
     ("CALLBACK_MODE", "believe"),
     ("RETENTION", "59"),
     ("ALLOW_PRIVATE_HOSTS", "perhaps"),
+    ("UNKNOWN_PARAMETERS", "yes"),
     ("IMAGE_STORE", "/srv/images"),
     ("IMAGE_STORE", "nowhere://images"),
     ("IMAGE_RETENTION", "59"),

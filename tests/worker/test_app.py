@@ -31,7 +31,7 @@ CONFIGURED: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "worker_pool": "threads",
-    "worker_send_task_events": False,
+    "worker_send_task_events": True,
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,
     "broker_channel_error_retry": False,

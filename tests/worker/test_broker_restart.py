@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +53,33 @@ class Broker:
         self.process.wait(30)
 
 
-@pytest.fixture
-def broker(tmp_path: Path, wait_for: WaitFor) -> Iterator[Broker]:
-    broker = Broker(tmp_path / "broker", wait_for)
-    yield broker
-    broker.end()
+@dataclass(frozen=True)
+class Ailing:
+    """A service whose broker a test may end. `health` is its worker's health file."""
+
+    service: Any
+    broker: Broker
+    health: Path
 
 
-@pytest.fixture
-def health(tmp_path: Path) -> Path:
-    return tmp_path / "health"
-
-
-@pytest.fixture
-def service(run_service: RunService, broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
+@contextmanager
+def ailing(run_service: RunService, folder: Path, wait_for: WaitFor) -> Iterator[Ailing]:
+    broker, health = Broker(folder / "broker", wait_for), folder / "health"
     # Remote control is off, because no test here needs it
     settings = {"BOOMERANG_HEALTH_FILE": str(health), "BOOMERANG_REMOTE_CONTROL": "off"}
-    with run_service(broker=broker.command.url, workers=(settings,)) as service:
-        complete_job(service, wait_for, "before")
-        yield service
+    try:
+        with run_service(broker=broker.command.url, workers=(settings,)) as service:
+            complete_job(service, wait_for, "before")
+            yield Ailing(service, broker, health)
+    finally:
+        broker.end()
+
+
+@pytest.fixture(scope="module")
+def lasting(run_service: RunService, tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor) -> Iterator[Ailing]:
+    """One service for the tests that leave worker and broker running. Each has jobs of its own."""
+    with ailing(run_service, tmp_path_factory.mktemp("lasting"), wait_for) as made:
+        yield made
 
 
 def complete_job(service: Any, wait_for: WaitFor, job_id: str) -> None:
@@ -93,7 +102,8 @@ def healthy(health: Path, within: int = 10) -> bool:
     return asked.returncode == 0
 
 
-def test_a_worker_survives_restarts_of_the_broker(service: Any, broker: Broker, wait_for: WaitFor) -> None:
+def test_a_worker_survives_restarts_of_the_broker(lasting: Ailing, wait_for: WaitFor) -> None:
+    service, broker = lasting.service, lasting.broker
     (worker,) = service.workers
     # Given unacknowledged messages each time the broker ends
     service.simulator.turn(slow=1)
@@ -117,11 +127,13 @@ def test_a_worker_survives_restarts_of_the_broker(service: Any, broker: Broker, 
         broker.start()
         complete_job(service, wait_for, f"after-{cycle}")
         assert worker.poll() is None
+    service.simulator.turn(slow=0)
 
 
 def test_a_worker_survives_another_server_at_the_brokers_address(
-    service: Any, broker: Broker, tmp_path: Path, wait_for: WaitFor
+    lasting: Ailing, tmp_path: Path, wait_for: WaitFor
 ) -> None:
+    service, broker = lasting.service, lasting.broker
     # Given a server with another password at the broker's address
     (worker,) = service.workers
     broker.end()
@@ -132,14 +144,13 @@ def test_a_worker_survives_another_server_at_the_brokers_address(
     finally:
         other.end()
     broker.start()
-    complete_job(service, wait_for, "after")
+    complete_job(service, wait_for, "after-another")
     assert worker.poll() is None
 
 
-def test_a_worker_is_healthy_while_its_connection_works(
-    service: Any, broker: Broker, health: Path, wait_for: WaitFor
-) -> None:
-    (worker,) = service.workers
+def test_a_worker_is_healthy_while_its_connection_works(lasting: Ailing, wait_for: WaitFor) -> None:
+    broker, health = lasting.broker, lasting.health
+    (worker,) = lasting.service.workers
     wait_for(lambda: healthy(health), 30, "healthy")
     broker.process.send_signal(signal.SIGSTOP)
     wait_for(lambda: not healthy(health), 60, "unhealthy while the broker does not answer")
@@ -152,11 +163,14 @@ def test_a_worker_is_healthy_while_its_connection_works(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_worker_ends_cleanly_while_the_broker_is_unavailable(service: Any, broker: Broker, number: int) -> None:
-    (worker,) = service.workers
-    if number == signal.SIGSTOP:
-        broker.process.send_signal(number)
-    else:
-        broker.end()
-    worker.terminate()
-    assert worker.wait(GRACE) == 0
+def test_a_worker_ends_cleanly_while_the_broker_is_unavailable(
+    run_service: RunService, tmp_path: Path, wait_for: WaitFor, number: int
+) -> None:
+    with ailing(run_service, tmp_path, wait_for) as made:
+        (worker,) = made.service.workers
+        if number == signal.SIGSTOP:
+            made.broker.process.send_signal(number)
+        else:
+            made.broker.end()
+        worker.terminate()
+        assert worker.wait(GRACE) == 0

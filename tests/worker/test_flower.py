@@ -113,6 +113,57 @@ def test_flower_shows_a_failure(service: Service, flower: Flower, wait_for: Wait
     assert "1301" in flower("/api/tasks")["flower-fails"]["exception"]
 
 
+def test_tasks_that_are_no_jobs_have_their_true_state(service: Service, flower: Flower, wait_for: WaitFor) -> None:
+    # Given a producer that sends events, as Flower then lists its tasks as PENDING
+    service.producer.conf.task_send_sent_event = True
+    send = service.producer.send_task
+    states = {
+        "flower-refused": "FAILURE",
+        "flower-late": "REVOKED",
+        "flower-alias": "SUCCESS",
+        "flower-unknown": "FAILURE",
+        "flower-built-in": "SUCCESS",
+    }
+    service.send("flower-refused", model="none")
+    service.send("flower-late", expires=-1)
+    service.send("flower-alias", model="kirin_image_omni", prompt="a fox", external_task_id="flower-other")
+    send("shop.unknown", task_id="flower-unknown")
+    send("celery.accumulate", args=[1], task_id="flower-built-in")
+    service.producer.conf.task_send_sent_event = False
+    wait_for(lambda: all(_state(flower, each) == state for each, state in states.items()), 30, str(states))
+    tasks = flower("/api/tasks")
+    assert "expired" in tasks["flower-late"]["exception"]
+    assert tasks["flower-alias"]["runtime"] < 10
+    assert "flower-other" in tasks["flower-alias"]["kwargs"]
+
+
+def test_the_run_time_is_without_the_countdown_and_workers_are_counted(
+    service: Service, flower: Flower, wait_for: WaitFor
+) -> None:
+    before = {each["hostname"]: each.get("task-received", 0) for each in flower("/workers?json=1")["data"]}
+    service.simulator.turn(latency="1")
+    service.send("flower-countdown", countdown=3)
+    wait_for(lambda: _state(flower, "flower-countdown") == "SUCCESS", 30)
+    task = flower("/api/tasks")["flower-countdown"]
+    assert 0.9 < task["runtime"] < 3
+    assert task["succeeded"] - task["started"] == pytest.approx(task["runtime"], abs=0.01)
+    assert task["started"] - task["received"] > 2
+    workers = {each["hostname"]: each for each in flower("/workers?json=1")["data"]}
+    assert workers["w0@localhost"]["status"]
+    received = {name: each.get("task-received", 0) for name, each in workers.items()}
+    assert received["w0@localhost"] - before.get("w0@localhost", 0) == 1
+
+
+def test_the_broker_page_lists_queues_that_it_may_not_count(flower: Flower, service: Service) -> None:
+    service.redis.set("boomerang.deliver", "no list")
+    try:
+        queues = {each["name"]: each["messages"] for each in flower("/api/queues/length")["active_queues"]}
+    finally:
+        service.redis.delete("boomerang.deliver")
+    assert queues["boomerang.deliver"] is None
+    assert isinstance(queues["celery"], int)
+
+
 #: Addresses without a login. They contain nothing about the service.
 OPEN = {r"/healthcheck", r"/static/(.*)", r"/login/?", r"/logout", r".*"}
 

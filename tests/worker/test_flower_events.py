@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -178,7 +177,7 @@ def test_the_run_time_begins_with_the_last_start(world: MakeWorld, simulator: Si
     assert first.due == pytest.approx(first.created + 3600, abs=1)
     assert (last.state, last.began, last.retries) == (State.COMPLETED, starts[-1].timestamp(), 1)
     assert last.began
-    ((kind, fields),) = events_of(replace(last, at=last.began + 7), None)
+    ((kind, fields),) = events_of(last._replace(at=last.began + 7), None)
     assert (kind, fields["runtime"]) == ("task-succeeded", 7)
     # The record of an ended job does not keep it.
     assert w.job().started_at is None

@@ -17,6 +17,7 @@ from schemas.requests.openapi import component_names, example_requests, generati
 from schemas.views.images import EXAMPLE_IMAGE
 from schemas.views.problems import EXAMPLES, MEANINGS, Problem
 from webhook.access.auth import needs
+from webhook.services import services
 
 #: Path of Swagger UI's files (webhook.pages). The page loads nothing from elsewhere.
 ASSETS = "/docs/assets/"
@@ -65,7 +66,8 @@ def serve(app: Flask, blueprints: Sequence[Blueprint]) -> None:
 
     @pages.get("/openapi.json")
     def openapi_json() -> Response:
-        return Response(document(tuple(blueprints)), mimetype=JSON)
+        passes_unknown = services().settings.passes_unknown
+        return Response(document(tuple(blueprints), passes_unknown=passes_unknown), mimetype=JSON)
 
     @pages.get("/docs")
     def openapi_swagger_ui() -> str:
@@ -81,10 +83,10 @@ def serve(app: Flask, blueprints: Sequence[Blueprint]) -> None:
 
 
 @cache
-def document(blueprints: tuple[Blueprint, ...]) -> str:
-    """Return the document of the blueprints' calls, as JSON.
+def document(blueprints: tuple[Blueprint, ...], *, passes_unknown: bool = False) -> str:
+    """Return the document of the blueprints' calls, as JSON. `passes_unknown`: requests may have other parameters.
 
-    It takes tens of milliseconds, so it is made once per process, for the first request. It depends on the code alone.
+    It takes tens of milliseconds, so it is made once per process, for the first request.
     """
     app = Flask(__name__)
     app.config.update(
@@ -109,6 +111,8 @@ def document(blueprints: tuple[Blueprint, ...]) -> str:
         api.spec.components.response(f"Problem{status}", _problem_response(status, meaning))
     for name, schema in component_names().items():
         api.spec.components.schema(name, schema=schema)
+        if passes_unknown:
+            api.spec.components.schemas[name]["additionalProperties"] = True
     api.spec.components.schema("GenerationRequest", generation_request_openapi())
     for each in blueprints:
         api.register_blueprint(each)

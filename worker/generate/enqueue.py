@@ -83,12 +83,14 @@ class GenerateHandler:
         unreachable: Callable[[str], Sequence[str]],
         *,
         allow_private_hosts: bool,
+        pass_unknown: bool = False,
     ) -> None:
         self._store = store
         self._unreachable = unreachable
         self._messages = messages
         self._images = images
         self._allow_private_hosts = allow_private_hosts
+        self._pass_unknown = pass_unknown
 
     def __call__(self, call: GenerateCall) -> Ending | None:
         """Return how the task ends, or None if its message is parked until the job has ended.
@@ -168,7 +170,9 @@ class GenerateHandler:
         job_id = call.job_id
         try:
             request = load_request(
-                {**call.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
+                {**call.request, "external_task_id": job_id},
+                allow_private_hosts=self._allow_private_hosts,
+                pass_unknown=self._pass_unknown,
             )
         except RequestInvalid as error:
             raise _refused(error) from None

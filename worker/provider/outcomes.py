@@ -255,7 +255,7 @@ def _unreadable(why: str, body: bytes) -> Unavailable:
 
 def _is_complete(report: TaskReport) -> bool:
     """Return whether a final report has everything that it may have, although the end of the answer is missing."""
-    return report.settles and report.usage is not None and report.usage.cost is not None
+    return report.settles and report.usage is not None and report.usage.cost.amount is not None
 
 
 def _accepted(  # noqa: PLR0911 - a table with one line per rule

@@ -34,6 +34,7 @@ def job_lines(job: Job) -> list[Text]:
         ("took", f"{took:.1f} s" if took is not None else None, ""),
         ("settled by", job.settled_by, ""),
         ("cost", f"{job.cost} USD" if job.cost is not None else None, ""),
+        ("cost", _unknown_cost(job), "yellow"),
         *((one.type, one.url, "") for one in job.output),
     ]
     return [Text.assemble((f"{clean(name):<11}", "dim"), (clean(value), style)) for name, value, style in rows if value]
@@ -43,6 +44,7 @@ def batch_lines(batch: Batch) -> list[Text]:
     """Describe a batch, one property a line. Properties without a value are left out."""
     limits = [f"{batch.expected_cost} expected"] if batch.expected_cost is not None else []
     limits += [f"at most {batch.max_cost}"] if batch.max_cost is not None else []
+    limits += [f"unknown of {batch.unknown_costs:,} jobs"] if batch.unknown_costs else []
     rows = [
         ("batch", batch.id),
         ("state", batch_state(batch)),
@@ -57,6 +59,13 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("cost", f"{batch.cost} USD" + (f" ({', '.join(limits)})" if limits else "")),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
+
+
+def _unknown_cost(job: Job) -> str | None:
+    if job.unknown_cost is None:
+        return None
+    sent = f"the provider sent {job.unknown_cost!r}" if job.unknown_cost else "the provider sent none"
+    return f"unknown until an operator settles it: {sent}"
 
 
 def labels_text(labels: Mapping[str, str]) -> str:

@@ -11,7 +11,12 @@ local key = KEY.batch .. batch
 if redis.call('EXISTS', key) == 0 then return {'unknown', 0, 0} end
 local waiting = tonumber(redis.call('HGET', key, 'queued') or 0)
 local was = is_halted(batch)
-if ARGV[3] ~= '' then redis.call('HSET', key, 'cap', ARGV[3]) end
+if ARGV[3] ~= '' then
+  redis.call('HSET', key, 'cap', ARGV[3])
+  local unknown = redis.call('HGET', key, 'unknown_costs')
+  -- Who sets a cap knows what was spent up to now: the unknown costs of until now no longer count.
+  if unknown then redis.call('HSET', key, 'waived', unknown, 'waived_at', whole(clock())) end
+end
 if (redis.call('HEXISTS', key, 'paused') == 1) == pause then
   if ARGV[3] ~= '' then apply_halt(batch, was) end
   return {'already', waiting, admit_hint(clock())}

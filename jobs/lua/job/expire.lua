@@ -5,8 +5,9 @@
 --       2 fence of the claim
 --       3 µs until the next poll
 --       4 µs for which a late result is looked for
+--       5 reason
 -- Returns: {'expired' | 'over' (it had ended before) | 'refused', 1 to send an admission hint}
-arity(4)
+arity(5)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_progress' then return {'refused', 0} end
 local now = clock()
@@ -18,7 +19,7 @@ end
 -- before.
 local change = RECORD{phase = 'in_progress', fence = next_fence(job), ended_at = now, settled_by = 'deadline',
   deadline = now + tonumber(ARGV[4]), lookups = false, owed = owed_deliveries(job)}
-change.reason = 'the provider did not finish it in time'
+change.reason = ARGV[5]
 local lookup_at = now + tonumber(ARGV[3])
 if change.owed then change.lookup_at, change.delivery_at = lookup_at, now end
 move(job, 'expired', change, now, change.owed and now or lookup_at)

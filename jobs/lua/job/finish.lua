@@ -10,15 +10,19 @@
 --       7 who settled it
 --       8 µs until the next attempt; '' for none
 --       9 '1' where it fails by a refusal of its submission: only while nothing shows that the attempt exists
+--       10 what the provider sent instead of an amount that can be read; '' for nothing
+--       11 lanes ('l<lane>') and keys ('k<key>') with a daily budget, as JSON {name: true}
+--       12 how many results there are
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
 --   already       it had ended before, in the same way
 --   contradicted  it had ended before, in another way
 --   stale         an older attempt or an older fence
+--   excess        a callback has more results than images were asked for: only a poll decides which of them count
 --   doubt         a callback has proven that the refused attempt exists: it is looked up
 --   unknown       there is no such job or attempt
-arity(9)
+arity(12)
 local job = load(ARGV[1])
 local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
@@ -35,13 +39,16 @@ if not phase then
   return {'already', job.state, 0, 0}
 end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
+if ARGV[3] == '' and tonumber(ARGV[12]) > image_count(job) then return {'excess', job.state, 0, 0} end
 
 local now = clock()
 if ARGV[9] == '1' and phase == 'submitting' and job.exists then
   move_phase(job, 'in_doubt', RECORD{doubt_since = now, lookups = false, reason = 'a callback came for it'}, now, now)
 end
 if ARGV[9] == '1' and phase_of(job) == 'in_doubt' and not job.refusal then return {'doubt', job.state, 0, 0} end
-record_cost(job, cost, status == 'completed', now)
+local unknown = is_unknown_cost(job, cost, ARGV[10], status == 'completed', ARGV[11])
+record_cost(job, cost, status == 'completed', unknown, now)
+if unknown then record_unknown_cost(job, ARGV[10], now) end
 record_durations(job, now)
 if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
 if status == 'failed' then cut_limit_by_task(job, code_of(result), now) end

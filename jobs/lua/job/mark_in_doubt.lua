@@ -6,7 +6,7 @@
 --       4 µs until the first look-up
 --       5 '1' where the provider has answered that the external id exists
 --       6 the refusal that look-ups are to check, as JSON; '' for none
---       7 whether the provider answered: 'answer' | 'silence' | '' (see record_call)
+--       7 whether the provider answered: 'answer' | 'silence' | 'unreadable' | '' (see record_call)
 -- Returns: 'doubt' | 'refused' (an older fence, or it is not being submitted)
 arity(7)
 local job = load(ARGV[1])

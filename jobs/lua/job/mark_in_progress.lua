@@ -15,6 +15,6 @@ local now = clock()
 if phase == 'submitting' then record_acceptance(job, now, true) end
 record_call(job.lane or DEFAULT_LANE, 'answer')
 local change = RECORD{task_id = ARGV[3], deadline = now + tonumber(ARGV[5]), lookups = false, doubt_since = false,
-  exists = false, reason = false, submit_tries = false}
+  exists = false, reason = false, submit_tries = false, unreadable_since = false}
 move_phase(job, 'in_progress', change, now, now + tonumber(ARGV[4]))
 return 'started'

@@ -19,6 +19,10 @@ local function forget(id, job, state)
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
   redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id)
   redis.call('ZREM', KEY.undelivered, id)
+  if job.unknown_cost and job.batch then
+    count_unknown_in_batch(job.batch, tonumber(redis.call('ZSCORE', KEY.unknown_costs, id) or now), -1)
+  end
+  redis.call('ZREM', KEY.unknown_costs, id)
   redis.call('ZREM', KEY.damaged, id)
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'gone', 1) end
   forgotten = forgotten + 1

@@ -6,7 +6,7 @@
 --       4 reason
 --       5 '1' to count it in `submit_tries`
 --       6 µs until a waiting job is checked again
---       7 whether the provider answered: 'answer' | 'silence' | '' (see record_call)
+--       7 whether the provider answered: 'answer' | 'silence' | 'unreadable' | '' (see record_call)
 -- Returns: 'queued' | 'over' (the producer had cancelled it: its slots are free) | 'doubt' (a callback has proven
 --   that the attempt exists) | 'refused' (an older fence, or it is neither submitted nor in doubt)
 arity(7)

@@ -5,18 +5,23 @@
 --       3 µs until the next one
 --       4 how many there were; '' to leave the count
 --       5 reason; '' to leave it
---       6 whether the provider answered: 'answer' | 'silence' | '' (see record_call)
+--       6 whether the provider answered: 'answer' | 'silence' | 'unreadable' | '' (see record_call)
 -- Returns: 'set' | 'refused' (an older fence, or the provider has nothing to look up)
 arity(6)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) then return 'refused' end
 local phase = phase_of(job)
 if phase ~= 'in_doubt' and phase ~= 'in_progress' then return 'refused' end
-local change = {}
+local change, now = {}, clock()
 if ARGV[4] ~= '' then change.lookups = ARGV[4] end
 if ARGV[5] ~= '' then change.reason = ARGV[5] end
+if ARGV[6] == 'answer' then
+  change.unreadable_since = false
+elseif ARGV[6] == 'unreadable' or (job.deadline and tonumber(job.deadline) <= now) then
+  -- An operator should look at a job that is past its deadline, too, if the provider does not answer about it.
+  change.unreadable_since = job.unreadable_since or now
+end
 save(job, change)
-local now = clock()
 record_call(job.lane or DEFAULT_LANE, ARGV[6], ARGV[5], now)
 -- A callback may have asked for another look-up while this one was under way, which may have seen less than the
 -- callback knew.

@@ -43,8 +43,9 @@ for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now
   local _, _, kind, name_of_queue = split_queue(queue)
   update_participation(queue, kind == PAYER.key or not is_halted(name_of_queue))
 end
-if rules.cap and spent_today(PAYER.lane .. name, now) + read_number(KEY.reserved, PAYER.lane .. name) >= rules.cap then
-  return answer
+if rules.cap then
+  local spent, unknown = spent_today(PAYER.lane .. name, now)
+  if unknown > 0 or spent + read_number(KEY.reserved, PAYER.lane .. name) >= rules.cap then return answer end
 end
 
 local slots, dispatched = read_number(lane, 'slots'), read_number(lane, 'window')
@@ -114,9 +115,9 @@ local function try_to_admit(queue, id)
 end
 
 local stops = 0
-local function pause_at_cap(batch)
+local function pause_at_cap(batch, why)
   local was = is_halted(batch)
-  redis.call('HSET', KEY.batch .. batch, 'paused', 'max_cost')
+  redis.call('HSET', KEY.batch .. batch, 'paused', why)
   apply_halt(batch, was)
 end
 
@@ -180,7 +181,7 @@ local function serve(from, class)
     update_participation(queue, true)
     stops = stops + (stopped and 1 or 0)
     if stopped == 'pause' and stops < MOST_STOPPED then
-      pause_at_cap(name_of_queue)
+      pause_at_cap(name_of_queue, till)
     elseif stopped == 'aside' and stops < MOST_STOPPED then
       set_aside(queue, till)
     elseif stopped == 'dear' and passed < MOST_CHECKED then

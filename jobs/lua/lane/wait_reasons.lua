@@ -7,7 +7,8 @@
 --       4 caps as JSON: {"keys": {key: nano-dollars a day}, "lanes": {lane: nano-dollars a day}}
 -- Returns: JSON; absent members are left out:
 --   now      µs, as text
---   halted   of the batch: '1' (paused on request) | 'max_cost' | 'cancel'
+--   halted   of the batch: '1' (paused on request) | 'max_cost' | 'unknown_cost' | 'cancel'
+--   unknown  of the batch: jobs of unknown cost that are not waived, as text
 --   cap      of the batch in nano-dollars, as text
 --   key      the producer's key
 --   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}}
@@ -23,7 +24,7 @@ if batch ~= '' then
   if of_batch.broken then damaged('batch ' .. batch, 'its limits cannot be read') end
   if is_halted(batch) then found.halted = redis.call('HGET', KEY.batch .. batch, 'paused') or 'cancel' end
   found.key, cap = of_batch.owner, of_batch.cap
-  found.cap = cap and whole(cap)
+  found.cap, found.unknown = cap and whole(cap), whole(of_batch.unknown)
 end
 if ARGV[2] ~= '' then
   local job = read(ARGV[2])
@@ -40,18 +41,22 @@ for _, name in ipairs(lanes) do
   end
 end
 for _, class in ipairs(classes) do
-  local function stop(limit, spent, payer)
-    local why, _, price = stopped_at_cap(class, found.key, limit, spent, payer)
+  local function stop(limit, payer, spent, unknown)
+    local why, _, price = stopped_at_cap(class, found.key, limit, payer, spent, unknown)
     local left = math.max(0, limit - spent - read_number(KEY.reserved, payer))
     return why and {why = why, price = price and whole(price), left = whole(left)}
   end
   local stops = {lanes = {}}
-  if cap then stops.batch = stop(cap, batch_of(batch).spent, PAYER.batch .. batch) end
+  if cap then stops.batch = stop(cap, PAYER.batch .. batch, batch_of(batch).spent, batch_of(batch).unknown) end
   local of_key = caps.keys[found.key]
-  if of_key then stops.key = stop(of_key, spent_today(PAYER.key .. found.key, now), PAYER.key .. found.key) end
+  if of_key then
+    local payer = PAYER.key .. found.key
+    stops.key = stop(of_key, payer, spent_today(payer, now))
+  end
   for _, name in ipairs(lanes) do
     local of_lane = caps.lanes[name]
-    if of_lane then stops.lanes[name] = stop(of_lane, spent_today(PAYER.lane .. name, now), PAYER.lane .. name) end
+    local payer = PAYER.lane .. name
+    if of_lane then stops.lanes[name] = stop(of_lane, payer, spent_today(payer, now)) end
   end
   found.classes[class] = stops
 end

@@ -23,9 +23,14 @@ for state in pairs(ALLOWED) do
   check_index('index', KEY.state .. state, job and job.state == state and job.created_at)
 end
 check_index('doubt', KEY.doubts, job and job.doubt_since)
+check_index('unreadable', KEY.unreadable, job and job.unreadable_since)
 local given_up = redis.call('ZSCORE', KEY.undelivered, id)
 if (given_up and true or false) ~= (job and job.undelivered and true or false) then
   check_index('undelivered', KEY.undelivered, job and job.undelivered and now)
+end
+local unknown_cost = redis.call('ZSCORE', KEY.unknown_costs, id)
+if (unknown_cost and true or false) ~= (job and job.unknown_cost and true or false) then
+  check_index('unknown_cost', KEY.unknown_costs, job and job.unknown_cost and (job.ended_at or now))
 end
 local parked = redis.call('HKEYS', KEY.parked .. id)
 if not job then

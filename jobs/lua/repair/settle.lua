@@ -1,9 +1,9 @@
--- Settle an attempt in doubt by an operator's word, where neither a look-up nor a callback tells its outcome. The
--- fencing token rises, so a worker that is looking it up can no longer record anything.
+-- Settle an attempt by an operator's word, where neither a look-up nor a callback tells its outcome: it is in doubt, or
+-- in progress without a readable answer. The fencing token rises, so a worker that is looking it up can no longer record anything.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id
---       2 since when it is in doubt, in µs: the verdict is about that doubt and no later one
---       3 'sent' | 'not-sent' | 'failed'
+--       2 since when it is in doubt, or without a readable answer, in µs: the verdict is about that and nothing later
+--       3 'sent' | 'not-sent' (only in doubt) | 'failed'
 --       4 the provider's task id, where it was sent
 --       5 result as JSON, where it failed
 --       6 reason
@@ -11,14 +11,16 @@
 --       8 µs until the deadline
 --       9 µs until a waiting job is checked again
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
---   settled | over (the producer had cancelled it: its slots are free) | other (it is not in that doubt) | unknown
+--   settled | over (the producer had cancelled it: its slots are free) | other (that is over) | unknown
 arity(9)
 local job, verdict, reason = load(ARGV[1]), ARGV[3], ARGV[6]
 if not job then return {'unknown', '', 0, 0} end
-if phase_of(job) ~= 'in_doubt' or job.doubt_since ~= ARGV[2] then return {'other', job.state, 0, 0} end
+local since = job.doubt_since
+if phase_of(job) == 'in_progress' and verdict ~= 'not-sent' then since = job.unreadable_since end
+if not since or since ~= ARGV[2] then return {'other', job.state, 0, 0} end
 local now = clock()
 local change = RECORD{fence = next_fence(job), lookups = false, doubt_since = false, exists = false,
-  submit_tries = false, reason = reason}
+  submit_tries = false, unreadable_since = false, reason = reason}
 if verdict == 'sent' then
   change.task_id, change.deadline, change.lookups = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
   move_phase(job, 'in_progress', change, now, now)

@@ -15,7 +15,8 @@ local function add_history(name, now, what, limit, reason)
 end
 
 -- Record whether the provider answered a call (jobs.lane_health.Reachability): 'answer', of any kind; 'silence',
--- no answer or 5xx, which counts until the breaker opens; '' where there was no call, or it proves neither.
+-- no answer or 5xx, which counts until the breaker opens; 'unreadable', which is counted in a metric only; '' where
+-- there was no call, or it proves neither.
 local function record_call(name, reached, reason, now)
   local lane = KEY.lane .. name
   if reached == 'answer' then
@@ -28,8 +29,10 @@ local function record_call(name, reached, reason, now)
       redis.call('SADD', KEY.lanes, name)
       add_history(name, now, 'opened', nil, reason)
     end
+  elseif reached == 'unreadable' then
+    redis.pcall('HINCRBY', KEY.totals, 'unreadable', 1) -- for the metric only
   elseif reached ~= '' then
-    error('expected answer, silence or nothing, not ' .. reached)
+    error('expected answer, silence, unreadable or nothing, not ' .. reached)
   end
 end
 

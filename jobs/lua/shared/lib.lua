@@ -83,6 +83,7 @@ local function move(job, to, change, now, at)
     leave_queue(job)
     if to ~= 'queued' then change.paused = false end
   end
+  if job.unreadable_since and not holds then change.unreadable_since = false end
   if held and not holds then
     redis.call('HINCRBY', held_by, 'slots', -image_count(job))
     release_reservation(job, change)

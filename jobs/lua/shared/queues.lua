@@ -80,7 +80,8 @@ end
 -- its queues. Queues that were set aside are checked again at once.
 local function apply_halt(batch, was)
   halted_batches[batch] = nil
-  if redis.call('HGET', KEY.batch .. batch, 'paused') == 'max_cost' then
+  local paused = redis.call('HGET', KEY.batch .. batch, 'paused')
+  if paused == 'max_cost' or paused == 'unknown_cost' then
     redis.call('ZADD', KEY.at_cap, 'NX', whole(clock()), batch)
   else
     redis.call('ZREM', KEY.at_cap, batch)

@@ -101,22 +101,34 @@ end
 local function image_count(job) return tonumber(job.images or 1) end
 local function attempt_of(job) return tonumber(job.attempt or 1) end
 local function lane_of(job) return KEY.lane .. (job.lane or DEFAULT_LANE) end
-local function read_number(key, field)
-  local stored = redis.pcall('HGET', key, field)
-  if type(stored) == 'table' and stored.err then
-    if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
-    damaged(key, 'it is no hash')
-  end
+-- Return the number that a field holds, by what Redis answered for it; 0 where it is absent.
+local function to_number(key, field, stored)
   local value = tonumber(stored or 0)
   if not value or value ~= value or math.abs(value) == math.huge then
     damaged(key, 'its field ' .. field .. ' is no number')
   end
   return value
 end
+local function check_hash(key, answer)
+  if type(answer) == 'table' and answer.err then
+    if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err, 0) end
+    damaged(key, 'it is no hash')
+  end
+  return answer
+end
+local function read_number(key, field)
+  return to_number(key, field, check_hash(key, redis.pcall('HGET', key, field)))
+end
+local function read_numbers(key, ...)
+  local numbers = check_hash(key, redis.pcall('HMGET', key, ...))
+  for i, field in ipairs({...}) do numbers[i] = to_number(key, field, numbers[i]) end
+  return unpack(numbers)
+end
 
--- Write some fields; false deletes one. The index of jobs in doubt follows, by the time since when.
+-- Write some fields; false deletes one. The indexes of jobs in doubt, and of those without a readable answer, follow, by
+-- the time since when.
 local function save(job, change)
-  local set, del, doubt = {}, {}, job.doubt_since
+  local set, del, doubt, unreadable = {}, {}, job.doubt_since, job.unreadable_since
   for field, value in pairs(change) do
     if value == false then
       if job[field] then del[#del + 1] = field end
@@ -132,6 +144,13 @@ local function save(job, change)
   if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
   if job.doubt_since and job.doubt_since ~= doubt then redis.call('ZADD', KEY.doubts, job.doubt_since, job.id) end
   if doubt and not job.doubt_since then redis.call('ZREM', KEY.doubts, job.id) end
+  if job.unreadable_since ~= unreadable then
+    if job.unreadable_since then
+      redis.call('ZADD', KEY.unreadable, job.unreadable_since, job.id)
+    else
+      redis.call('ZREM', KEY.unreadable, job.id)
+    end
+  end
 end
 
 -- Read the virtual time of a place. Only fairness depends on it, so a damaged value counts as 0 and is replaced.
@@ -140,8 +159,9 @@ local function virtual_time(state, class)
   return value and value == value and math.abs(value) ~= math.huge and value or 0
 end
 
--- Read what a batch says of its jobs: the producer's key, the weight among that key's queues, the cap and what was
--- spent. `broken`: it cannot be read. Such a batch counts as halted, because its cap is not known.
+-- Read what a batch says of its jobs: the producer's key, the weight among that key's queues, the cap, what was spent,
+-- and how many of its jobs have an unknown cost that is not waived. `broken`: it cannot be read. Such a batch counts as
+-- halted, because its cap is not known.
 local batches = {}
 local function batch_of(name)
   if not batches[name] then
@@ -152,13 +172,14 @@ local function batch_of(name)
       broken = true
       return absent
     end
-    local stored = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent')
+    local stored = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent', 'unknown_costs', 'waived')
     if stored.err then
       if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
       broken = true
     end
     local weight, cap, spent = count(stored[2], 1), count(stored[3], nil), count(stored[4], 0)
-    batches[name] = {owner = stored[1] or '', weight = weight or 1, cap = cap, spent = spent or 0,
+    local unknown = count(stored[5], 0) - count(stored[6], 0)
+    batches[name] = {owner = stored[1] or '', weight = weight or 1, cap = cap, spent = spent or 0, unknown = unknown,
       broken = broken or weight == 0}
   end
   return batches[name]

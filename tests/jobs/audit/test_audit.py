@@ -127,6 +127,8 @@ BROKEN = {
     # indexes and queue
     "in doubt, and in no index": (("ZREM", P + "doubts", "in_doubt"), "doubt", "in_doubt"),
     "not in doubt, and in the index": (("ZADD", P + "doubts", 1, "later"), "doubt", "later"),
+    "readable, and in the index": (("ZADD", P + "unreadable", 1, "later"), "unreadable", "later"),
+    "unreadable, no job": (("ZADD", P + "unreadable", 1, "ghost"), "unreadable", "ghost"),
     "in doubt, no job": (("ZADD", P + "doubts", 1, "ghost"), "doubt", "ghost"),
     "given up, and in no index": (("ZREM", P + "undelivered", "failed"), "undelivered", "failed"),
     "not given up, and in the index": (("ZADD", P + "undelivered", 1, "later"), "undelivered", "later"),

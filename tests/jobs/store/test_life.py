@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -67,6 +67,8 @@ IMAGE = "image:sha256:" + hashlib.sha256(b"a fox").hexdigest()
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 #: An audit is slow and its findings persist, so it runs once in this many steps and at the end.
 AUDIT_EVERY = 1 if THOROUGH else 5
+#: Nano-dollars of usual, surely wrong and unreadable costs.
+COSTS = (6_500_000, 10**15, None, None)
 POSTS = (
     *("created", "lost", "lost before", "exists", "refused", "held", "not created", "unreachable"),
     *("crash", "crash before", "perhaps refused", "refused although created"),
@@ -369,20 +371,25 @@ class Life(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         code=st.sampled_from(["", "", "002016095", "1301"]),
-        cost=st.integers(0, 10**10),
+        cost=st.integers(0, 10**10) | st.sampled_from(COSTS),
         calls_back=st.booleans(),
         twice=st.booleans(),
     )
-    def the_provider_finishes(self, data: st.DataObject, code: str, cost: int, calls_back: bool, twice: bool) -> None:
+    def the_provider_finishes(
+        self, data: st.DataObject, code: str, cost: int | None, calls_back: bool, twice: bool
+    ) -> None:
         external = data.draw(st.sampled_from([each for each, task in self.tasks.items() if not task.end]))
         task = self.tasks[external]
         self.end(task, code, cost)
         if calls_back:
             self.call(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
 
-    def end(self, task: Task, code: str = "", cost: int = 5_000_000) -> None:
+    def end(self, task: Task, code: str = "", cost: int | None = 5_000_000) -> None:
+        """End a task. Without a `cost`, the provider names none that can be read, and for a failure none."""
         task.end = State.FAILED if code else State.COMPLETED
-        task.result = error(code, cost) if code else Result(output=({"type": "image", "url": "u"},), cost=cost / NANO)
+        paid = Result(unreadable_cost="$1") if cost is None else Result(cost=cost / NANO)
+        failure = {"code": code, "message": "no"} if code else None
+        task.result = replace(paid, error=failure, output=() if code else ({"type": "image", "url": "u"},))
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data(), lies=st.booleans(), twice=st.booleans())
@@ -553,6 +560,15 @@ class Life(RuleBasedStateMachine):
         if post and verdict is Verdict.NOT_SENT and settled.outcome != "other":
             post.surely_absent = True
 
+    @rule(job_id=st.sampled_from(IDS), cost=st.sampled_from([Decimal(0), Decimal("0.3")]), twice=st.booleans())
+    def a_person_settles_a_cost(self, job_id: str, cost: Decimal, twice: bool) -> None:
+        job = self.store.jobs.get(job_id) if job_id in self.accepted else None
+        settled = self.call(lambda: self.store.manual.settle_cost(job_id, cost), twice=twice)
+        assert (settled.outcome == "settled") == (job is not None and job.unknown_cost is not None)
+        if settled.outcome == "settled":
+            self.spent += cost
+            self.kept.pop(job_id, None)
+
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
     def a_person_retries_deliveries(self, job_id: str, twice: bool) -> None:
         self.call(lambda: self.store.deliveries.retry([job_id]), twice=twice)
@@ -576,6 +592,8 @@ class Life(RuleBasedStateMachine):
             if slots:
                 assert slots + dispatched <= limit
         assert self.store.statistics.totals().cost == self.spent
+        unknown = {job.id for job in jobs.values() if job.unknown_cost is not None}
+        assert {job_id for job_id, _ in self.store.manual.stuck(0.0, 100).unknown_costs.named} == unknown
         for _, change in self.bench.raw.xrange(self.bench.keys.singleton("changes"), min=self.read):
             assert not change["from"] or State(change["state"]) in (TRANSITIONS[State(change["from"])])
         last = self.bench.raw.xrevrange(self.bench.keys.singleton("changes"), count=1)
@@ -597,7 +615,7 @@ class Life(RuleBasedStateMachine):
             return
         for batch in ("x", "y"):
             with suppress(BatchNotFound):
-                self.store.batches.resume(batch, max_cost=Decimal(1_000_000))
+                self.store.batches.resume(batch, max_cost=Decimal(100_000_000))
         for job_id in self.accepted:
             self.resume(job_id, twice=False)
         self.store.deliveries.retry(list(self.accepted))
@@ -610,6 +628,8 @@ class Life(RuleBasedStateMachine):
                 wait = DAY - self.now % DAY + 1  # a new day, a new budget
             self.bench.forward(max(0.0, wait))
             self.round_without_faults()
+            for job_id in self.accepted:
+                self.a_person_settles_a_cost(job_id, Decimal(0), twice=False)
             self.check_promises()
             rounds += 1
             assert rounds < MOST_ROUNDS, f"not at rest: {self.bench.dump()}"
@@ -645,8 +665,8 @@ class Life(RuleBasedStateMachine):
                 self.end(task)
 
 
-def error(code: str, cost: int = 0) -> Result:
-    return Result(error={"code": code, "message": "no"}, cost=cost / NANO)
+def error(code: str) -> Result:
+    return Result(error={"code": code, "message": "no"}, cost=Decimal(0))
 
 
 def search(machine: type[RuleBasedStateMachine], examples: int) -> None:

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from boomerang_client import Client, Status
+from tests.support.local_stack import StackProcess
 
 pytestmark = [pytest.mark.stack, pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by /proc")]
 
@@ -69,15 +70,14 @@ def test_a_job_completes_and_ctrl_c_ends_every_process(start: Start, wait_for: W
         assert client.job(job.id).status is Status.COMPLETED
 
 
-def test_the_command_turns_a_table_into_images(start: Start) -> None:
-    server = start("data", "--sim", "--latency 0.2", "--no-flower")
-    goods = server.folder / "goods.csv"
+def test_the_command_turns_a_table_into_images(shared: StackProcess, tmp_path: Path) -> None:
+    goods = tmp_path / "goods.csv"
     goods.write_text("Title;n\na red boat;2\na green boat;\na bad boat;12\n")
-    env = os.environ | {"BOOMERANG_URL": server.url, "BOOMERANG_KEY": server.key}
+    env = os.environ | {"BOOMERANG_URL": shared.url, "BOOMERANG_KEY": shared.key}
 
     def boomerang(*args: str) -> tuple[int, str, str]:
         command = [str(Path(sys.executable).with_name("boomerang")), *args]
-        done = subprocess.run(command, env=env, cwd=server.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
     mapping = ["--map", "prompt=Title", "--set", "model=kirin_image_omni"]
@@ -87,42 +87,39 @@ def test_the_command_turns_a_table_into_images(start: Start) -> None:
     assert "0 accepted, 2 known" in boomerang("enqueue", str(goods), "--id", "goods", *mapping)[1]
     assert boomerang("save", "goods", "--follow") == (0, "3 saved, 0 were there, 0 failed; in goods\n", "")
     assert boomerang("watch", "goods")[0] == 0
-    assert sorted(path.name for path in (server.folder / "goods").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "goods").iterdir()) == [
         "goods.2-1.png", "goods.2-2.png", "goods.3-1.png",
     ]  # fmt: skip
 
 
-def test_the_printed_commands_can_be_copied(start: Start) -> None:
-    server = start("data", "--sim", "--latency 0", "--no-flower")
-    (curl,) = re.findall(r"^curl .*\\\n.*$", server.printed, re.MULTILINE)
-    (source,) = re.findall(r"^source .*$", server.printed, re.MULTILINE)
+def test_the_printed_commands_can_be_copied(shared: StackProcess) -> None:
+    (curl,) = re.findall(r"^curl .*\\\n.*$", shared.printed, re.MULTILINE)
+    (source,) = re.findall(r"^source .*$", shared.printed, re.MULTILINE)
     done = subprocess.run(["bash", "-c", f"{source}\n{curl} --fail -s"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     # A worker may finish the job before the answer arrives.
     assert json.loads(done.stdout)["status"] in {"queued", "submitting", "in_progress", "completed"}
-    assert "simulated, because BOOMERANG_PROVIDER_KEY is not set" in server.printed
+    assert "simulated, because BOOMERANG_PROVIDER_KEY is not set" in shared.printed
 
 
-def test_secrets_are_readable_by_their_owner_only(start: Start) -> None:
-    server = start("data", "--no-flower")
+def test_secrets_are_readable_by_their_owner_only(shared: StackProcess) -> None:
     for name in ("secrets.json", "env", "redis/redis.conf", "broker/redis.conf"):
-        assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600, name
-    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((shared.folder / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE(shared.folder.stat().st_mode) == 0o700
 
 
-def test_a_worker_that_dies_is_restarted_and_its_job_completes(start: Start, wait_for: Wait) -> None:
-    server = start("data", "--sim", "--latency 0.2", "--no-flower")
+def test_a_worker_that_dies_is_restarted_and_its_job_completes(shared: StackProcess) -> None:
     pid = int(
         next(
             each.pid
-            for each in server.children()
+            for each in shared.children()
             if "celery" in " ".join(each.cmdline()) and "worker" in each.cmdline()[-1]
         )
     )
     os.kill(pid, signal.SIGKILL)
-    with Client(server.url, server.key) as client:
+    with Client(shared.url, shared.key) as client:
         assert client.enqueue(REQUEST).wait(timeout=60).status is Status.COMPLETED
-    assert re.search(r"worker was killed by SIGKILL; restarting it in 0\.2 s", server.printed)
+    assert re.search(r"worker was killed by SIGKILL; restarting it in 0\.2 s", shared.printed)
 
 
 def test_sigkill_leaves_no_process_running_and_loses_no_job(start: Start, wait_for: Wait) -> None:
@@ -143,20 +140,20 @@ def test_sigkill_leaves_no_process_running_and_loses_no_job(start: Start, wait_f
         assert client.job(job.id).status is Status.IN_PROGRESS
 
 
-def test_two_stacks_are_separate(start: Start) -> None:
-    one, other = start("one", "--no-flower"), start("other", "--no-flower")
-    assert listening(one.children()) & listening(other.children()) == set()
-    with Client(other.url, one.key) as client, pytest.raises(Exception, match=r"(?i)key|unauthori"):
+def test_two_stacks_are_separate(shared: StackProcess, start: Start) -> None:
+    other = start("other", "--no-flower")
+    assert listening(shared.children()) & listening(other.children()) == set()
+    with Client(other.url, shared.key) as client, pytest.raises(Exception, match=r"(?i)key|unauthori"):
         client.job("any")
 
 
-def test_a_folder_serves_only_one_stack_at_a_time(start: Start) -> None:
-    first = start("data", "--no-flower")
-    second = start("data", "--no-flower", wait=False)
+def test_a_folder_serves_only_one_stack_at_a_time(shared: StackProcess, start: Start) -> None:
+    # The folder's path is absolute, so the test's own folder plays no part.
+    second = start(str(shared.folder), "--no-flower", wait=False)
     assert second.process.wait(30) == 1
     assert "Another stack runs in" in second.printed
     assert "--data DIR" in second.printed
-    assert first.process.poll() is None
+    assert shared.process.poll() is None
 
 
 def test_an_error_names_the_port_that_is_in_use(start: Start) -> None:

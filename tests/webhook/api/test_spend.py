@@ -40,19 +40,29 @@ def test_spend_is_summed_by_day_key_and_batch(client: FlaskClient, bought: Calla
     assert answer.status_code == 200
     assert answer.json == {
         "by": "batch",
-        "rows": [{"name": "y", "cost": "12", "jobs": 1}, {"name": "x", "cost": "0.35", "jobs": 2}],
+        "rows": [
+            {"name": "y", "cost": "12", "jobs": 1, "unknown_costs": 0},
+            {"name": "x", "cost": "0.35", "jobs": 2, "unknown_costs": 0},
+        ],
         "cost": "12.35",
         "jobs": 3,
+        "unknown_costs": 0,
     }
     assert SpendView().validate(json.loads(answer.text)) == {}
     today = datetime.now(UTC).date()
     assert [row["cost"] for row in client.get("/v1/spend").json["rows"]] == ["12.35"]
     last_year = today - timedelta(days=365)
     assert client.get(f"/v1/spend?by=key&from={last_year}&to={today}&batch=x").json["rows"] == [
-        {"name": "shop", "cost": "0.35", "jobs": 2}
+        {"name": "shop", "cost": "0.35", "jobs": 2, "unknown_costs": 0}
     ]
     yesterday = today - timedelta(days=1)
-    assert client.get(f"/v1/spend?to={yesterday}").json == {"by": "day", "rows": [], "cost": "0", "jobs": 0}
+    assert client.get(f"/v1/spend?to={yesterday}").json == {
+        "by": "day",
+        "rows": [],
+        "cost": "0",
+        "jobs": 0,
+        "unknown_costs": 0,
+    }
     assert client.get("/v1/spend?model=another&lane=default").json["jobs"] == 0
 
 

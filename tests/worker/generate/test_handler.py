@@ -70,6 +70,20 @@ def handler(w: World, store: Any = None) -> GenerateHandler:
     return GenerateHandler(store or w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False)
 
 
+def test_unknown_parameters_are_passed_if_the_operator_wants_it(w: World) -> None:
+    new = {"element_list": [{"element_id": 17}]}
+    passing = GenerateHandler(
+        w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False, pass_unknown=True
+    )
+    ending = handler(w)(call_of("hare", request=REQUEST | new))
+    assert ending is not None
+    assert isinstance(ending.outcome, GenerationRefused)
+    assert "element_list" in str(ending.outcome)
+    assert passing(call_of(request=REQUEST | new)) is None
+    w.submit("fox")
+    assert w.store.jobs.get("fox", text=True).text.count("element_id") == 1
+
+
 def killed() -> None:
     raise Killed
 

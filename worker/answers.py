@@ -1,0 +1,75 @@
+"""What an answer about a task means for its job, above all one that cannot be read.
+
+Such an answer says nothing about other jobs, so it neither opens a lane's circuit breaker nor closes it. The provider
+has answered, so the job's deadline counts. `boomerang-server stuck` lists the job meanwhile.
+"""
+
+import logging
+from typing import TypeGuard
+
+from jobs.job import Due
+from jobs.lane_health import Reachability
+from jobs.settings import Settings
+from schemas import TaskStatus
+from worker.provider import Absent, Doubtful, Found, Held, Unavailable
+
+log = logging.getLogger(__name__)
+
+Answer = Found | Absent | Unavailable | Held
+
+
+def is_unreadable(answer: Answer | Doubtful) -> bool:
+    """Return whether the provider answered about the task, but its state cannot be read."""
+    return isinstance(answer, (Unavailable, Doubtful)) and answer.seen is not None
+
+
+def without_result(answer: Answer | Doubtful) -> bool:
+    """Return whether a task is completed without a result that can be read. It may still get one."""
+    return isinstance(answer, Found) and answer.report.status is TaskStatus.COMPLETED and not answer.report.output
+
+
+def reachability(answer: Answer | Doubtful) -> Reachability:
+    """Return what the outcome of a call shows about the provider."""
+    if is_unreadable(answer) or without_result(answer):
+        return Reachability.UNREADABLE
+    if isinstance(answer, (Unavailable, Doubtful)):
+        return Reachability.SILENCE if answer.silent else Reachability.NOTHING
+    return Reachability.ANSWER
+
+
+def log_first(due: Due, answer: Answer) -> None:
+    """Log the start of the first answer about a job that cannot be read."""
+    if isinstance(answer, Unavailable) and answer.seen is not None and due.job.unreadable_since is None:
+        log.warning("job %s: %s", due.job.id, unreadable(answer.seen))
+
+
+def unreadable(seen: str) -> str:
+    """Return the text of the log line. `seen`: the start of the answer, escaped."""
+    return f"the provider's answer cannot be read, it begins with: {seen}" if seen else "the provider's answer is empty"
+
+
+def is_end(answer: Answer) -> TypeGuard[Found]:
+    """Return whether the attempt is over. A missing price does not matter here."""
+    if not isinstance(answer, Found):
+        return False
+    report = answer.report
+    return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
+
+
+def ends_without_result(answer: Answer, due: Due, settings: Settings) -> TypeGuard[Found]:
+    """Return whether to wait no longer for the result of a completed task."""
+    return without_result(answer) and (due.overdue or due.unreadable_for >= settings.lookup_grace)
+
+
+def is_last_poll(due: Due, answer: Answer) -> bool:
+    """Return whether the job expires now. No deadline passes while the lane's provider does not answer."""
+    return due.overdue and (is_unreadable(answer) or not isinstance(answer, (Unavailable, Held)))
+
+
+def exists_unreadably(due: Due, answer: Answer, settings: Settings) -> bool:
+    """Return whether a job in doubt counts as in progress, so that it ends.
+
+    It was looked up for as long as the provider may take for a job, and the answer was not that there is none. A job
+    that Redis may have forgotten was perhaps never sent: it stays in doubt.
+    """
+    return is_unreadable(answer) and due.doubtful_for >= settings.deadline and not due.job.forgotten
