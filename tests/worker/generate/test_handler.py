@@ -143,6 +143,11 @@ def test_an_invalid_message_ends_with_a_refusal(w: World) -> None:
     assert w.store.jobs.get_many(["fox"]) == [None]
 
 
+def test_the_message_that_finishes_a_forgotten_job_is_dropped(w: World) -> None:
+    """A late copy, after the retention. It must not turn a success into a failure."""
+    assert handler(w)(call_of(request={"external_task_id": "fox"}, finishes="0123456789abcdef")) is None
+
+
 def test_a_job_refuses_more_than_100_tasks(w: World) -> None:
     for number in range(100):
         assert handler(w)(call_of(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
