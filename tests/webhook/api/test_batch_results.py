@@ -124,4 +124,4 @@ def test_every_stream_releases_its_place(client: FlaskClient) -> None:
 def test_jobs_in_other_states_are_not_read(foxes: Store, raw: redis.Redis) -> None:
     raw.config_resetstat()
     assert len(list(foxes.batches.jobs("foxes", [State.FAILED]))) == 200
-    assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] <= 202
+    assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] < 250  # of 1,100 jobs
