@@ -15,7 +15,7 @@ from jobs.policy import RECHECK, next_attempt
 from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
-from jobs.store.cost_log import log_cost
+from jobs.store.cost_log import CostLog
 from jobs.store.outcomes import (
     CallbackOutcome,
     ExpireOutcome,
@@ -77,6 +77,7 @@ class Attempts:
         self._settings = context.settings
         self._rules = {lane.name: rules(context.settings, lane) for lane in context.settings.lanes}
         self._budgets = budgets(context.settings)
+        self._cost_log = CostLog()
 
     # --- admission and submission -----------------------------------------------------------------------------------
 
@@ -223,7 +224,7 @@ class Attempts:
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):
-            log_cost(external_task_id, result)
+            self._cost_log.note(external_task_id, result)
         return settled
 
     def record_callback(self, external_task_id: str, *, needs_lookup: bool) -> TransitionResult[CallbackOutcome]:

@@ -36,7 +36,7 @@ def stuck(context: click.Context, longer_than: float, most: int, *, as_json: boo
     """List everything that is stuck, with the command that settles it.
 
     Stuck are jobs in doubt, deliveries that were given up, lanes on hold, batches and keys that reached a cost limit,
-    and jobs whose images are gone.
+    jobs whose cost is unknown, and jobs whose images are gone.
 
     Exit code 0: nothing is stuck; 1: something is; 2: Redis (BOOMERANG_REDIS_URL) cannot be read.
     """

@@ -34,6 +34,16 @@ def test_show_prints_a_jobs_images_or_its_error(service: FakeService, run: Comma
     assert json.loads(run("show", "spring.1", "--json").stdout)["usage"]["cost"] == "0.0065"
 
 
+@pytest.mark.parametrize(("sent", "shown"), [("$0.0065", "'$0.0065'"), ("", "none")])
+def test_show_says_that_a_cost_is_unknown(
+    service: FakeService, run: Command, spring: str, sent: str, shown: str
+) -> None:
+    service.end("spring.1")
+    assert "unknown" not in run("show", "spring.1").stdout
+    service.jobs["spring.1"] |= {"usage": None, "unknown_cost": sent}
+    assert f"the provider sent {shown}\n" in run("show", "spring.1").stdout
+
+
 def test_show_prints_a_batchs_counts_and_cost(service: FakeService, run: Command, file: str) -> None:
     run("enqueue", file, "--id", "spring", "--label", "shop=7", "--max-cost", "$5")
     result = run("show", "spring")

@@ -231,7 +231,9 @@ class Life(RuleBasedStateMachine):
             self.store.context.scripts.call("sweep", "", 1, 900_000_000)
 
     def park(self, job_id: str, twice: bool) -> None:
-        self.call(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
+        # Sometimes a repeat, sometimes another message of the same task, also after the end of the job
+        continuation = f'{{"priority":{len(self.deliveries) % 3}}}'
+        self.call(lambda: self.store.celery.park(job_id, job_id, continuation), twice=twice)
 
     def revoke(self, job_id: str, twice: bool) -> None:
         self.call(lambda: self.store.celery.revoke([job_id]), twice=twice)
@@ -405,7 +407,7 @@ class Life(RuleBasedStateMachine):
             state = State.FAILED if state is State.COMPLETED else State.COMPLETED
         self.call(lambda: self.finish(external, state, result, "callback"), twice=twice)
 
-    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), needs_lookup=st.booleans())
+    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
     def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
         """Forge a callback for a job that was never sent. (For one that was sent, the address has a token.)"""
         if external_id(job_id, attempt) in self.posts or (attempt == 1 and "q" in self.bench.fields(job_id)):

@@ -1,5 +1,6 @@
-"""Costs that nobody can read: they are shown, counted, hold back whatever has a limit, and can be settled."""
+"""Unreadable costs: they are reported and counted, stop everything under a limit, and can be settled."""
 
+import logging
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -12,12 +13,15 @@ from jobs.job import Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
+from jobs.provider_result import ended
 from jobs.states import State
+from jobs.store.cost_log import CostLog
 from jobs.store.manual import Sample
 from jobs.store.outcomes import SettleCostOutcome
 from jobs.store.spending import DAY, By
 from jobs.store.store import Store
 from jobs.store.stuck import Kind, dead_ends
+from schemas import read_task
 from tests.support.bench import IMAGES, Bench
 
 Make = Callable[..., NewJob]
@@ -54,6 +58,55 @@ def teach(bench: Bench, cost: str = "0.0065") -> None:
 
 def stuck(store: Store) -> Sample:
     return store.manual.stuck(0.0, 10).unknown_costs
+
+
+# --- from the provider's answer to every figure -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cost", "amount", "sent"),
+    [
+        ("0.006666666666666666666666666667", "0.006666667", None),
+        (1.7999999999999998e-05, "0.000018", None),
+        ("0.00649999999999999994504618028", "0.0065", None),
+        ("0.0000000005", "0", None),
+        (10**6, "1000000", None),
+        (10**6 + 1, "0", "1000001"),
+        ("$0.0065", "0", "$0.0065"),
+        ("0,0065", "0", "0,0065"),
+        ({"amount": "0.0065"}, "0", '{"amount": "0.0065"}'),
+        ("\ud800\x1b[31m", "0", "\\ud800\\x1b[31m"),
+        (None, "0", ""),
+    ],
+)
+def test_every_figure_agrees_with_what_the_provider_sent(
+    bench: Bench, make: Make, cost: object, amount: str, sent: str | None
+) -> None:
+    store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=CAP)})
+    enqueue(store, make, many=1, owner="shop")
+    content = [{"type": "image", "url": "https://cdn.example.com/1.png"}]
+    answer = {"id": "t", "status": "completed", "output": [{"content": content}], "usage": {"cost": cost}}
+    state, result = ended(read_task(answer))
+    assert end(store, result, state) == ["x0"]
+    job, batch, paid = store.jobs.get("x0"), store.batches.get("x"), usd(amount)
+    assert job.unknown_cost == sent
+    assert (job.result.cost if job.result else None) == (paid if sent is None else None)
+    assert batch.cost == store.statistics.totals().cost == store.lanes.get("default").cost == paid
+    assert batch.unknown_costs == (sent is not None)
+    for by in By:
+        spend = store.statistics.spend(by, TODAY, TODAY)
+        assert (spend.cost, spend.unknown_costs) == (paid, batch.unknown_costs)
+    assert audit(store) == []
+
+
+def test_the_first_rounding_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    log, rounded = CostLog(), Result(cost=usd("0.006666667"), rounded_cost="0.0066666666")
+    caplog.set_level(logging.INFO)
+    for result in (rounded, rounded, UNREADABLE, Result(cost=usd("11")), Result(cost=usd("0.0065")), IMAGES):
+        log.note("fox", result)
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "INFO", "WARNING", "WARNING"]
+    assert all("fox" in record.message for record in caplog.records)
 
 
 # --- a batch ----------------------------------------------------------------------------------------------------------
