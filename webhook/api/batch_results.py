@@ -132,6 +132,6 @@ def _row(job: Job) -> Sequence[str]:
         job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
-        _without_formula("; ".join(each["message"] for each in warnings_of(job))),
+        "; ".join(each["message"] for each in warnings_of(job)),
         " ".join(each["watermark_url"] for each in result.output if "watermark_url" in each) if result else "",
     )

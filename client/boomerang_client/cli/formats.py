@@ -40,6 +40,6 @@ def _cells(job: Job) -> tuple[str, ...]:
         job.finished_at.isoformat() if job.finished_at else "",
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
-        _without_formula("; ".join(each.message for each in job.warnings)),
-        _without_formula(" ".join(one.watermark_url for one in job.output if one.watermark_url)),
+        "; ".join(each.message for each in job.warnings),
+        " ".join(one.watermark_url for one in job.output if one.watermark_url),
     )
