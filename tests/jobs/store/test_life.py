@@ -405,7 +405,7 @@ class Life(RuleBasedStateMachine):
             state = State.FAILED if state is State.COMPLETED else State.COMPLETED
         self.call(lambda: self.finish(external, state, result, "callback"), twice=twice)
 
-    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), needs_lookup=st.booleans())
+    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
     def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
         """Forge a callback for a job that was never sent. (For one that was sent, the address has a token.)"""
         if external_id(job_id, attempt) in self.posts or (attempt == 1 and "q" in self.bench.fields(job_id)):
