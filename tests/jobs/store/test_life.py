@@ -231,7 +231,9 @@ class Life(RuleBasedStateMachine):
             self.store.context.scripts.call("sweep", "", 1, 900_000_000)
 
     def park(self, job_id: str, twice: bool) -> None:
-        self.call(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
+        # Sometimes a repeat, sometimes another message of the same task, also after the end of the job
+        continuation = f'{{"priority":{len(self.deliveries) % 3}}}'
+        self.call(lambda: self.store.celery.park(job_id, job_id, continuation), twice=twice)
 
     def revoke(self, job_id: str, twice: bool) -> None:
         self.call(lambda: self.store.celery.revoke([job_id]), twice=twice)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from celery.exceptions import TaskRevokedError
 
+from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from schemas import GenerationRequest
 from tests.support.world import MakeWorld, World
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
@@ -84,6 +86,26 @@ def test_unknown_parameters_are_passed_if_the_operator_wants_it(w: World) -> Non
     assert w.store.jobs.get("fox", text=True).text.count("element_id") == 1
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["under way", "ended"])
+@pytest.mark.parametrize("request_", [{"external_task_id": "fox"}, REQUEST | {"external_task_id": "fox"}])
+def test_another_producers_job_is_neither_read_nor_cancelled(request_: dict[str, Any], ended: bool, w: World) -> None:
+    # Given a job that another producer enqueued over HTTP
+    text = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox"}).text()
+    w.store.jobs.enqueue([NewJob(id="fox", text=text, model="kirin_image_omni", owner="bakery")])
+    if ended:
+        w.submit("fox")
+        w.settle("fox")
+    before = w.job("fox").state
+    # When a service that shares the broker asks for it by its id, forges the mark of a parked message, and revokes it
+    for task_id, finishes in (("task-1", ""), ("fox", ""), ("task-2", "0123456789abcdef")):
+        ending = handler(w)(call_of(task_id, request=request_, finishes=finishes))
+        # Then it gets nothing
+        assert ending is None if finishes else isinstance(ending and ending.outcome, GenerationRefused)
+    handler(w).revoke(["task-1", "fox"])
+    assert w.job("fox").state is before
+    assert w.redis.hlen("{b}:k:fox") == 0
+
+
 def killed() -> None:
     raise Killed
 
@@ -141,6 +163,11 @@ def test_an_invalid_message_ends_with_a_refusal(w: World) -> None:
     assert isinstance(ending, Ending)
     assert isinstance(ending.outcome, GenerationRefused)
     assert w.store.jobs.get_many(["fox"]) == [None]
+
+
+def test_the_message_that_finishes_a_forgotten_job_is_dropped(w: World) -> None:
+    """A late copy, after the retention. It must not turn a success into a failure."""
+    assert handler(w)(call_of(request={"external_task_id": "fox"}, finishes="0123456789abcdef")) is None
 
 
 def test_a_job_refuses_more_than_100_tasks(w: World) -> None:

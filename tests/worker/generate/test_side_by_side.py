@@ -156,9 +156,31 @@ CANVASES: dict[str, Canvas] = {
         s.picture(), s.picture("b", immutable=False), s.note(), app=s.app
     ).on_error(s.note("sorry")),
     "a picture as an errback": lambda s: s.picture(fails=True, link_error=s.picture("b", link=s.note())),
+    "ignore_result of a failure": lambda s: s.picture(fails=True, ignore_result=True, link_error=s.note()),
+    "a stamped chain": lambda s: _stamped(chain(s.picture(), s.note(), s.note(), app=s.app)),
+    "a stamped chord": lambda s: _stamped(chord([s.picture("a"), s.picture("b")], s.note(), app=s.app)),
+    "a failure before a chord": lambda s: chain(
+        s.picture(fails=True), chord([s.picture("b"), s.picture("c")], s.note("no"), app=s.app), app=s.app
+    ),
+    "a group in a chord": lambda s: chord(
+        [group([s.picture("a"), s.picture("b")], app=s.app), s.picture("c")], s.note(), app=s.app
+    ),
+    "a failure in a nested chord": lambda s: chord(
+        [chord([s.picture("a"), s.picture("b", fails=True)], s.note("no"), app=s.app), s.picture("c")],
+        s.note("no").on_error(s.note("sorry", immutable=True)),
+        app=s.app,
+    ),
+    "a group as a chord's body": lambda s: chord(
+        [s.picture("a"), s.picture("b")], group([s.note("one"), s.note("two")], app=s.app), app=s.app
+    ),
+    "replace by a chord": lambda s: s.shop(
+        "replace_by", [chord([s.picture("a"), s.picture("b")], s.note(), app=s.app)], kwargs={"grouped": False}
+    ),
+    "replace by a failure": lambda s: s.shop("replace_by", [s.picture("", fails=True)], kwargs={"grouped": False}),
+    "positional arguments": lambda s: s.picture(args=("a fox",), link=s.note("no"), link_error=s.note()),
 }
 #: Canvases that store no result.
-SILENT = {"ignore_result"}
+SILENT = {"ignore_result", "ignore_result of a failure"}
 
 
 def _built_in(side: Side, name: str, items: list[Any]) -> Any:
