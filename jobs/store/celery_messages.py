@@ -21,6 +21,10 @@ REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 _STEP = 500
 
 
+#: The owner of jobs that came by Celery. All services that may write to the broker share it.
+OWNER = "celery"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A parked Celery message: its id, its mark (a repeat has the same) and its continuation, as JSON."""
@@ -55,7 +59,7 @@ class CeleryMessages:
         """
         limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
         outcome, mark = self._scripts.call(
-            "park", job_id, task_id, continuation, identity_of(continuation), finishes, *limits
+            "park", job_id, task_id, continuation, identity_of(continuation), finishes, *limits, OWNER
         )
         return ParkOutcome(outcome), str(mark)
 

@@ -45,7 +45,7 @@ BOUNDARIES = {
         "Notifier.__call__": {"post": "notifier"},
         "Outgoing.post": {"post": "notifier"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
-        "Continuity._remember": {"write": "(a note of what is there, which the next round makes again)"},
+        "Continuity._remember": {"write": "(a sighting, which the next round writes again)"},
         "Provider._call": {"send": "provider.*"},
         "_Bounded.connect": {"connect": "(a connection, over which nothing has been sent yet)"},
         "_Bounded.send": {"send": "(a piece of provider.* and of notifier)"},
@@ -62,14 +62,15 @@ BOUNDARIES = {
 LEADS = words("shared.send self.send blueprint.post")
 #: The functions of the package that uses Redis, and the commands that they call except read-only ones.
 WRITTEN = {
-    "KeyRing.add": {"hset": "(keys are made by hand)"},
-    "KeyRing.revoke": {"hset": "(and revoked)"},
+    "KeyRing.add": {"hset": "(an operator creates keys)"},
+    "KeyRing.revoke": {"hset": "(and revokes them)"},
     "KeyRing.note_use": {"hset": "key_used"},
     "EventStream.read_new": {"xgroup_create": "changes"},
     "EventStream._read_group": {"xreadgroup": "changes"},
+    "EventStream.add_task": {"xadd": "(an event for Flower, on which no job depends)"},
     "RedisImages.write": {"set": "image_store.write"},
     "RedisImages.remove": {"unlink": "image_store.remove"},
-    "Witness.write": {"hset": "(a note of what is there)", "delete": "(one that is damaged)"},
+    "Witness.write": {"hset": "(a sighting)", "delete": "(a damaged one)"},
     "Scripts._load": {
         "script_exists": "(a read)",
         "script_load": "(a server that knows the verbs has no more than before)",

@@ -1,7 +1,5 @@
 """/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -17,6 +15,7 @@ from jobs.states import State
 from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.openapi import NDJSON, operation
+from webhook.http.csv_text import csv_text
 from webhook.http.json_response import encode
 from webhook.services import services
 
@@ -110,9 +109,7 @@ def _csv(jobs: Iterable[Job]) -> Iterator[str]:
     remaining = iter(jobs)
     some: list[Sequence[str]] = [COLUMNS]
     while some:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerows(some)
-        yield text.getvalue()
+        yield csv_text(some)
         some = [_row(job) for job in islice(remaining, _LINES)]
 
 
@@ -124,8 +121,8 @@ def _row(job: Job) -> Sequence[str]:
         job.model,
         format(result.cost, "f") if result and result.cost is not None else "",
         " ".join(each["url"] for each in result.output) if result else "",
-        _without_formula(error.get("code", "")),
-        _without_formula(error.get("message", "")),
+        error.get("code", ""),
+        error.get("message", ""),
         str(job.attempt),
         job.external_task_id,
         job.created_at.isoformat(),
@@ -133,8 +130,3 @@ def _row(job: Job) -> Sequence[str]:
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
     )
-
-
-def _without_formula(text: str) -> str:
-    """Quote the provider's text, so that no spreadsheet takes it for a formula (OWASP, "CSV Injection")."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

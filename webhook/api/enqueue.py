@@ -10,7 +10,7 @@ from jobs.new_job import NewJob, Outcome
 from schemas import CallbackForm, parse_json
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
-from webhook.http.bodies import checked_length, read_whole
+from webhook.http.bodies import read_decoded
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
@@ -36,8 +36,7 @@ def enqueue_body(
     same id, and 429 when the service is full.
     """
     shared = services()
-    length = checked_length(request, shared.settings.max_body)
-    data = unwrap(parse_json(read_whole(request, length)))
+    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body)))
     wanted = replace(shared.load(data), callback_form=form)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)

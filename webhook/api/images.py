@@ -12,7 +12,7 @@ from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_image
 from schemas.views.images import ImageView
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
-from webhook.http.bodies import checked_length, read_whole
+from webhook.http.bodies import checked_length, read_decoded
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
@@ -43,10 +43,10 @@ def create() -> Response:
     and for a while after it was last used or looked up.
     """
     shared = services()
-    length = checked_length(request, MAX_IMAGE)
+    checked_length(request, MAX_IMAGE)
     with shared.streams.enter():
         try:
-            file = read_image(read_whole(request, length))
+            file = read_image(read_decoded(request, MAX_IMAGE))
         except ImageInvalid as error:
             raise ProblemError(
                 422, "The image is not valid; `errors` says why.", errors={"image": [str(error)]}

@@ -38,7 +38,7 @@ def create() -> Response:
 
     The answer is 201 for a new job, and 200 for a job that existed already with the same request. Both mean that the
     job is recorded and will not be lost. When the service is full, the answer is 429: send the same request
-    again after the time in Retry-After.
+    again after the time in Retry-After. The body may be compressed with gzip (Content-Encoding).
     """
     job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=job.id)}

@@ -53,6 +53,22 @@ def read_whole(request: Request, length: int) -> bytes:
     return body
 
 
+def read_decoded(request: Request, limit: int) -> bytes:
+    """Read a whole body without its Content-Encoding. `limit` holds for the bytes that are sent, and for the result.
+
+    Raises a problem: 411 without a Content-Length, 413 over the limit, 415 for any encoding but gzip, 400 for a body
+    that ends early or is not valid gzip.
+    """
+    length = checked_length(request, limit)
+    stream = decoded(request)
+    if isinstance(stream, Counted):
+        return read_whole(request, length)
+    body = stream.read(limit + 1)
+    if len(body) > limit:
+        raise ProblemError(413, f"The decompressed body has more than {limit:,} bytes. Send at most {limit:,}.")
+    return body
+
+
 def read_limited(request: Request, limit: int) -> bytes:
     """Read a whole body, which may be chunked, within ten seconds.
 

@@ -15,15 +15,13 @@ from jobs.new_job import NewJob, Outcome
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_identity import identity_of
-from jobs.store.celery_messages import MOST_PARKED
+from jobs.store.celery_messages import MOST_PARKED, OWNER
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
 from worker.messages import Messages
 
-#: Owner of the jobs that arrive by Celery, for fairness and spending.
-OWNER = "celery"
 #: `settled_by` of a job that expired before it was submitted.
 NOT_BEGUN = "expires_in"
 POSITIONAL = (
@@ -32,6 +30,7 @@ POSITIONAL = (
 )
 
 log = logging.getLogger(__name__)
+_CONFLICT = "external_task_id: {!r} belongs to another request. Use another id, or repeat that request."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +48,11 @@ class GenerateCall:
     positional: int = 0
     delay: float = 0.0
     expires_in: float | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it only asks for a known job."""
+        return set(self.request) == {"external_task_id"}
 
     @property
     def job_id(self) -> str:
@@ -95,7 +99,8 @@ class GenerateHandler:
     def __call__(self, call: GenerateCall) -> Ending | None:
         """Return how the task ends, or None if its message is parked until the job has ended.
 
-        A call with only an `external_task_id` refers to a known job. The calls that finish parked messages do so.
+        A call with only an `external_task_id` refers to a job that came by Celery, too. The calls that finish parked
+        messages do so.
         """
         with logs.about(job=call.job_id):
             try:
@@ -103,7 +108,7 @@ class GenerateHandler:
                     return self._refuse(call, TypeError(POSITIONAL))
                 if not call.finishes:
                     self._check_continuation(call)
-                if set(call.request) != {"external_task_id"}:
+                if not call.is_bare:
                     self._enqueue(call)
                 return self._park(call)
             except (GenerationRefused, TaskRevokedError) as error:
@@ -138,8 +143,10 @@ class GenerateHandler:
                 return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=job.delivery_tries)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
-            case ParkOutcome.UNKNOWN:
+            case ParkOutcome.UNKNOWN if call.is_bare:
                 raise GenerationRefused(str(JobNotFound(job_id)))
+            case ParkOutcome.UNKNOWN:
+                raise GenerationRefused(_CONFLICT.format(job_id))
             case ParkOutcome.FULL:
                 raise GenerationRefused(
                     f"external_task_id: {MOST_PARKED} Celery tasks already wait for {job_id!r}. "
@@ -190,9 +197,7 @@ class GenerateHandler:
         if enqueued.outcomes[0] is Outcome.IMAGELESS:
             raise _refused(without_images(request, self._images.absent))
         if enqueued.outcomes[0] is Outcome.CONFLICT:
-            raise GenerationRefused(
-                f"external_task_id: {job_id!r} belongs to another request. Use another id, or repeat that request."
-            )
+            raise GenerationRefused(_CONFLICT.format(job_id))
         if enqueued.admit_hint:
             self._messages.admit_hint()
 

@@ -1,10 +1,9 @@
 """Write jobs as NDJSON, or as CSV with the columns of the service's `format=csv`."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping
 
+from boomerang_client.cli.csv_text import csv_text
 from boomerang_client.records import Job
 
 COLUMNS = (
@@ -20,9 +19,7 @@ def ndjson_line(job: Job | None) -> str:
 
 def csv_row(job: Job | None) -> str:
     """Write a job as a row of CSV. None stands for the heading."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(COLUMNS if job is None else _cells(job))
-    return text.getvalue()
+    return csv_text([COLUMNS if job is None else _cells(job)])
 
 
 WRITERS: Mapping[str, Callable[[Job | None], str]] = {"ndjson": ndjson_line, "csv": csv_row}
@@ -34,9 +31,9 @@ def _cells(job: Job) -> tuple[str, ...]:
         job.status.value,
         job.model,
         format(job.cost, "f") if job.cost is not None else "",
-        _without_formula(" ".join(one.url for one in job.output)),
-        _without_formula(job.error.code if job.error else ""),
-        _without_formula(job.error.message if job.error else ""),
+        " ".join(one.url for one in job.output),
+        job.error.code if job.error else "",
+        job.error.message if job.error else "",
         str(job.attempt),
         job.external_task_id or "",
         job.created_at.isoformat() if job.created_at else "",
@@ -44,8 +41,3 @@ def _cells(job: Job) -> tuple[str, ...]:
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
     )
-
-
-def _without_formula(text: str) -> str:
-    """Keep a spreadsheet from running the provider's text as a formula (OWASP, "CSV Injection")."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

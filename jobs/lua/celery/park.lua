@@ -8,6 +8,7 @@
 --       6 most messages for one job
 --       7 µs for which the worker that finishes a message has it to itself
 --       8 µs until a message that came after the end is sent again, unless it was finished
+--       9 the owner of jobs that came by Celery: other producers' jobs are unknown here
 -- Returns: {outcome, mark}. The mark stands for the parked message (message_finished.lua); outcome:
 --   parked    stored
 --   revoked   stored, but it was revoked before it came (revoke.lua)
@@ -17,7 +18,7 @@
 --   owed      a worker is finishing it, or is about to
 --   unknown   there is no such job
 -- A repeat changes nothing. A message of the same task with another continuation is stored beside the first one.
-arity(8)
+arity(9)
 local job = load(ARGV[1])
 if not job then return {answer_unknown(), ''} end
 local task, continuation, finishes, now = ARGV[2], ARGV[3], ARGV[5], clock()
@@ -27,6 +28,15 @@ local text = redis.call('HGET', parked, field)
 -- The version before knew a message by its Celery id alone.
 if not text and redis.call('HGET', parked, task) == continuation then text = continuation end
 local mark = finishes ~= '' and finishes or mark_of(text or continuation)
+local owner = owner_of_job(job)
+if owner ~= '' and owner ~= ARGV[9] then
+  -- The version before parked messages for any job. Those that are parked may finish.
+  local known = false
+  for _, each in ipairs(finishes ~= '' and redis.call('HVALS', parked) or {}) do
+    known = known or mark_of(each) == finishes
+  end
+  if not known then return {'unknown', ''} end
+end
 local function keep()
   redis.call('HSET', parked, field, continuation)
   if task ~= job.id then redis.call('SET', KEY.celery .. task, job.id) end

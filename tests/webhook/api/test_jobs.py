@@ -1,3 +1,4 @@
+import gzip
 import json
 import threading
 import time
@@ -294,3 +295,34 @@ def test_a_queued_job_can_be_paused_and_resumed(client: FlaskClient, fox: dict[s
     refused = client.post("/v1/jobs/fox/pause")
     assert (refused.status_code, "cancel it" in refused.json["detail"]) == (409, True)
     assert client.post("/v1/jobs/nobodys/pause").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/model/v1/generation"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "identity"])
+def test_a_job_may_be_compressed(path: str, encoding: str, client: FlaskClient, fox: dict[str, Any]) -> None:
+    body = json.dumps(fox).encode()
+    packed = body if encoding == "identity" else gzip.compress(body)
+
+    answer = client.post(path, data=packed, headers={"Content-Encoding": encoding})
+
+    assert answer.status_code in (200, 201)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/model/v1/generation", "/v1/images"])
+@pytest.mark.parametrize(
+    ("encoding", "body", "status"),
+    [
+        pytest.param("br", b"x", 415, id="brotli"),
+        pytest.param("deflate", b"x", 415, id="deflate"),
+        pytest.param("gzip, gzip", b"x", 415, id="twice"),
+        pytest.param("gzip", b"{}", 400, id="not gzip"),
+        pytest.param("gzip", gzip.compress(b'{"model":"x"}' * 99)[:40], 400, id="cut off"),
+        pytest.param("gzip", gzip.compress(bytes(200_000_000), 1), 413, id="a bomb"),
+    ],
+)
+def test_a_body_that_cannot_be_decoded_is_refused(
+    path: str, encoding: str, body: bytes, status: int, client: FlaskClient
+) -> None:
+    answer = client.post(path, data=body, headers={"Content-Encoding": encoding})
+
+    assert answer.status_code == status

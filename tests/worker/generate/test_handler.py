@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from celery.exceptions import TaskRevokedError
 
+from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from schemas import GenerationRequest
 from tests.support.world import MakeWorld, World
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
@@ -82,6 +84,26 @@ def test_unknown_parameters_are_passed_if_the_operator_wants_it(w: World) -> Non
     assert passing(call_of(request=REQUEST | new)) is None
     w.submit("fox")
     assert w.store.jobs.get("fox", text=True).text.count("element_id") == 1
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["under way", "ended"])
+@pytest.mark.parametrize("request_", [{"external_task_id": "fox"}, REQUEST | {"external_task_id": "fox"}])
+def test_another_producers_job_is_neither_read_nor_cancelled(request_: dict[str, Any], ended: bool, w: World) -> None:
+    # Given a job that another producer enqueued over HTTP
+    text = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox"}).text()
+    w.store.jobs.enqueue([NewJob(id="fox", text=text, model="kirin_image_omni", owner="bakery")])
+    if ended:
+        w.submit("fox")
+        w.settle("fox")
+    before = w.job("fox").state
+    # When a service that shares the broker asks for it by its id, forges the mark of a parked message, and revokes it
+    for task_id, finishes in (("task-1", ""), ("fox", ""), ("task-2", "0123456789abcdef")):
+        ending = handler(w)(call_of(task_id, request=request_, finishes=finishes))
+        # Then it gets nothing
+        assert ending is None if finishes else isinstance(ending and ending.outcome, GenerationRefused)
+    handler(w).revoke(["task-1", "fox"])
+    assert w.job("fox").state is before
+    assert w.redis.hlen("{b}:k:fox") == 0
 
 
 def killed() -> None:

@@ -1,0 +1,28 @@
+"""CSV (RFC 4180) for spreadsheets and terminals: the only place of the service that writes it.
+
+Every cell may contain text from outside: of the provider, of producers. No spreadsheet must take it for a formula
+(OWASP, "CSV Injection"), and no terminal for a command.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+#: A cell that begins like this may be a formula; the full-width forms too, and white space before it does not help.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+#: Control characters, and those that change the direction of text. A line feed and a tab may stand in a cell.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as CSV. A cell that might be a formula begins with an apostrophe; control characters are escaped."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(map(_safe, row) for row in rows)
+    return text.getvalue()
+
+
+def _safe(cell: str) -> str:
+    plain = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), cell)
+    return f"'{plain}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else plain
