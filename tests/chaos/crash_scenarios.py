@@ -271,8 +271,9 @@ def two_tasks_under_one_id(t: Turn) -> Check:
 
 def a_task_after_the_end(t: Turn) -> Check:
     """It comes when its job has ended, with a link of its own."""
-    job_id = t.world.job()
+    job_id = t.world.task()
     assert t.world.in_state(job_id, State.COMPLETED)
+    assert t.world.until(t.world.at_rest, 20)
     queue, task_id = f"linked-{t.world.new_id()}", t.world.new_id()
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
