@@ -20,7 +20,7 @@ demo: preflight $(STAMP) ## run 200 jobs through the whole service against a sim
 up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
 
-check: preflight $(STAMP) ## run the fast tests, which start no processes (under a minute)
+check: preflight $(STAMP) ## run the fast tests, which start no processes (about a minute)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: preflight $(STAMP) ## run all tests

@@ -52,7 +52,7 @@ class TroubleCode(StrEnum):
 class Trouble:
     """One trouble: since when (None: not known), what it means, and what to do.
 
-    `stops_jobs`: jobs that wait are not submitted, so nobody can say when they will end. The text stays the same while
+    `stops_jobs`: jobs that wait are not submitted, so their end is unknown. The text stays the same while
     the trouble lasts, because each change of a batch's reason is sent to everybody who follows the batch.
     """
 

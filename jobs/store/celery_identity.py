@@ -1,4 +1,4 @@
-"""What makes two Celery messages the same message, whoever sends them.
+"""What makes two Celery messages the same message, from any sender.
 
 A broker delivers a message again, and a producer sends one again from another thread or process. Both are repeats.
 Messages with other links, another chain or another chord are not, although their task has the same id.

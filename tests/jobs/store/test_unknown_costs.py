@@ -1,4 +1,4 @@
-"""Costs that nobody can read: they are shown, counted, hold back whatever has a limit, and can be settled."""
+"""Unreadable costs: they are reported and counted, stop everything under a limit, and can be settled."""
 
 import logging
 from collections.abc import Callable

@@ -8,7 +8,7 @@ W, B, S, OK = "no_worker", "beat_away", "stalled", None
 ENDED = "works again"
 
 
-def told(codes: list[str | None], *, started: bool = True) -> list[tuple[int, str]]:
+def reported(codes: list[str | None], *, started: bool = True) -> list[tuple[int, str]]:
     """Return what is reported, and when, if these codes are seen at one-second intervals."""
     announcer = Announcer(0.0)
     if started:
@@ -32,7 +32,7 @@ def told(codes: list[str | None], *, started: bool = True) -> list[tuple[int, st
     ],
 )
 def test_each_trouble_is_reported_once(codes: list[str | None], expected: list[tuple[int, str]]) -> None:
-    assert told(codes) == expected
+    assert reported(codes) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_each_trouble_is_reported_once(codes: list[str | None], expected: list[t
 def test_a_stack_that_starts_has_time_for_its_first_round(
     codes: list[str | None], expected: list[tuple[int, str]]
 ) -> None:
-    assert told(codes, started=False) == expected
+    assert reported(codes, started=False) == expected
