@@ -460,8 +460,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
         two_tasks_under_one_id: "park result celery.send message_finished ack",
-        a_task_after_the_end: "park result celery.send message_finished ack",
-        a_refused_task: "begin_refusal result celery.send end_refusal ack",
+        a_task_after_the_end: "park result celery.send message_finished task_state ack",
+        a_refused_task: "begin_refusal result celery.send end_refusal task_state ack",
         a_task_with_an_image: "image_known image_begun image_store.write image_kept",
         a_chord: "chord",
         revoked_before_it_came: "revoke messages.deliver",
