@@ -118,8 +118,10 @@ def _usage(value: object) -> Usage | None:
 
 def _discount(value: object) -> Any:
     """Return the discount as it was sent; None if it is too long to store, or NaN or infinite, which JSON has not."""
+    if value is None or isinstance(value, int):  # as almost always
+        return value
     try:
-        return value if value is None or len(json.dumps(value, allow_nan=False)) <= _MAX_DISCOUNT else None
+        return value if len(json.dumps(value, allow_nan=False)) <= _MAX_DISCOUNT else None
     except ValueError:
         return None
 
