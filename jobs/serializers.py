@@ -36,7 +36,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "model": job.model,
         "output": [dict(each) for each in result.output] if result else [],
         "error": result.error if result else None,
-        "warnings": _warnings(job),
+        "warnings": warnings_of(job),
         "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
         "attempt": job.attempt,
         "external_task_id": job.external_task_id,
@@ -54,7 +54,8 @@ def serialize_job(job: Job) -> dict[str, Any]:
     }
 
 
-def _warnings(job: Job) -> list[dict[str, str]]:
+def warnings_of(job: Job) -> list[dict[str, str]]:
+    """Return what is wrong with a job although it has results: `{"code", "message"}` each."""
     result = job.result
     if not result or not result.output:
         return []

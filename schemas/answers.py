@@ -4,6 +4,7 @@ The contract asks for tolerance: unknown members are dropped, and a member of th
 status is required.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ _DIGITS = 40
 
 #: Times above are in milliseconds: as seconds, this is the year 5138.
 _MOST_SECONDS = 1e11
+#: Most characters of a discount, as JSON.
+_MAX_DISCOUNT = 1000
 #: A number of at most nine digits, as text. The provider's codes have nine digits, of which two may be zeros in front.
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?")
 _CODE_DIGITS, _FEWEST_PADDED = 9, 7
@@ -105,12 +108,22 @@ def _task_result(value: object) -> Outputs:
 def _usage(value: object) -> Usage | None:
     match value:
         case Mapping():
-            return Usage(read_cost(value.get("cost")), value.get("discount"))
+            return Usage(read_cost(value.get("cost")), _discount(value.get("discount")))
         case None | False | "" | []:
             return None
         case _:
             # The amount itself, or something else about money.
             return Usage(read_cost(value))
+
+
+def _discount(value: object) -> Any:
+    """Return the discount as it was sent; None if it is too long to store, or NaN or infinite, which JSON has not."""
+    if value is None or isinstance(value, int):  # as almost always
+        return value
+    try:
+        return value if len(json.dumps(value, allow_nan=False)) <= _MAX_DISCOUNT else None
+    except ValueError:
+        return None
 
 
 def _task_info(value: object) -> str | None:

@@ -5,7 +5,6 @@ URL passes. The service itself never fetches one, so its host may be private.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ MAX_URL = 8192
 #: Most results of a task: nine images, each also with a watermark. More are left out.
 MOST_RESULTS = 18
 _MOST_READ = 1000
+_BEYOND = f"beyond the first {MOST_RESULTS}"
 #: The beginnings of types, and what they become. Every other type is an image: that is what was paid for.
 _TYPES = ("video", "audio")
 _SCHEMES = frozenset({"http", "https"})
@@ -40,7 +40,7 @@ def read_outputs(values: Iterable[Any]) -> Outputs:
     An item without a URL is none: it may be an error, or null.
     """
     kept: list[Output] = []
-    problems: Counter[str] = Counter()
+    problems: dict[str, int] = {}
     for place, value in enumerate(values):
         if place == _MOST_READ:
             break
@@ -49,11 +49,11 @@ def read_outputs(values: Iterable[Any]) -> Outputs:
             continue
         address, problem = _checked(url)
         if address is None:
-            problems[problem] += 1
+            problems[problem] = problems.get(problem, 0) + 1
         elif len(kept) == MOST_RESULTS:
-            problems[f"beyond the first {MOST_RESULTS}"] += 1
+            problems[_BEYOND] = problems.get(_BEYOND, 0) + 1
         else:
-            marked, _ = _checked(value.get("watermark_url"))
+            marked = _checked(value["watermark_url"])[0] if "watermark_url" in value else None
             kept.append(Output(_type(value.get("type")), address, marked))
     left_out = tuple(f"{count} result{'s'[: count > 1]} {problem}" for problem, count in problems.items())
     return Outputs(tuple(kept), left_out)

@@ -256,9 +256,7 @@ class Reconciler:
         if not (job.exists or job.refusal) and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
             log.info(
                 "job %s: not created, queued again: not found by %d look-ups in %.1f s",
-                job.id,
-                lookups,
-                due.doubtful_for,
+                *(job.id, lookups, due.doubtful_for),
             )
             self._store.attempts.requeue(
                 job.id, job.fence, f"not at the provider after {lookups} look-ups", reachability=Reachability.ANSWER

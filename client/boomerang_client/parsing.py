@@ -21,8 +21,9 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             id=str(view["id"]),
             status=Status(view["status"]),
             model=str(view.get("model") or ""),
-            output=tuple(Output(str(one.get("type") or ""), str(one["url"])) for one in view.get("output") or ()),
-            error=JobError(str(error.get("code") or ""), str(error.get("message") or "")) if error else None,
+            output=tuple(map(_output, view.get("output") or ())),
+            error=_error(error) if error else None,
+            warnings=tuple(map(_error, view.get("warnings") or ())),
             cost=_money(usage.get("cost")),
             attempt=int(view.get("attempt") or 1),
             external_task_id=view.get("external_task_id"),
@@ -42,6 +43,15 @@ def read_job(data: object, service: JobService | None = None) -> Job:
         )
     except _MALFORMED as problem:
         raise _unexpected("job", problem) from problem
+
+
+def _output(view: Mapping[str, Any]) -> Output:
+    marked = view.get("watermark_url")
+    return Output(str(view.get("type") or ""), str(view["url"]), str(marked) if marked else None)
+
+
+def _error(view: Mapping[str, Any]) -> JobError:
+    return JobError(str(view.get("code") or ""), str(view.get("message") or ""))
 
 
 def read_batch(data: object, service: BatchService | None = None) -> Batch:

@@ -62,15 +62,19 @@ DISPLAY_ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One generated image: its `type` ("image") and its `url`, which works for a limited time."""
+    """One generated image: its `type` ("image") and its `url`, which works for a limited time.
+
+    `watermark_url` is the same image with a watermark, if the generation API sent one.
+    """
 
     type: str
     url: str
+    watermark_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed: the generation API's `code` and `message`."""
+    """Why a job failed, or what is wrong although it completed: a `code` and a `message`."""
 
     code: str
     message: str
@@ -131,6 +135,7 @@ class Job:
     model: str
     output: tuple[Output, ...] = ()
     error: JobError | None = None
+    warnings: tuple[JobError, ...] = ()
     cost: Decimal | None = None
     attempt: int = 1
     external_task_id: str | None = None

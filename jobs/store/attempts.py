@@ -280,10 +280,7 @@ class Attempts:
         )
 
     def expire(self, due: Due, wait: float, problem: str = "") -> TransitionResult[ExpireOutcome]:
-        """Expire a job. A late result is looked up every `wait` seconds for another BOOMERANG_DEADLINE.
-
-        `problem`: what is wrong with the last answer.
-        """
+        """Expire a job because of a `problem`. A late result is looked up every `wait` seconds for as long again."""
         outcome, hint = self._scripts.call(
             "expire",
             due.job.id,

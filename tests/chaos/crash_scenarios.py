@@ -271,8 +271,9 @@ def two_tasks_under_one_id(t: Turn) -> Check:
 
 def a_task_after_the_end(t: Turn) -> Check:
     """It comes when its job has ended, with a link of its own."""
-    job_id = t.world.job()
+    job_id = t.world.task()
     assert t.world.in_state(job_id, State.COMPLETED)
+    assert t.world.until(t.world.at_rest, 20)
     queue, task_id = f"linked-{t.world.new_id()}", t.world.new_id()
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
@@ -459,8 +460,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
         two_tasks_under_one_id: "park result celery.send message_finished ack",
-        a_task_after_the_end: "park result celery.send message_finished ack",
-        a_refused_task: "begin_refusal result celery.send end_refusal ack",
+        a_task_after_the_end: "park result celery.send message_finished task_state ack",
+        a_refused_task: "begin_refusal result celery.send end_refusal task_state ack",
         a_task_with_an_image: "image_known image_begun image_store.write image_kept",
         a_chord: "chord",
         revoked_before_it_came: "revoke messages.deliver",

@@ -134,6 +134,7 @@ def _state() -> None:
         for method in STORED:
             wrap(store, method, f"image_store.{method}")
     wrap(EventStream, "read_new", "changes")
+    wrap(EventStream, "add_task", "task_state")
     wrap(KeyRing, "note_use", "key_used")
 
 

@@ -60,9 +60,9 @@ PROVIDER = frozenset(public(Provider) - {"close"})
 MESSAGES = frozenset(public(worker.messages.Messages))
 #: Methods that change an image store.
 STORED = frozenset(public(ImageStore) - {"read"})
-#: Effects without a class: reading the stream (once), the use of a producer's key, the notification, Celery's work
-#: at a task's end, the events for Flower, and the response to the caller.
-OTHERS = words("changes key_used notifier result chord celery.send ack events answer")
+#: Effects without a class: reading the stream (once), the state of a task that is no job, the use of a producer's key,
+#: the notification, Celery's work at a task's end, the events for Flower, and the response to the caller.
+OTHERS = words("changes task_state key_used notifier result chord celery.send ack events answer")
 EFFECTS = (
     (VERBS - READING_VERBS - BY_HAND - BY_LOSS - BY_TIMER)
     | {f"provider.{method}" for method in PROVIDER}

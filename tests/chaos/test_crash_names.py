@@ -67,7 +67,7 @@ WRITTEN = {
     "KeyRing.note_use": {"hset": "key_used"},
     "EventStream.read_new": {"xgroup_create": "changes"},
     "EventStream._read_group": {"xreadgroup": "changes"},
-    "EventStream.add_task": {"xadd": "(an event for Flower, on which no job depends)"},
+    "EventStream.add_task": {"xadd": "task_state"},
     "RedisImages.write": {"set": "image_store.write"},
     "RedisImages.remove": {"unlink": "image_store.remove"},
     "Witness.write": {"hset": "(a sighting)", "delete": "(a damaged one)"},

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from boomerang_client import Status, UnexpectedAnswer
+from boomerang_client.cli.formats import csv_row
+from boomerang_client.cli.render import job_lines
 from boomerang_client.parsing import read_accepted, read_batch, read_job, read_lane, read_overview
+from boomerang_client.records import JobError
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"id": "1"}, {"id": "1", "status": "queued", "output": [{}]}])
@@ -88,3 +91,27 @@ def test_earlier_services_report_no_troubles(view: dict[str, Any]) -> None:
 def test_malformed_overviews_are_errors(view: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
         read_overview(view)
+
+
+def test_warnings_and_watermarked_images_are_read() -> None:
+    view = {
+        "id": "1",
+        "status": "completed",
+        "output": [
+            {"type": "image", "url": "https://h/1", "watermark_url": "https://h/w"},
+            {"type": "image", "url": "https://h/2"},
+        ],
+        "warnings": [{"code": "1301", "message": "1 of 3 images blocked"}],
+    }
+
+    job = read_job(view)
+
+    assert [each.watermark_url for each in job.output] == ["https://h/w", None]
+    assert job.warnings == (JobError("1301", "1 of 3 images blocked"),)
+    assert [str(line) for line in job_lines(job)][-4:] == [
+        "warning    1301 1 of 3 images blocked",
+        "image      https://h/1",
+        "image      https://h/2",
+        "watermark  https://h/w",
+    ]
+    assert csv_row(job).endswith(",1 of 3 images blocked,https://h/w\r\n")

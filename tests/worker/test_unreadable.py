@@ -170,6 +170,18 @@ def test_an_unreadable_answer_is_logged_once_and_counted_each_time(
     assert w.store.statistics.totals().unreadable == 3
 
 
+def test_a_job_whose_answers_are_all_unreadable_is_logged_once(
+    w: World, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.submit = provider.polls[0] = UNREADABLE["HTML"]
+    with caplog.at_level(logging.WARNING):
+        w.start()
+        for _ in range(4):
+            w.round(DEADLINE)
+    assert w.job().state is State.EXPIRED
+    assert sum("begins with" in each.getMessage() for each in caplog.records) == 1
+
+
 def test_an_unreadable_job_does_not_stop_its_lane(w: World, provider: Provider) -> None:
     provider.polls = [UNREADABLE["broken off"]]
     w.start()

@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.job import Job
-from jobs.serializers import serialize_job
+from jobs.serializers import serialize_job, warnings_of
 from jobs.states import State
 from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
@@ -36,6 +36,8 @@ COLUMNS = (
     "finished_at",
     "settled_by",
     "labels",
+    "warnings",
+    "watermarked",
 )
 #: Lines in one write to the socket.
 _LINES = 100
@@ -61,7 +63,8 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     """Get the jobs of a batch.
 
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
-    `format=csv`, the first line names the columns; `output` holds the URLs, separated by spaces, and `labels` is JSON.
+    `format=csv`, the first line names the columns; `output` and `watermarked` hold URLs, separated by spaces, and
+    `labels` is JSON.
     If the connection breaks before the last chunk, ask again.
     """
     states = [State(status) for status in query["status"]]
@@ -129,4 +132,6 @@ def _row(job: Job) -> Sequence[str]:
         job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
+        "; ".join(each["message"] for each in warnings_of(job)),
+        " ".join(each["watermark_url"] for each in result.output if "watermark_url" in each) if result else "",
     )

@@ -25,11 +25,13 @@ MOST_ATTEMPTS = 5
 def end_message(task: Any, ending: Ending) -> None:
     """Store the outcome and call what follows. Raises MessageUnfinished if that has to be done again."""
     backend = task.backend
+    # A message that no job remembers is sent again by a retry of Celery's, which counts itself.
+    last = max(ending.attempts, task.request.retries or 0) >= MOST_ATTEMPTS
     unavailable = (*_BROKER, *backend.connection_errors, *backend.channel_errors)
     try:
         outcome = ending.outcome
         if not isinstance(outcome, Exception):
-            error = _call_next(task, outcome, last=ending.attempts >= MOST_ATTEMPTS)
+            error = _call_next(task, outcome, last=last)
             if error is None:
                 backend.mark_as_done(task.request.id, outcome, task.request)
                 return
@@ -40,7 +42,7 @@ def end_message(task: Any, ending: Ending) -> None:
                 error,
             )
             outcome = error
-        _fail(task, outcome, last=ending.attempts >= MOST_ATTEMPTS)
+        _fail(task, outcome, last=last)
     except unavailable as error:
         raise MessageUnfinished(f"{type(error).__name__}: {error}") from error
 

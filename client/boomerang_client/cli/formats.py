@@ -8,7 +8,7 @@ from boomerang_client.records import Job
 
 COLUMNS = (
     "id", "status", "model", "cost", "output", "error_code", "error_message", "attempt", "external_task_id",
-    "created_at", "finished_at", "settled_by", "labels",
+    "created_at", "finished_at", "settled_by", "labels", "warnings", "watermarked",
 )  # fmt: skip
 
 
@@ -40,4 +40,6 @@ def _cells(job: Job) -> tuple[str, ...]:
         job.finished_at.isoformat() if job.finished_at else "",
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
+        "; ".join(each.message for each in job.warnings),
+        " ".join(one.watermark_url for one in job.output if one.watermark_url),
     )

@@ -35,7 +35,9 @@ def job_lines(job: Job) -> list[Text]:
         ("settled by", job.settled_by, ""),
         ("cost", f"{job.cost} USD" if job.cost is not None else None, ""),
         ("cost", _unknown_cost(job), "yellow"),
+        *(("warning", f"{each.code} {each.message}", "yellow") for each in job.warnings),
         *((one.type, one.url, "") for one in job.output),
+        *(("watermark", one.watermark_url, "") for one in job.output),
     ]
     return [Text.assemble((f"{clean(name):<11}", "dim"), (clean(value), style)) for name, value, style in rows if value]
 

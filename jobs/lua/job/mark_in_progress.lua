@@ -4,7 +4,7 @@
 --       2 fence of the claim
 --       3 the provider's task id
 --       4 µs until the first poll
---       5 µs until the deadline
+--       5 µs until the deadline; '0' where no answer about it can be read
 -- Returns: 'started' | 'refused' (an older fence, or it is neither submitted nor in doubt)
 arity(5)
 local job = load(ARGV[1])
@@ -15,6 +15,7 @@ local now = clock()
 if phase == 'submitting' then record_acceptance(job, now, true) end
 record_call(job.lane or DEFAULT_LANE, 'answer')
 local change = RECORD{task_id = ARGV[3], deadline = now + tonumber(ARGV[5]), lookups = false, doubt_since = false,
-  exists = false, reason = false, submit_tries = false, unreadable_since = false}
+  exists = false, reason = false, submit_tries = false}
+if ARGV[5] ~= '0' then change.unreadable_since = false end
 move_phase(job, 'in_progress', change, now, now + tonumber(ARGV[4]))
 return 'started'

@@ -34,34 +34,41 @@ local function estimate(costs)
   return math.max(price, newest)
 end
 
--- Read the last costs of a class, newest first: those of all producers and, where it has a name, those of one.
-local known_costs = {}
+-- Read the last costs of a class as they are stored, newest first: those of all producers, and those of one that has a
+-- name.
+local stored_costs = {}
 local function costs_of(class, owner)
   local own = class .. '|' .. owner
-  if not known_costs[own] then
-    local stored = redis.call('HMGET', KEY.prices, unpack(owner ~= '' and {class, own} or {class}))
-    for i = 1, 2 do
-      local costs = {}
-      for cost in string.gmatch(stored[i] or '', '%d+') do
-        cost = tonumber(cost)
-        if cost <= MOST_PRICE then costs[#costs + 1] = cost end -- the version before believed any
-      end
-      stored[i] = costs
-    end
-    known_costs[own] = {all = stored[1], own = stored[2]}
+  if not stored_costs[own] then
+    stored_costs[own] = redis.call('HMGET', KEY.prices, unpack(owner ~= '' and {class, own} or {class}))
   end
-  return known_costs[own]
+  return stored_costs[own][1] or '', stored_costs[own][2] or ''
+end
+
+local function parse_costs(text)
+  local costs = {}
+  for cost in string.gmatch(text, '%d+') do
+    cost = tonumber(cost)
+    if cost <= MOST_PRICE then costs[#costs + 1] = cost end -- the version before believed any
+  end
+  return costs
 end
 
 -- Return what a job of a class costs a producer: the price, and the least where it is not sure (estimate). What the
 -- producer's own jobs cost counts; until enough is known of those, what all jobs of the class cost.
+local known_prices = {}
 local function price_of(class, owner)
-  local costs = costs_of(class, owner)
-  local price, least = estimate(costs.own)
-  if not least then return price end
-  local of_all, least_of_all = estimate(costs.all)
-  if not least_of_all or not price then return of_all, least_of_all end
-  return price, least
+  local key = class .. '|' .. owner
+  if not known_prices[key] then
+    local all, own = costs_of(class, owner)
+    local price, least = estimate(parse_costs(own))
+    if least then
+      local of_all, least_of_all = estimate(parse_costs(all))
+      if not least_of_all or not price then price, least = of_all, least_of_all end
+    end
+    known_prices[key] = {price = price, least = least}
+  end
+  return known_prices[key].price, known_prices[key].least
 end
 
 -- Learn the price of a class from a cost. An implausible one is counted as spent, but teaches nothing.
@@ -69,17 +76,16 @@ local function learn_price(job, cost, completed)
   local price, class, owner = tonumber(cost), class_of(job), owner_of_job(job)
   if not price or price > MOST_PRICE or not completed and price <= (price_of(class, owner) or 0) then return end
   local change = {}
-  local function learn(field, costs)
-    local before = table.concat(costs, ' ')
-    table.insert(costs, 1, price)
-    costs[PRICES_KEPT + 1] = nil
-    local texts = {}
-    for i, each in ipairs(costs) do texts[i] = whole(each) end
-    local after = table.concat(texts, ' ')
+  local function learn(field, before)
+    local after = before == '' and cost or cost .. ' ' .. before
+    local _, more = string.gsub(after, ' ', ' ')
+    if more >= PRICES_KEPT then
+      after = string.match(after, '^' .. string.rep('%d+ ', PRICES_KEPT - 1) .. '%d+') or cost
+    end
     if after ~= before then change[#change + 1], change[#change + 2] = field, after end
   end
-  local costs = costs_of(class, owner)
-  learn(class, costs.all)
-  if owner ~= '' then learn(class .. '|' .. owner, costs.own) end
+  local all, own = costs_of(class, owner)
+  learn(class, all)
+  if owner ~= '' then learn(class .. '|' .. owner, own) end
   if #change > 0 then redis.call('HSET', KEY.prices, unpack(change)) end
 end

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -54,6 +55,14 @@ def break_invariant(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
 
 def repair(*call: Any) -> Callable[[Any, Any], Any]:
     return lambda b, _: b.store.context.scripts.call(*call)
+
+
+def unknown_cost(b: Any) -> None:
+    """Pause a batch because the cost of a job is unknown."""
+    b.store.jobs.enqueue(new_jobs("x1", "x2"), "x", BatchOptions(max_cost=Decimal("0.1")))
+    b.store.attempts.claim(b.store.attempts.admit(1).ids)
+    b.store.attempts.finish("x1", S.COMPLETED, Result(unreadable_cost="$0.0065"), "poll")
+    b.store.attempts.admit(1)
 
 
 def give_up_delivery(b: Any) -> None:
@@ -182,6 +191,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: b.put(S.IN_DOUBT),
         lambda b, _: b.store.manual.settle(b.store.jobs.get("fox"), Verdict.SENT, task_id="t1"),
     ),
+    "settle_cost": (unknown_cost, lambda b, _: b.store.manual.settle_cost("x1", Decimal("0.0065"))),
     "mark_in_progress": (
         lambda b: b.put(S.SUBMITTING),
         lambda b, _: b.store.attempts.mark_in_progress("fox", fence(b), "t1"),

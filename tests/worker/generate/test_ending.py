@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from jobs.task_names import GENERATE
 from tests.support.world import MakeWorld, World
-from worker.errors import GenerationFailed, MessageUnfinished
+from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
 from worker.generate.ending import MOST_ATTEMPTS, end_message
 from worker.generate.enqueue import Ending
 
@@ -86,6 +86,19 @@ def test_an_error_that_looks_like_the_brokers_is_final_after_some_attempts(w: Wo
         end_message(task, Ending(VIEW))
     end_message(task, Ending(VIEW, attempts=MOST_ATTEMPTS))
     assert (called(w), state(w)) == (["shop.sorry"], "FAILURE")
+
+
+def test_an_errback_of_a_refused_message_is_tried_a_limited_number_of_times(
+    w: World, task: Any, refuse: Callable[..., None]
+) -> None:
+    """No job remembers that message: Celery's retries count the attempts."""
+    refuse("shop.sorry")
+    task.request.retries = MOST_ATTEMPTS - 1
+    with pytest.raises(MessageUnfinished):
+        end_message(task, Ending(GenerationRefused("no"), refused=True))
+    task.request.retries = MOST_ATTEMPTS
+    end_message(task, Ending(GenerationRefused("no"), refused=True))
+    assert (called(w), state(w)) == ([], "FAILURE")
 
 
 def test_a_result_that_cannot_be_stored_is_stored_later(w: World, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
