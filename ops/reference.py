@@ -163,7 +163,8 @@ def client_commands(*names: str) -> str:
 
 
 def _helps(group: click.Group, path: str, names: Sequence[str]) -> str:
-    # The options of help come from the group, and a command remembers those that it was first asked with.
+    # The group decides how help is asked for. A command remembers what it was first asked with, so tests, too, call
+    # commands through their group.
     layout = {**group.context_settings, "terminal_width": 90, "max_content_width": 90}
     if not names:
         return _help_of(group, path, layout)

@@ -50,7 +50,7 @@ def _writes(verb: str) -> bool:
 VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that only the commands of `boomerang-server` call.
-BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("repair_")}
+BY_HAND = words("recount recover redeliver settle settle_cost") | {verb for verb in VERBS if verb.startswith("repair_")}
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
 #: A worker's note that it runs, which no job depends on.

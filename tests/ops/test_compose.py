@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import pytest
 import redis
 import yaml
@@ -43,6 +44,8 @@ ENV_FILE = {
     "FLOWER_BASIC_AUTH": "user:password",
     "FLOWER_COOKIE_SECRET": "cookie",
 }
+#: Commands are called through their group, as a user does.
+GROUP = click.Context(main, **main.context_settings)
 CELERY = ("worker", "beat", "flower")
 OURS = (*CELERY, "webhook", "operator")
 #: server -> its users' file (ops.access), and its `appendfsync`
@@ -142,7 +145,7 @@ def test_the_simulators_options_are_valid() -> None:
     name, chosen, rest = main.resolve_command(main.make_context(program, args), args)
     assert (name, chosen is not None) == ("simulate", True)
     assert chosen
-    given = chosen.make_context("simulate", rest).params
+    given = chosen.make_context("simulate", rest, parent=GROUP).params
     assert (given["host"], str(given["port"])) == ("0.0.0.0", inner_port("simulator"))
     assert list(given["key"]) == [environment("worker")["BOOMERANG_PROVIDER_KEY"]]
     # Users on the host fetch the images from the published port.
@@ -193,7 +196,7 @@ def test_the_operator_has_all_that_the_commands_need() -> None:
 
 def test_the_doctor_reads_flowers_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOMERANG_FLOWER_URL", environment("operator")["BOOMERANG_FLOWER_URL"])
-    context = main.commands["doctor"].make_context("doctor", [])
+    context = main.commands["doctor"].make_context("doctor", [], parent=GROUP)
     assert context.params["flower"] == "http://flower:5555"
 
 

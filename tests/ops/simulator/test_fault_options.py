@@ -21,7 +21,7 @@ from tests.support.simulator import StartSimulator
         ({"latency": "3-1"}, "latency takes"),
         ({"latency": "soon"}, "latency takes"),
         ({"latency": "-1"}, "latency takes"),
-        ({"duplicates": "maybe"}, "duplicates takes one of conflict, kling, mixed, unnoticed"),
+        ({"duplicates": "maybe"}, "duplicates takes one of conflict, kling, words, mixed, unnoticed"),
     ],
 )
 def test_a_bad_value_is_refused(raw: dict[str, object], message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
+from ops.cli import main
 from ops.simulator.fault_options import FAULT_OPTIONS, STORM
 from ops.simulator.main import simulate
 from tests.support.waiting import WaitFor
@@ -128,7 +129,7 @@ def test_connections_are_refused_at_the_socket_and_accepted_again(
     ],
 )
 def test_a_bad_option_is_refused(options: list[str], message: str) -> None:
-    result = CliRunner().invoke(simulate, options)
+    result = CliRunner().invoke(main, ["simulate", *options])
     assert result.exit_code == 2
     assert message in result.output.replace("\n", " ")
 
@@ -136,5 +137,5 @@ def test_a_bad_option_is_refused(options: list[str], message: str) -> None:
 def test_every_fault_option_has_help() -> None:
     options = {parameter.name: parameter for parameter in simulate.params}
     assert {option.name for option in FAULT_OPTIONS} <= set(options)
-    text = CliRunner().invoke(simulate, ["--help"]).output
+    text = CliRunner().invoke(main, ["simulate", "--help"]).output
     assert all(f"--{option.name.replace('_', '-')} " in text for option in FAULT_OPTIONS)

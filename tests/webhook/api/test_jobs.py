@@ -122,6 +122,8 @@ def test_a_completed_job_shows_its_result(
         "expires_at": None,
         "lane": "default",
         "reason": None,
+        "unknown_cost": None,
+        "warnings": [],
     }
 
 

@@ -152,7 +152,7 @@ def test_an_upload_does_not_add_to_a_batch_that_another_began_meanwhile(store: S
     job = NewJob(id="b.1", text="{}", model="kirin_image_omni")
     store.uploads.stage("upload", [job])
     store.jobs.enqueue([], "b", BatchOptions(owner="shop"))
-    with pytest.raises(Exception, match="taken meanwhile"):
+    with pytest.raises(Exception, match="Another producer"):
         store.uploads.commit("upload", "b", 1, BatchOptions(owner="press"))
     assert store.batches.get("b").accepted == 0
     assert store.uploads.commit("upload", "b", 1, BatchOptions(owner="shop")).affected == 1
