@@ -27,7 +27,8 @@ _NAMES = re.compile(
 #: Names that it shares with other ids, such as the request id that many answers end with.
 _SHARED = (
     r"(?:(?:client|custom|caller|request|out|out trade|business|biz|third party|user|order)"
-    r"(?: task| job| request| order)? ?(?:ids?|no|number|key|identifiers?)\b|\btask ?ids?\b|任务 ?(?:id|编号|标识|号)|任務 ?(?:id|編號)|タスクid)"
+    r"(?: task| job| request| order)? ?(?:ids?|no|number|key|identifiers?)\b"
+    r"|\btask ?ids?\b|任务 ?(?:id|编号|标识|号)|任務 ?(?:id|編號)|タスクid)"
 )
 _SHARED_NAME = re.compile(_SHARED)
 #: Words that say by themselves that something was sent before.
