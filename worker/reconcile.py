@@ -13,7 +13,7 @@ from jobs.images.images import Images
 from jobs.jitter import Random, draw
 from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, refusal_stands
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, next_submit, refusal_stands
 from jobs.provider_result import ended, no_output
 from jobs.settings import Ambiguous
 from jobs.states import State
@@ -258,9 +258,9 @@ class Reconciler:
                 "job %s: not created, queued again: not found by %d look-ups in %.1f s",
                 *(job.id, lookups, due.doubtful_for),
             )
-            self._store.attempts.requeue(
-                job.id, job.fence, f"not at the provider after {lookups} look-ups", reachability=Reachability.ANSWER
-            )
+            reason = f"not at the provider after {lookups} look-ups"
+            wait = next_submit(job.submit_tries, self._random())
+            self._store.attempts.requeue(job.id, job.fence, reason, wait=wait, reachability=Reachability.ANSWER)
             return
         pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
         self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jobs.policy import MOST_SUBMIT_TRIES
 from jobs.states import State
 from jobs.store.manual import Verdict
 from jobs.store.stuck import Kind, counted, dead_ends
@@ -228,6 +229,39 @@ def test_an_unreadable_submission_that_created_nothing_is_sent_again(w: World, p
     w.run_submits()
     assert w.settle().state is State.COMPLETED
     assert provider.posts == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [respond(204, b""), *(UNREADABLE[name] for name in ("HTML", "nothing", "a list", "a gzip bomb"))]
+)
+def test_unreadable_submissions_that_create_nothing_end(answer: Answer, w: World, provider: Provider) -> None:
+    provider.submit = answer
+    provider.polls = [ABSENT]
+    w.start()
+    waits = []
+    for _ in range(60):
+        w.round(15)
+        if w.job().state is State.QUEUED:
+            waits.append(w.alarm_in() or 0.0)
+    job = w.job()
+    assert (job.state, job.attempt, job.result.error["code"]) == (State.FAILED, 1, "unreadable_answer")
+    assert "cannot be read" in job.result.error["message"]
+    assert provider.posts == MOST_SUBMIT_TRIES
+    assert max(waits) > 15
+    assert (w.lane_counters()[:2], w.redis.zcard("{b}:alarms")) == ((0, 0), 0)
+
+
+def test_the_last_unreadable_submission_is_looked_up_before_the_job_fails(w: World, provider: Provider) -> None:
+    provider.submit = UNREADABLE["HTML"]
+    provider.polls = [ABSENT]
+    w.start()
+    for _ in range(60):
+        w.round(15)
+        if provider.posts == MOST_SUBMIT_TRIES:
+            break
+    provider.polls = [_json(_task())]
+    assert w.settle().state is State.COMPLETED
+    assert (provider.posts, w.lane_counters()) == (MOST_SUBMIT_TRIES, (0, 0, PRICE))
 
 
 def test_a_job_in_doubt_whose_look_ups_cannot_be_read_ends(w: World, provider: Provider) -> None:
