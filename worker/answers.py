@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from jobs.job import Due
 from jobs.lane_health import Reachability
+from jobs.provider_result import no_output
 from jobs.settings import Settings
 from schemas import TaskStatus
 from worker.provider import Absent, Doubtful, Found, Held, Unavailable
@@ -46,6 +47,20 @@ def log_first(due: Due, answer: Answer) -> None:
 def unreadable(seen: str) -> str:
     """Return the text of the log line. `seen`: the start of the answer, escaped."""
     return f"the provider's answer cannot be read, it begins with: {seen}" if seen else "the provider's answer is empty"
+
+
+def problem_of(answer: Answer) -> str:
+    """Return the reason of a job whose poll or look-up changes nothing; empty if all is well."""
+    match answer:
+        case Held(reason) | Unavailable(reason):
+            return f"poll: {reason}"
+        case Found(report) if report.status is TaskStatus.UNKNOWN:
+            text = ascii(report.status_text[:40])
+            log.warning("the provider reports the unknown status %s, the job is polled again", text)
+            return f"poll: the provider reports the unknown status {text}"
+        case Found(report) if without_result(answer):
+            return f"poll: {no_output(report)}"
+    return ""
 
 
 def is_end(answer: Answer) -> TypeGuard[Found]:

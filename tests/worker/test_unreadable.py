@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jobs.errors import StoreUnavailable
 from jobs.states import State
 from jobs.store.manual import Verdict
 from jobs.store.stuck import Kind, counted, dead_ends
@@ -282,6 +283,56 @@ def test_a_person_gives_an_unreadable_job_up(w: World, provider: Provider) -> No
     job = w.job()
     assert (job.state, job.settled_by, w.lane_counters()[0]) == (State.FAILED, "hand", 0)
     assert list(dead_ends(w.store)) == []
+
+
+# --- errors of our own ------------------------------------------------------------------------------------------------
+
+ERRORS = [RuntimeError("no"), ValueError("[::1"), UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "no"), MemoryError()]
+
+
+def _failing(w: World, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(w.provider, "find_by_external_id", fail)
+    monkeypatch.setattr(w.provider, "get_status", fail)
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_an_error_that_recurs_does_not_suspend_the_deadline(
+    error: Exception, doubtful: bool, w: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if doubtful:
+        provider.submit = UNREADABLE["HTML"]
+    w.start()
+    _failing(w, error, monkeypatch)
+    w.round(40)
+    assert w.job().state is (State.IN_DOUBT if doubtful else State.IN_PROGRESS)
+    assert [(end.kind, end.id) for end in dead_ends(w.store)] == [(Kind.UNREADABLE, "job-1")]
+    w.round(DEADLINE)
+    for _ in range(2):
+        w.round(40)
+    assert w.job().state is State.EXPIRED
+    for _ in range(2):
+        w.round(DEADLINE)
+    assert (w.lane_counters()[0], w.redis.zcard("{b}:alarms"), provider.posts) == (0, 0, 1)
+
+
+def test_a_job_goes_on_after_an_error(w: World, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    w.start()
+    with monkeypatch.context() as patch:
+        _failing(w, RuntimeError(), patch)
+        w.round(40)
+    provider.polls = [_json(_task())]
+    assert w.settle().state is State.COMPLETED
+
+
+def test_an_error_of_redis_expires_no_job(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    w.start()
+    _failing(w, StoreUnavailable("Redis does not answer"), monkeypatch)
+    w.round(DEADLINE + 1)
+    assert (w.job().state, w.job().unreadable_since) == (State.IN_PROGRESS, None)
 
 
 # --- completed without a result -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from jobs.lanes import LaneSettings
 from jobs.logs import HIDDEN, SHORTEST
 from schemas import GenerationRequest, callback_path
 from worker.http.deadline import DEADLINE, BoundedAdapter, TunnelFailed
+from worker.http.session import Session
 from worker.provider.body import Pieces, body_of
 from worker.provider.outcomes import Doubtful, Held, LookupOutcome, NotSent, SubmitOutcome, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
@@ -41,9 +42,8 @@ class Provider:
         self._base = (lane.url or settings.provider_url).rstrip("/")
         self._lane = lane
         self._timeout = (settings.connect_timeout, settings.read_timeout)
-        self._session = requests.Session()
-        # Ignore proxies and .netrc of the environment (reading them takes a quarter of a call's CPU), store no cookies.
-        self._session.trust_env = False
+        # Its cookie policy stores no cookies.
+        self._session = Session()
         if settings.provider_proxy:
             self._session.proxies = dict.fromkeys(("http", "https"), settings.provider_proxy)
         if settings.provider_ca:

@@ -255,6 +255,26 @@ def test_a_redirect_is_not_followed(
     assert len(server.requests) == 2
 
 
+LOCATIONS = ["X: y", "Location: /x", "Location: http://[::1/x", "Location: caf\xe9", "Location: x\x00y", "Location: //"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_a_redirect_with_any_location_and_body_is_an_outcome(  # noqa: PLR0917 - a fixture each
+    location: str, call: str, bomb: bytes, server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
+) -> None:
+    head = f"HTTP/1.1 302 X\r\n{location}\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    server.answer = lambda connection: connection.sendall(head.encode("latin-1") + bomb)
+    provider = provider_of(server.url, read_timeout=10)
+    tracemalloc.start()
+    outcome = outcome_of(provider, call, a_request())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(outcome, Doubtful | Unavailable)
+    assert outcome.seen is not None
+    assert peak < 4 * LARGEST_ANSWER  # of 200 MB
+
+
 def test_no_cookie_is_kept(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
     server.answer = respond(200, CREATED, "Set-Cookie: session=1; Path=/")
     provider.submit(a_request(), "job-1")
@@ -409,6 +429,10 @@ ANSWERED: dict[str, tuple[Answer, object]] = {
     "created, in a chunk that is cut off": (lambda c: (c.sendall(CHUNKED + b"ff\r\n" + CREATED), True)[1], Created),
     "created, gzip": (respond(200, gzip.compress(CREATED), "Content-Encoding: gzip"), Created),
     "created, gzip without a header": (respond(200, gzip.compress(CREATED)), Created),
+    "created, gzip of several members": (
+        respond(200, b"".join(gzip.compress(bytes([byte])) for byte in CREATED) + b"\0" * 8),
+        Created,
+    ),
     "created, zlib": (respond(200, zlib.compress(CREATED), "Content-Encoding: deflate"), Created),
     "created, deflate": (respond(200, zlib.compress(CREATED)[2:-4], "Content-Encoding: deflate"), Created),
     "created, GBK": (
