@@ -266,8 +266,8 @@ class Reconciler:
 
     def _fail(self, due: Due, error: Mapping[str, str]) -> None:
         """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""
-        name, fence, result = due.job.external_task_id, due.job.fence, Result(error=error)
-        failed = self._store.attempts.finish(name, State.FAILED, result, "submit", fence=fence, refused=True)
+        finish, name, fence = self._store.attempts.finish, due.job.external_task_id, due.job.fence
+        failed = finish(name, State.FAILED, Result(error=error), "submit", fence=fence, refused=True, may_exist=True)
         self._send_hints(failed, due.job.id)
 
     def _resolve_blindly(self, due: Due) -> None:

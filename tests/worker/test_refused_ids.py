@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from jobs.policy import WORTH_RETRYING
 from jobs.states import State
 from tests.support.scripted_provider import OUTPUT, ScriptedProvider
 from tests.support.world import MakeWorld, World, request_of
+from worker.provider.outcomes import THROTTLED
 
 TIMEOUT = (504, b"")
 USED = (400, {"code": 1201, "message": "external_task_id has been used"})
@@ -81,6 +83,32 @@ def test_a_refused_repeat_fails_once_it_is_absent_beyond_doubt(world: MakeWorld,
     assert (job.state, job.result.error) == (State.FAILED, {"code": "1301", "message": "unsafe"})
     assert w.lane_counters()[:2] == (0, 0)
     assert len(provider.submitted) == 2
+
+
+@pytest.mark.parametrize("code", sorted(WORTH_RETRYING - THROTTLED))
+@pytest.mark.parametrize(
+    "words",
+    ["create task failed: external_task_id already exists", "creation failed"],
+    ids=["the provider has it", "a repeat is refused"],
+)
+def test_a_refused_attempt_that_may_exist_gets_no_next_attempt(
+    code: str, words: str, world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, TIMEOUT, (400, {"code": code, "message": words}))
+    w.start()
+    job = w.settle(seconds=300)
+    assert (job.state, job.attempt, job.result.error) == (State.FAILED, 1, {"code": code, "message": words})
+    assert provider.submitted == ["job-1", "job-1"]
+
+
+def test_a_first_submission_with_a_code_worth_it_gets_a_next_attempt(
+    world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, (400, {"code": "002016099", "message": "creation failed"}), (200, {"id": "t1"}))
+    provider.tasks["job-1~2"] = task()
+    w.start()
+    assert w.settle().state is State.COMPLETED
+    assert provider.submitted == ["job-1", "job-1~2"]
 
 
 def test_a_refusal_of_a_first_submission_costs_no_look_up(world: MakeWorld, provider: ScriptedProvider) -> None:
