@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 Answer = Found | Absent | Unavailable | Held
 
+#: Seconds for which a completed task may have no result before its job fails: a gateway may copy the images first.
+RESULT_PATIENCE = 300.0
+
 
 def is_unreadable(answer: Answer | Doubtful) -> bool:
     """Return whether the provider answered about the task, but its state cannot be read."""
@@ -46,7 +49,11 @@ def log_first(due: Due, answer: Answer) -> None:
 
 def unreadable(seen: str) -> str:
     """Return the text of the log line. `seen`: the start of the answer, escaped."""
-    return f"the provider's answer cannot be read, it begins with: {seen}" if seen else "the provider's answer is empty"
+    return (
+        f"the provider's answer cannot be read, it begins with: {seen}"
+        if seen
+        else "the provider's answer is empty or has odd headers"
+    )
 
 
 def problem_of(answer: Answer) -> str:
@@ -71,9 +78,9 @@ def is_end(answer: Answer) -> TypeGuard[Found]:
     return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
 
 
-def ends_without_result(answer: Answer, due: Due, settings: Settings) -> TypeGuard[Found]:
+def ends_without_result(answer: Answer, due: Due) -> TypeGuard[Found]:
     """Return whether to wait no longer for the result of a completed task."""
-    return without_result(answer) and (due.overdue or due.unreadable_for >= settings.lookup_grace)
+    return without_result(answer) and (due.overdue or due.unreadable_for >= RESULT_PATIENCE)
 
 
 def is_last_poll(due: Due, answer: Answer) -> bool:

@@ -161,7 +161,7 @@ class Reconciler:
     def _poll(self, due: Due) -> None:
         answer = self._get_status(due)
         log_first(due, answer)
-        if is_end(answer) or ends_without_result(answer, due, self._settings):
+        if is_end(answer) or ends_without_result(answer, due):
             self._settle(due, answer.report)
         else:
             self._poll_later(due, answer)
