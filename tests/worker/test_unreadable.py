@@ -60,7 +60,8 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def w(world: MakeWorld, provider: Provider) -> World:
+def w(provider: Provider, world: MakeWorld) -> World:
+    # World is closed first, so that the server does not wait for its connections.
     return world(provider.url, deadline=DEADLINE, read_timeout=0.5)
 
 
