@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jobs.connections.kombu import for_kombu
 from ops.local import redis_server as redis_servers
 from tests.support.listener import Listener
 from tests.support.simulator import Simulator
@@ -16,6 +17,18 @@ from tests.support.worker_service import Processes, RunService, Service, environ
 from tests.support.world import MakeWorld, RequestOf, World, request_of
 
 SECRET = "a-callback-secret-for-tests"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def channels_of_the_service() -> Iterator[None]:
+    """Make kombu use the service's channels even if a plain producer of an earlier test connected first.
+
+    kombu keeps the class for a URL's scheme from the first connection until the process ends.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kombu.transport._transport_cache", {})
+        for_kombu("redis://")
+        yield
 
 
 @pytest.fixture(scope="session")

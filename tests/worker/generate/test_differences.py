@@ -197,6 +197,7 @@ def started(shop: Shop, name: str) -> None:
     shop._wait_for(lambda: shop.service.store.jobs.get_many([name]) != [None], TIMEOUT)
     shop._wait_for(lambda: shop.service.store.jobs.get(name).state is State.IN_PROGRESS, TIMEOUT)
     assert result.state == "PENDING"
+    shop.service.store.jobs.cancel(name)
 
 
 @row("`control.rate_limit`")
