@@ -26,6 +26,9 @@ SILENT_AFTER = 5 * HEARTBEAT_INTERVAL
 BLAME_BEAT_AFTER = 20 * ROUND_INTERVAL
 #: Seconds for which a queue must have had no reader, while others have one.
 UNREAD_AFTER = 15 * HEARTBEAT_INTERVAL
+#: Seconds after the first heartbeat until a queue counts as unread that never had a reader. In a deploy, workers of the
+#: version before, which write no heartbeats, may read it until then.
+NEVER_READ_AFTER = 600.0
 
 
 class WorkerState(StrEnum):
@@ -139,7 +142,8 @@ def _why_stalled(pulse: Pulse, since: float) -> Trouble:
         return Trouble(
             TroubleCode.BEAT_AWAY,
             f"beat is away: {start}, although workers answer. Lost callbacks, retries and deliveries wait",
-            "Start one beat: celery -A worker.main:app beat. If one runs, check its BOOMERANG_BROKER_URL.",
+            "Start one beat: celery -A worker.main:app beat. If one runs, check its BOOMERANG_BROKER_URL, and "
+            "whether the broker takes messages: RabbitMQ takes none while it has an alarm for memory or disk.",
             _moment(since),
         )
     return Trouble(
@@ -161,11 +165,19 @@ def _broker_away(since: float | None) -> Trouble:
 
 
 def _unread_queues(pulse: Pulse) -> list[Trouble]:
-    """Return the queues that no worker reads. Workers of an earlier version write no heartbeats: then it is unknown."""
+    """Return the queues that no worker reads, while rounds run: so the queue of rounds has a reader.
+
+    Workers of an earlier version write no heartbeats. If there are only those, it is unknown.
+    """
     if not any(_recent(pulse, at) for at in pulse.read_at.values()):
         return []
-    last = {queue: pulse.read_at.get(queue, pulse.first_heartbeat or pulse.now) for queue in _QUEUES}
-    return [_unread(queue, at) for queue, at in last.items() if pulse.now - at > UNREAD_AFTER]
+    first = pulse.first_heartbeat or pulse.now
+    return [
+        _unread(queue, pulse.read_at.get(queue, first))
+        for queue in _QUEUES
+        if queue != RECONCILE
+        and pulse.now - pulse.read_at.get(queue, first) > (UNREAD_AFTER if queue in pulse.read_at else NEVER_READ_AFTER)
+    ]
 
 
 #: The queues that every installation needs, and what waits while no worker reads one.

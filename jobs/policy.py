@@ -61,9 +61,9 @@ def absent_beyond_doubt(lookups: int, doubtful_for: float, settings: Settings) -
 
 
 def refusal_stands(lookups: int, doubtful_for: float, settings: Settings, *, exists: bool) -> bool:
-    """Decide whether a refused attempt fails after `lookups` look-ups that found nothing.
+    """Decide whether an attempt, refused or not, counts as absent after `lookups` look-ups that found nothing.
 
-    `exists`: the provider says that it has the task, so the deadline must pass, too.
+    `exists`: an answer or a callback says that the provider has the task, so the deadline must pass, too.
     """
     patient = not exists or doubtful_for >= settings.deadline
     return patient and absent_beyond_doubt(lookups, doubtful_for, settings)

@@ -9,7 +9,7 @@ from schemas.images import MAX_BYTES as MAX_IMAGE
 from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, read_image
 from schemas.money import Cost, read_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
-from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
+from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema, has_parameter
 from schemas.requests.images import checked_in, references, with_images, without_images
 from schemas.requests.load import load_request
 from schemas.requests.record import CallbackForm, GenerationRequest
@@ -41,6 +41,7 @@ __all__ = [
     "callback_path",
     "checked_in",
     "clean",
+    "has_parameter",
     "is_reference",
     "load_request",
     "parse_json",

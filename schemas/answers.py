@@ -7,12 +7,12 @@ status is required.
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
+from schemas.moments import read_moment
 from schemas.money import read_cost
 from schemas.outputs import Outputs, read_outputs
 from schemas.provider_report import Submission, TaskError, TaskReport, TaskStatus, Usage
@@ -35,8 +35,6 @@ _GATEWAY_MARKS = frozenset({"output", "usage", "error"})
 _MAX_ID = 512
 _DIGITS = 40
 
-#: Times above are in milliseconds: as seconds, this is the year 5138.
-_MOST_SECONDS = 1e11
 #: Most characters of a discount, as JSON.
 _MAX_DISCOUNT = 1000
 #: A number of at most nine digits, as text. The provider's codes have nine digits, of which two may be zeros in front.
@@ -130,22 +128,6 @@ def _task_info(value: object) -> str | None:
     return _identifier(value.get("external_task_id")) if isinstance(value, Mapping) else None
 
 
-def _moment(value: object) -> datetime | None:
-    """Return a time in seconds or milliseconds since 1970, or with a zone. Without a zone it may be hours off."""
-    if isinstance(value, str) and not value.strip().isdigit():
-        try:
-            when = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return None
-        return when if when.tzinfo else None
-    try:
-        seconds = float(value)  # type: ignore[arg-type] # anything else raises
-        seconds = seconds / 1000 if seconds > _MOST_SECONDS else seconds
-        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-
-
 def _word(value: object) -> str:
     word = _text(value)
     if not word:
@@ -164,8 +146,8 @@ class _Shape(Schema):
         unknown = EXCLUDE
 
     upstream: ClassVar[bool] = True
-    created_at = _read(_moment)
-    create_time = _read(_moment)
+    created_at = _read(read_moment)
+    create_time = _read(read_moment)
 
     @post_load
     def _report(self, data: dict[str, Any], **_: Any) -> TaskReport:

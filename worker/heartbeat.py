@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the loop's last note until it counts as stopped, or as without a broker.
 LOOP_SILENT_AFTER = 2 * HEARTBEAT_INTERVAL
+#: How often the running tasks are read, at most, until no thread changes them meanwhile.
+_READS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,14 @@ class Heart:
         self._noted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def note_loop(self, queues: Sequence[str], running: Iterable[object] = (), *, full: bool = False) -> None:
+    def note_loop(self, queues: Sequence[str], running: Iterable[object] | None = (), *, full: bool = False) -> None:
         """Note that the consumer's loop runs, has its broker and reads these queues.
 
-        `running`: the tasks under way; `full`: they use all threads.
+        `running`: the tasks under way, None: not known, so the last ones count; `full`: they use all threads.
         """
         now, before = self._clock(), self._loop
+        if running is None:
+            running, full = (before.running, before.full) if before else ((), False)
         tasks = frozenset(running)
         if before is None or before.running != tasks:
             self._unchanged_since = now
@@ -138,14 +143,22 @@ def _beat(consumer: Any, heart: Heart, file: Path | None) -> None:
     if not listens():
         return
     queues = [queue.name for queue in consumer.task_consumer.queues]
-    running = {request.id for request in list(state.active_requests)}
-    heart.note_loop(queues, running, full=len(running) >= consumer.pool.limit)
+    running = running_tasks(state.active_requests)
+    heart.note_loop(queues, running, full=running is not None and len(running) >= consumer.pool.limit)
     if file is None:
         return
     try:
         health.write(file)
     except OSError as error:
         log.error("the health file %s cannot be written: %s", file, error)  # noqa: TRY400 - no traceback needed
+
+
+def running_tasks(requests: Iterable[Any]) -> frozenset[str] | None:
+    """Return the ids of Celery's active requests; None if the pool's threads change the set at each read."""
+    for _ in range(_READS):
+        with suppress(RuntimeError):
+            return frozenset(request.id for request in list(requests))
+    return None
 
 
 def _stopping() -> bool:

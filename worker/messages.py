@@ -3,13 +3,13 @@
 A message that cannot be sent is no loss, because every job that it names has an alarm.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from celery import Celery
 from kombu.exceptions import BatchPublishError, OperationalError
+from kombu.utils.json import dumps, loads
 
 from jobs.store.celery_messages import Message
 from jobs.task_names import DELIVER, GENERATE, SUBMIT
@@ -44,7 +44,7 @@ class Messages:
 
     def finish(self, job_id: str, message: Message, queue: str) -> None:
         """Send a parked message again after its job has ended. Raises kombu's OperationalError."""
-        continuation = json.loads(message.continuation)
+        continuation = loads(message.continuation)  # type: ignore[no-untyped-call]
         options = {name: value for name, value in continuation.items() if name != "ignore_result"}
         self._app.send_task(
             GENERATE,
@@ -88,7 +88,8 @@ def continuation_of(request: Any) -> str:
     kept = {name: options[name] for name in (*_CONTINUATION_OPTIONS, *stamps) if options.get(name) is not None}
     if request.ignore_result:
         kept["ignore_result"] = True
-    return json.dumps(kept, sort_keys=True)
+    # Kombu has decoded the datetimes, UUIDs … in the signatures' arguments, and encodes them again.
+    return str(dumps(kept, sort_keys=True))  # type: ignore[no-untyped-call]
 
 
 _CONTINUATION_OPTIONS = (

@@ -13,7 +13,7 @@ from jobs.images.images import Images
 from jobs.jitter import Random, draw
 from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, refusal_stands
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, next_lookup, next_poll, refusal_stands
 from jobs.provider_result import ended, no_output
 from jobs.settings import Ambiguous
 from jobs.states import State
@@ -248,33 +248,34 @@ class Reconciler:
         return doubtful or Absent()
 
     def _absent(self, due: Due) -> None:
-        job, lookups = due.job, due.job.lookups + 1
-        if job.refusal and refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
+        job, lookups, attempts = due.job, due.job.lookups + 1, self._store.attempts
+        if not refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
+            pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
+            attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
+        elif job.refusal:
             log.info("job %s: the refusal counts, since %d look-ups found no task", job.id, lookups)
             self._fail(due, job.refusal)
-            return
-        if not (job.exists or job.refusal) and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
-            log.info(
-                "job %s: not created, queued again: not found by %d look-ups in %.1f s",
-                *(job.id, lookups, due.doubtful_for),
-            )
-            self._store.attempts.requeue(
-                job.id, job.fence, f"not at the provider after {lookups} look-ups", reachability=Reachability.ANSWER
-            )
-            return
-        pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
-        self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
+        elif job.exists:
+            log.warning("job %s: its task cannot be found, now in progress and past its deadline", job.id)
+            attempts.mark_in_progress(job.id, job.fence, job.external_task_id, deadline=0.0)
+        else:
+            reason = f"not found by {lookups} look-ups in {due.doubtful_for:.1f} s"
+            log.info("job %s: not created, queued again: %s", job.id, reason)
+            attempts.requeue(job.id, job.fence, reason, reachability=Reachability.ANSWER)
 
     def _fail(self, due: Due, error: Mapping[str, str]) -> None:
         """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""
-        name, fence, result = due.job.external_task_id, due.job.fence, Result(error=error)
-        failed = self._store.attempts.finish(name, State.FAILED, result, "submit", fence=fence, refused=True)
+        finish, name, fence = self._store.attempts.finish, due.job.external_task_id, due.job.fence
+        failed = finish(name, State.FAILED, Result(error=error), "submit", fence=fence, refused=True, may_exist=True)
         self._send_hints(failed, due.job.id)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
         resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
-        if resend and due.doubtful_for >= self._settings.lookup_grace:
+        if resend and job.refusal and due.doubtful_for >= self._settings.deadline:
+            self._fail(due, job.refusal)
+            return
+        if resend and not job.refusal and due.doubtful_for >= self._settings.lookup_grace:
             log.warning("job %s: in doubt, queued again (no look-up, BOOMERANG_AMBIGUOUS=resend)", job.id)
             self._store.attempts.requeue(
                 job.id, job.fence, "its outcome cannot be looked up; sent again (BOOMERANG_AMBIGUOUS=resend)"

@@ -176,8 +176,8 @@ class Submitter:
         )
 
     def _fail(self, claim: Claim, error: TaskError, *, may_exist: bool = False) -> None:
-        """Fail the job, unless the task may exist: then look it up first."""
-        if (may_exist or claim.maybe_sent) and self._providers[claim.lane].can_look_up:
+        """Fail the job, unless the task may exist: then look it up first, or wait for its callback."""
+        if claim.maybe_sent or (may_exist and self._providers[claim.lane].can_look_up):
             self._check(claim, f"refused ({error.code or 'no code'}: {error.message}), but the task may exist", error)
             return
         attempts, result = self._store.attempts, Result(error=_fields(error))

@@ -10,9 +10,13 @@ from celery.exceptions import TaskRevokedError
 from jobs.errors import StoreUnavailable
 from jobs.states import State
 from jobs.store.store import Store
+from schemas.error_text import clean
 from worker.generate.enqueue import Ending, GenerateCall
 
 log = logging.getLogger(__name__)
+
+#: Most characters of an error, and of a task's id. The stream is in the jobs' Redis, which must not fill up with them.
+_MOST_REASON, _MOST_ID = 500, 512
 
 
 class TaskEvents:
@@ -24,12 +28,15 @@ class TaskEvents:
 
     def __call__(self, call: GenerateCall, ending: Ending | None) -> None:
         """Add the state of a processed message. `ending` is None if it was parked."""
-        if not self._enabled:
+        if not self._enabled or len(call.task_id) > _MOST_ID:
             return
         try:
             self._add(call, ending)
         except StoreUnavailable as error:
             log.warning("task %s: its state is not shown in Flower: %s", call.task_id, error)
+        except Exception:
+            # The message has ended: it must not end again because of this.
+            log.exception("task %s: its state is not shown in Flower", clean(call.task_id))
 
     def _add(self, call: GenerateCall, ending: Ending | None) -> None:
         is_job = call.task_id == call.job_id
@@ -44,6 +51,7 @@ class TaskEvents:
             # A refused message under the id of a job. The row of this id shows that job.
             return
         state, reason = _state_of(ending)
+        reason = clean(reason, _MOST_REASON)
         waited_for = job if ending.job_id else None
         self._store.events.add_task(call.task_id, state, waited_for, new=not call.finishes, reason=reason)
 

@@ -199,19 +199,21 @@ class Attempts:
         *,
         fence: int | None = None,
         refused: bool = False,
+        may_exist: bool = False,
         random: Random = draw,
     ) -> TransitionResult[FinishOutcome]:
         """Record that an attempt is `completed` or `failed`. A failure worth another attempt queues the next one.
 
         `fence`: the claim of the poll or submission that reports it; None for a callback. `refused`: it fails because
         its submission was refused; nothing happens if a callback has shown meanwhile that the attempt exists.
+        `may_exist`: no next attempt, since the provider may have this one and complete it.
         """
         parsed = parse_external_id(external_task_id)
         if parsed is None:
             return TransitionResult(FinishOutcome.UNKNOWN, None)
         job_id, attempt = parsed
         wait = None
-        if state is State.FAILED:
+        if state is State.FAILED and not may_exist:
             wait = next_attempt(attempt, (result.error or {}).get("code", ""), self._settings, random())
         held = "" if fence is None else fence
         after = "" if wait is None else duration_micros(wait)

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Jobs in one step of a sweep: a few milliseconds, during which Redis answers nothing else.
 STEP = 500
+#: Seconds within which the same new cap again is a repeat: the client's time-out of 65 s, its wait, and some more.
+CAP_REPEAT = 120.0
 #: Seconds for which the caller works on its sweep, and for which a round of reconcile continues sweeps.
 AT_ONCE = 0.5
 
@@ -179,7 +181,8 @@ class Batches:
     def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> BatchActionResult:
         """Continue after a pause, each job at its old place. `affected`: jobs that waited for it.
 
-        `max_cost`: the batch's new cap (USD). A batch at its cap pauses again unless the cap is raised.
+        `max_cost`: the batch's new cap (USD). A batch at its cap pauses again unless the cap is raised. Costs unknown
+        until now no longer stop it, except in a repeat: the same cap again within CAP_REPEAT.
         """
         return self._pause(batch_id, "resume", max_cost)
 
@@ -225,7 +228,9 @@ class Batches:
 
     def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
-        outcome, waiting, hint = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
+        outcome, waiting, hint = self._scripts.call(
+            "pause", batch_id, flag(action == "pause"), cap, duration_micros(CAP_REPEAT)
+        )
         if outcome == PauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))

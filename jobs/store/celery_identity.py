@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from hashlib import sha1
 from typing import Any
 
+from kombu.utils.json import dumps
+
 #: Options that say who sent a message, not what follows it. `reply_to` names the sending thread.
 _OF_THE_SENDER = frozenset({"reply_to", "root_id", "parent_id"})
 
@@ -17,9 +19,10 @@ def identity_of(continuation: str, request: Mapping[str, Any] | None = None) -> 
     """Return 16 hexadecimal digits that all repeats of a message share.
 
     `continuation` is JSON: the options with which `send_task` sends the message again. With `request`, its named
-    arguments are compared too.
+    arguments are compared too. Raises RecursionError if either is nested some hundred levels deep.
     """
-    essential = json.dumps([_options(json.loads(continuation)), request], sort_keys=True)
+    # Celery decodes the datetimes, UUIDs … among the arguments, and json alone cannot encode them.
+    essential = dumps([_options(json.loads(continuation)), request], sort_keys=True)  # type: ignore[no-untyped-call]
     return sha1(essential.encode(), usedforsecurity=False).hexdigest()[:16]
 
 

@@ -52,16 +52,26 @@ class CeleryMessages:
         self._keys = context.keys
         self._scripts = context.scripts
 
-    def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
+    def park(
+        self, job_id: str, task_id: str, continuation: str, finishes: str = "", *, identity: str = ""
+    ) -> tuple[ParkOutcome, str]:
         """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes.
 
-        A repeat has the same identity. Messages of one task with different continuations are all stored.
+        A repeat has the same identity (`identity_of`). Messages of one task with different continuations are all
+        stored.
         """
+        identity = identity or identity_of(continuation)
         limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
-        outcome, mark = self._scripts.call(
-            "park", job_id, task_id, continuation, identity_of(continuation), finishes, *limits, OWNER
-        )
+        outcome, mark = self._scripts.call("park", job_id, task_id, continuation, identity, finishes, *limits, OWNER)
         return ParkOutcome(outcome), str(mark)
+
+    @translate_errors()
+    def is_parked(self, job_id: str, task_id: str, continuation: str, identity: str) -> bool:
+        """Check whether a job remembers this message, or a repeat of it."""
+        # The version before knew a message by its Celery id alone.
+        fields = [f"{task_id}\n{identity}", task_id]
+        known, earlier = self._client.hmget(self._keys.member("parked", job_id), fields)
+        return known is not None or earlier == continuation
 
     def get_parked(self, job_id: str) -> list[Message]:
         """Read the messages of an ended job that are still to be finished."""
@@ -85,7 +95,7 @@ class CeleryMessages:
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):
             step = task_ids[start : start + _STEP]
-            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, *step)
+            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, OWNER, *step)
             hint_due = hint_due or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(

@@ -3,6 +3,7 @@
 Each model is a class in its own file in `schemas/requests/models/`.
 """
 
+from functools import cache
 from typing import Any
 
 from marshmallow import validate
@@ -128,3 +129,9 @@ def register(schema: type[RequestSchema]) -> type[RequestSchema]:
         raise TypeError(f"{schema.__name__} needs a field `model` with a ModelName that no other model has")
     MODELS[field.value] = schema
     return schema
+
+
+@cache
+def has_parameter(model: str, name: str) -> bool:
+    """Return whether the model's schema has the parameter. One that it lacks may have any value."""
+    return model in MODELS and name in MODELS[model]().fields

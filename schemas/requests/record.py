@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from schemas.requests.base import has_parameter
+
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -40,7 +42,7 @@ class GenerationRequest:
     @property
     def resolution(self) -> str:
         """The requested resolution, on which the price depends. Empty for the default, or if the model has none."""
-        return str(self.params.get("resolution", ""))
+        return str(self.params.get("resolution", "")) if has_parameter(self.model, "resolution") else ""
 
     @property
     def watermarked(self) -> bool:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from jobs.liveness import (
     BLAME_BEAT_AFTER,
+    NEVER_READ_AFTER,
     SILENT_AFTER,
     STALLED_AFTER,
     UNREAD_AFTER,
@@ -84,6 +85,11 @@ WITHOUT = {queue: dict.fromkeys([each for each in ALL if each != queue], 1.0) fo
         pytest.param({"reads": WITHOUT[DELIVER] | {DELIVER: UNREAD_AFTER + 1}}, "queue_unread", id="deliveries"),
         pytest.param({"reads": WITHOUT["celery"]}, None, id="a queue that an installation may not need"),
         pytest.param({"reads": {RECONCILE: 1.0}, "first": 5.0}, None, id="the others start later"),
+        # Workers of an earlier version read the other queues, and write no heartbeats
+        pytest.param({"reads": WITHOUT[RECONCILE]}, None, id="an earlier version's worker runs rounds"),
+        pytest.param({"reads": WITHOUT[RECONCILE] | {RECONCILE: 3600.0}}, None, id="it does again, after a downgrade"),
+        pytest.param({"reads": WITHOUT[SUBMIT], "first": NEVER_READ_AFTER}, None, id="a deploy, worker by worker"),
+        pytest.param({"reads": WITHOUT[DELIVER], "first": NEVER_READ_AFTER + 1}, "queue_unread", id="for too long"),
         # Redis failed over to a server whose clock is behind
         pytest.param({"round_": -3600.0, "reads": -3600.0}, "no_worker", id="signs from the future are no signs"),
         pytest.param({"round_": -0.2, "reads": -0.2}, None, id="the clocks differ by a little"),

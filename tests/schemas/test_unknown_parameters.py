@@ -13,6 +13,9 @@ from schemas import GenerationRequest, RequestInvalid, load_request
 from schemas.requests.unknown import MOST
 
 FOX = {"model": "kirin_image_omni", "prompt": "a fox"}
+SUBJECT = {
+    "model": "kirin_v2_1_reference2image", "subject_image_list": [{"subject_image": "https://e.com/a.png"}],
+}  # fmt: skip
 NEW: dict[str, Any] = {
     "element_list": [{"element_id": 17, "weight": 0.5}], "result_type": "series", "extra": None, "deep": {"a": [{}]},
 }  # fmt: skip
@@ -47,6 +50,15 @@ def test_they_are_passed_unchanged_and_are_part_of_the_request() -> None:
 def test_any_json_is_passed_unchanged(unknown: dict[str, Any]) -> None:
     request = load_request(FOX | unknown, pass_unknown=True)
     assert json.loads(request.text())["params"] == {"prompt": "a fox"} | unknown
+
+
+@pytest.mark.parametrize("sent", ["|ownerB", "2k", "x" * 30_000, 4, ["2k"]])
+def test_an_unknown_resolution_has_no_price_class_of_its_own(sent: Any) -> None:
+    request = load_request(SUBJECT | {"resolution": sent}, pass_unknown=True)
+    assert request.params["resolution"] == sent
+    assert request.resolution == ""
+    assert GenerationRequest.from_text(request.text()).resolution == ""
+    assert load_request(FOX | NEW | {"resolution": "2k"}, pass_unknown=True).resolution == "2k"
 
 
 def test_known_ones_are_still_checked() -> None:

@@ -1,13 +1,14 @@
 """What a worker's heartbeats say, by what its loop has noted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from jobs.errors import StoreUnavailable
 from jobs.liveness import SILENT_AFTER
-from worker.heartbeat import LOOP_SILENT_AFTER, Heart
+from worker.heartbeat import LOOP_SILENT_AFTER, Heart, running_tasks
 
 TASKS = ["one", "two"]
 
@@ -88,3 +89,30 @@ def test_a_heartbeat_that_fails_does_not_end_the_thread(heart: Heart, store: Liv
     store.error = None
     heart.beat()
     assert len(store.beats) == 1
+
+
+class Requests:
+    """Celery's set of active requests, which a thread of the pool changes during the first `changed` reads."""
+
+    def __init__(self, changed: int) -> None:
+        self._changed = changed
+
+    def __iter__(self) -> Iterator[Any]:
+        yield SimpleNamespace(id="one")
+        self._changed -= 1
+        if self._changed >= 0:
+            raise RuntimeError("Set changed size during iteration")
+
+
+def test_tasks_that_begin_or_end_during_a_read_do_not_end_the_worker() -> None:
+    assert running_tasks(Requests(0)) == running_tasks(Requests(2)) == {"one"}
+    assert running_tasks(Requests(1_000)) is None
+
+
+def test_tasks_that_cannot_be_read_count_as_the_last_ones(heart: Heart, store: Liveness, now: list[float]) -> None:
+    heart.note_loop(["a"], None)
+    heart.note_loop(["a"], TASKS, full=True)
+    now[0] += SILENT_AFTER
+    heart.note_loop(["a"], None)
+    heart.beat()
+    assert store.beats[-1] == ("busy", ["a"])

@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from jobs.job import Result
+from jobs.policy import WORTH_RETRYING
+from jobs.settings import Ambiguous
 from jobs.states import State
 from tests.support.scripted_provider import OUTPUT, ScriptedProvider
 from tests.support.world import MakeWorld, World, request_of
+from worker.provider.outcomes import THROTTLED
 
 TIMEOUT = (504, b"")
 USED = (400, {"code": 1201, "message": "external_task_id has been used"})
@@ -83,6 +87,32 @@ def test_a_refused_repeat_fails_once_it_is_absent_beyond_doubt(world: MakeWorld,
     assert len(provider.submitted) == 2
 
 
+@pytest.mark.parametrize("code", sorted(WORTH_RETRYING - THROTTLED))
+@pytest.mark.parametrize(
+    "words",
+    ["create task failed: external_task_id already exists", "creation failed"],
+    ids=["the provider has it", "a repeat is refused"],
+)
+def test_a_refused_attempt_that_may_exist_gets_no_next_attempt(
+    code: str, words: str, world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, TIMEOUT, (400, {"code": code, "message": words}))
+    w.start()
+    job = w.settle(seconds=300)
+    assert (job.state, job.attempt, job.result.error) == (State.FAILED, 1, {"code": code, "message": words})
+    assert provider.submitted == ["job-1", "job-1"]
+
+
+def test_a_first_submission_with_a_code_worth_it_gets_a_next_attempt(
+    world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, (400, {"code": "002016099", "message": "creation failed"}), (200, {"id": "t1"}))
+    provider.tasks["job-1~2"] = task()
+    w.start()
+    assert w.settle().state is State.COMPLETED
+    assert provider.submitted == ["job-1", "job-1~2"]
+
+
 def test_a_refusal_of_a_first_submission_costs_no_look_up(world: MakeWorld, provider: ScriptedProvider) -> None:
     w = begin(world, provider, REFUSED)
     w.start()
@@ -143,6 +173,71 @@ def test_a_callback_refutes_the_refusal(waits: bool, world: MakeWorld, provider:
     assert w.settle().state is State.COMPLETED
 
 
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "absent"])
+@pytest.mark.parametrize("late", [True, False])
+def test_a_task_that_only_a_callback_named_ends_after_the_deadline(
+    refused: bool, late: bool, world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    # Given a callback during the submission, and an answer that leaves no task to be found
+    w = begin(world, provider, REFUSED if refused else TIMEOUT)
+    w.enqueue("job-1")
+    w.store.attempts.admit(10)
+    (claim,) = w.store.attempts.claim(["job-1"])
+    w.store.attempts.record_callback("job-1", needs_lookup=True)
+    w.submitter._record_other(claim, w.provider.submit(request_of(), "job-1"))
+    for _ in range(20):
+        w.round(60)
+    assert w.job().state is State.IN_DOUBT
+    # When the deadline is over
+    assert w.settle(seconds=600).state is State.EXPIRED
+    # Then a late result still counts, and without one its slots become free
+    if late:
+        provider.tasks["job-1"] = task()
+    for _ in range(20):
+        w.round(600)
+    assert w.job().state is (State.COMPLETED if late else State.EXPIRED)
+    assert w.lane_counters()[:2] == (0, 0)
+    assert provider.submitted == ["job-1"]
+
+
+# --- without a look-up ----------------------------------------------------------------------------------------------
+
+
+def without_look_ups(world: MakeWorld, provider: ScriptedProvider) -> World:
+    """Return a world whose second submission was refused; the first one may have arrived."""
+    w = begin(world, provider, TIMEOUT, REFUSED, lookup_path=None, ambiguous=Ambiguous.RESEND)
+    w.start()
+    for _ in range(4):
+        w.round(15)
+    assert (w.job().state, provider.submitted) == (State.IN_DOUBT, ["job-1", "job-1"])
+    return w
+
+
+def test_without_a_look_up_a_refused_repeat_waits_for_its_callback(
+    world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = without_look_ups(world, provider)
+    for _ in range(5):
+        w.round(300)
+    result = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+    assert w.store.attempts.finish("job-1", State.COMPLETED, result, "callback").outcome == "finished"
+    assert w.job().state is State.COMPLETED
+    assert len(provider.submitted) == 2
+
+
+def test_without_a_look_up_a_refused_repeat_fails_after_the_deadline(
+    world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = without_look_ups(world, provider)
+    job = w.settle(seconds=400)
+    assert (job.state, job.result.error) == (State.FAILED, {"code": "1301", "message": "unsafe"})
+    assert w.lane_counters()[:2] == (0, 0)
+    assert len(provider.submitted) == 2
+
+
+# --- tasks of others ------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("ahead", [0.0, -7200.0, 7200.0, None], ids=["same clock", "behind", "ahead", "no clock"])
 def test_an_older_task_of_somebody_else_is_not_taken(
     ahead: float | None, world: MakeWorld, provider: ScriptedProvider
@@ -168,6 +263,13 @@ def test_an_older_task_of_somebody_else_is_not_taken(
         pytest.param({"created_at": "2020-01-01T00:00:00"}, id="no zone"),
         pytest.param({"created_at": "yesterday"}, id="unreadable"),
         pytest.param({"created_at": {}}, id="an object"),
+        pytest.param({"created_at": "0001-01-01T00:00:00Z"}, id="year 1"),
+        pytest.param({"created_at": "0001-01-01T00:00:00+14:00"}, id="before year 1"),
+        pytest.param({"created_at": "9999-12-31T23:59:59-14:00"}, id="year 10000"),
+        pytest.param({"created_at": True}, id="true"),
+        pytest.param({"created_at": 12}, id="12"),
+        pytest.param({"created_at": -1e10}, id="negative"),
+        pytest.param({"create_time": 1e12 - 5e11}, id="1985 in milliseconds"),
     ],
 )
 def test_a_task_that_may_be_ours_is_adopted(created: Any, world: MakeWorld, provider: ScriptedProvider) -> None:

@@ -9,8 +9,9 @@ from celery.events.state import State as Cluster
 
 from tests.support.simulator import Simulator
 from tests.support.world import MakeWorld, World
+from worker.errors import GenerationRefused
 from worker.flower_events import events_of
-from worker.generate.enqueue import GenerateCall, GenerateHandler
+from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 from worker.generate.unreachable import Reachability
 from worker.task_events import TaskEvents
 
@@ -153,6 +154,25 @@ def test_a_repeat_of_an_ended_job_is_shown_again(flower: Flower) -> None:
 def test_a_job_of_its_own_id_adds_nothing(flower: Flower) -> None:
     flower.send("task")
     assert len(flower.w.store.events.read_new(10)) == 1
+
+
+@pytest.mark.parametrize("error", ["x" * 10**6, "\x00\n\ud800" * 10**5], ids=["ascii", "escaped"])
+def test_the_stream_holds_the_beginning_of_an_error(error: str, flower: Flower) -> None:
+    call = GenerateCall(task_id="task", request=REQUEST, continuation="{}")
+    TaskEvents(flower.w.store, enabled=True)(call, Ending(GenerationRefused(error)))
+    (change,) = flower.w.store.events.read_new(10)
+    assert change.reason
+    assert len(change.reason) < 10_000
+    assert change.reason.isprintable()
+
+
+@pytest.mark.parametrize("task_id", ["x" * 10**6, "\ud800"], ids=["long", "half a character"])
+def test_an_id_that_the_stream_does_not_take_is_left_out(task_id: str, flower: Flower) -> None:
+    ending = Ending(GenerationRefused("no"))
+    for job_id in (task_id, "fox"):
+        call = GenerateCall(task_id=task_id, request={"external_task_id": job_id}, continuation="{}")
+        TaskEvents(flower.w.store, enabled=True)(call, ending)
+    assert flower.w.store.events.read_new(10) == []
 
 
 def test_events_can_be_switched_off(flower: Flower) -> None:

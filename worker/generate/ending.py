@@ -31,7 +31,7 @@ def end_message(task: Any, ending: Ending) -> None:
     try:
         outcome = ending.outcome
         if not isinstance(outcome, Exception):
-            error = _call_next(task, outcome, last=last)
+            error = _call_next(task, outcome, unavailable, last=last)
             if error is None:
                 backend.mark_as_done(task.request.id, outcome, task.request)
                 return
@@ -42,13 +42,18 @@ def end_message(task: Any, ending: Ending) -> None:
                 error,
             )
             outcome = error
-        _fail(task, outcome, last=last)
+        _fail(task, outcome, unavailable, last=last)
     except unavailable as error:
         raise MessageUnfinished(f"{type(error).__name__}: {error}") from error
 
 
-def _call_next(task: Any, view: dict[str, Any], *, last: bool) -> Exception | None:
-    """Send the links, then the next task of the chain, as `celery.app.trace` does. Return why that is impossible."""
+def _call_next(
+    task: Any, view: dict[str, Any], unavailable: tuple[type[Exception], ...], *, last: bool
+) -> Exception | None:
+    """Send the links, then the next task of the chain, as `celery.app.trace` does. Return why that is impossible.
+
+    A chord needs the result backend, too. So `unavailable` has the errors of both.
+    """
     context, app = task.request, task.app
     sender = {"parent_id": context.id, "root_id": context.root_id or context.id, "priority": None}
     links = [app.signature(link) for link in context.callbacks or ()]
@@ -62,7 +67,7 @@ def _call_next(task: Any, view: dict[str, Any], *, last: bool) -> Exception | No
         if context.chain:
             *rest, following = context.chain
             app.signature(following).apply_async((view,), chain=rest, **sender)
-    except _BROKER as error:
+    except unavailable as error:
         if not last:
             raise
         return error
@@ -71,7 +76,7 @@ def _call_next(task: Any, view: dict[str, Any], *, last: bool) -> Exception | No
     return None
 
 
-def _fail(task: Any, error: Exception, *, last: bool) -> None:
+def _fail(task: Any, error: Exception, unavailable: tuple[type[Exception], ...], *, last: bool) -> None:
     """Store the error, fail the chord and the chain, and call the errbacks."""
     context, backend = task.request, task.backend
     # Celery calls no errbacks of a revoked task. Here another entry point may have cancelled the job.
@@ -81,7 +86,7 @@ def _fail(task: Any, error: Exception, *, last: bool) -> None:
     context.update(chord=None, chain=None)
     try:
         backend.mark_as_failure(context.id, error, request=context, store_result=False, state=state)
-    except _BROKER:
+    except unavailable:
         if not last:
             raise
         log.exception("task %s: its errbacks are not called", context.id)

@@ -106,11 +106,13 @@ class GenerateHandler:
             try:
                 if call.positional:
                     return self._refuse(call, TypeError(POSITIONAL))
+                # Before the job is enqueued: an error here must not leave a job without its continuation.
+                identity = _identity(call)
                 if not call.finishes:
-                    self._check_continuation(call)
+                    self._check_continuation(call, identity)
                 if not call.is_bare:
                     self._enqueue(call)
-                return self._park(call)
+                return self._park(call, identity)
             except (GenerationRefused, TaskRevokedError) as error:
                 return self._refuse(call, error)
 
@@ -128,15 +130,17 @@ class GenerateHandler:
         if call.finishes:
             log.warning("task %s: its message is dropped, because its job is gone: %s", call.task_id, error)
             return None
-        mark = identity_of(call.continuation, call.request)
+        mark = _refusal_mark(call)
         outcome = self._store.celery.begin_refusal(mark)
         if outcome is RefusalOutcome.BUSY:
             raise MessageUnfinished("another worker is refusing it")
         return Ending(error, outcome is RefusalOutcome.FIRST, mark=mark, refused=True)
 
-    def _park(self, call: GenerateCall) -> Ending | None:
+    def _park(self, call: GenerateCall, identity: str) -> Ending | None:
         job_id = call.job_id
-        outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
+        outcome, mark = self._store.celery.park(
+            job_id, call.task_id, call.continuation, call.finishes, identity=identity
+        )
         match outcome:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
@@ -169,8 +173,10 @@ class GenerateHandler:
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
-    def _check_continuation(self, call: GenerateCall) -> None:
-        if lost := self._unreachable(call.continuation):
+    def _check_continuation(self, call: GenerateCall, identity: str) -> None:
+        lost = self._unreachable(call.continuation)
+        # A message that is parked was accepted before: its broker may have lost a queue for a moment.
+        if lost and not self._store.celery.is_parked(call.job_id, call.task_id, call.continuation, identity):
             raise GenerationRefused("; ".join(lost))
 
     def _enqueue(self, call: GenerateCall) -> None:
@@ -206,6 +212,20 @@ class GenerateHandler:
         if call.expires_in is not None and call.expires_in <= 0:
             return f"{call.task_id} expired before it was recorded"
         return f"{call.task_id} was revoked" if self._store.celery.was_revoked(call.task_id) else ""
+
+
+def _identity(call: GenerateCall) -> str:
+    try:
+        return identity_of(call.continuation)
+    except RecursionError:
+        raise GenerationRefused("the tasks that follow this one, or their arguments, are nested too deep") from None
+
+
+def _refusal_mark(call: GenerateCall) -> str:
+    try:
+        return identity_of(call.continuation, call.request)
+    except RecursionError:
+        return identity_of("{}", {"continuation": call.continuation})
 
 
 def _refused(error: RequestInvalid) -> GenerationRefused:

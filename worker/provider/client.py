@@ -14,10 +14,10 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from jobs.lanes import LaneSettings
 from jobs.logs import HIDDEN, SHORTEST
-from schemas import GenerationRequest, callback_path
+from schemas import GenerationRequest, TaskError, callback_path, has_parameter
 from worker.http.deadline import DEADLINE, BoundedAdapter, TunnelFailed
 from worker.provider.body import Pieces, body_of
-from worker.provider.outcomes import Doubtful, Held, LookupOutcome, NotSent, SubmitOutcome, Unavailable
+from worker.provider.outcomes import Doubtful, Held, LookupOutcome, NotSent, Refused, SubmitOutcome, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
 from worker.provider.outcomes import read_submit_answer as _read_submit
 from worker.provider.plain import plain
@@ -79,7 +79,11 @@ class Provider:
         self, request: GenerationRequest, external_task_id: str, images: Mapping[str, bytes] = _NO_IMAGES
     ) -> SubmitOutcome:
         """Submit one attempt. `images`: hash → base64 of the images that the request refers to."""
-        body = body_of(request, lambda sent: self._envelope(sent, external_task_id), images)
+        try:
+            body = body_of(request, lambda sent: self._envelope(sent, external_task_id), images)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            # Nothing was sent, and a repeat would fail again.
+            return Refused(TaskError("", f"the request cannot be encoded ({type(error).__name__}); enqueue it again"))
         try:
             status, headers, answer = self._call("POST", SUBMIT_PATH, body, external_task_id)
         except requests.ConnectionError as error:
@@ -135,7 +139,7 @@ class Provider:
     def _envelope(self, request: GenerationRequest, external_task_id: str) -> dict[str, Any]:
         settings = self._settings
         params = dict(request.params)
-        if settings.image_key != "image" and "image_list" in params:
+        if settings.image_key != "image" and "image_list" in params and has_parameter(request.model, "image_list"):
             params["image_list"] = [{settings.image_key: item["image"]} for item in params["image_list"]]
         if settings.public_url:
             path = callback_path(external_task_id, settings.callback_secrets[0])

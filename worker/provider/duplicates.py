@@ -19,21 +19,40 @@ _LONGEST, _DEEPEST = 20_000, 8
 #: Members of an error that repeat the request (pydantic's `input`), and say nothing about it.
 _ECHOES = frozenset({"input", "params", "request", "ctx", "url", "prompt"})
 
-#: Names of the external id, after `_plain`.
+#: Names that only an external id has, after `_plain`.
 _NAMES = re.compile(
-    r"(external|client|custom|caller|request|out|out trade|business|biz|third party|user)( task| job| request| order)? "
-    r"?(ids?|no|number|key|identifiers?)\b|task ?ids?\b|externalid|externaltask|external task|idempoten"
-    r"|外部.{0,3}(任务|任務|id|编号|編號|单号)|任务 ?(id|编号|标识|号)|任務 ?(id|編號)|幂等|冪等"
-    r"|外部タスク|タスクid|외부"
+    r"externalid|external( task| job| request| order)? ?(ids?|no|number|key|identifiers?)\b|externaltask|external task"
+    r"|idempoten|外部.{0,3}(任务|任務|id|编号|編號|单号)|幂等|冪等|外部タスク|외부"
 )
-#: Words that say that something exists already.
+#: Names that it shares with other ids, such as the request id that many answers end with.
+_SHARED = (
+    r"(?:(?:client|custom|caller|request|out|out trade|business|biz|third party|user|order)"
+    r"(?: task| job| request| order)? ?(?:ids?|no|number|key|identifiers?)\b"
+    r"|\btask ?ids?\b|任务 ?(?:id|编号|标识|号)|任務 ?(?:id|編號)|タスクid)"
+)
+_SHARED_NAME = re.compile(_SHARED)
+#: Words that say by themselves that something was sent before.
+_DUPLICATE = re.compile(
+    r"duplicat|\bdup\b|resubmi|submitted before|once only|only once"
+    r"|\b(task|job|request|submission|order) (has |was )?(already )?(exist|submitted|been submitted)"
+    r"|重复|重複|已提交|已创建|중복"
+)
+#: Words that say it only in the sentence that names the id.
 _TAKEN = re.compile(
-    r"duplicat|\bdup\b|already|\bexist|repeat|unique|uniqueness|\btaken\b|\bin use\b|\bused\b|\bre ?used?\b|occupied"
-    r"|conflict|collision|not available|unavailable id|once only|only once|idempoten|registered|resubmi"
-    r"|submitted before"
-    r"|存在|重复|重複|已被|已使用|使用过|使用過|占用|佔用|唯一|冲突|衝突|已提交|已创建"
-    r"|既に|すでに|使用済|중복|이미|존재"
+    r"already|\bexist|repeat|unique|uniqueness|\btaken\b|\bin use\b|\bused\b|\bre ?used?\b|occupied"
+    r"|conflict|collision|not available|unavailable id|idempoten|registered"
+    r"|存在|已被|已使用|使用过|使用過|占用|佔用|唯一|冲突|衝突"
+    r"|既に|すでに|使用済|이미|존재"
 )
+#: A shared name that is said to be taken, with nothing between but its value: "order id 4711 already exists".
+_SHARED_TAKEN = re.compile(
+    rf"(duplicat\w*|重复的?|重複的?)( value)?( for| of)?( the| your)? ?{_SHARED}"
+    rf"|{_SHARED}( value| \S{{0,64}}[0-9]\S{{0,64}}| [\"'`]\S{{0,64}}[\"'`])?,?"
+    r"( (is|has|was|be|been|must|should|an?|not|already|also))* ?"
+    r"(duplicat|exist|taken|in use|used\b|re ?used|repeat|unique|conflict"
+    r"|存在|重复|重複|已存在|已被|已使用|冲突|衝突|使用済|が?存在)"
+)
+_SENTENCE = re.compile(r"\.(?= |$)|[!?;。]")
 #: What looks like such a word, and says the opposite.
 _NOT_THERE = re.compile(
     r"\b(does not|doesn't|doesnt|do not|don't|did not|didn't|must|cannot|can't|not|no longer|non) ?exist\w*"
@@ -55,12 +74,14 @@ class About(Enum):
 
 def about_id(body: bytes, external_task_id: str) -> About:
     """Return what the body of a refusal says about the external id. Never raises, and takes bounded time."""
-    text = _NOT_THERE.sub(" ", _plain(" ".join(_texts(body))[:_LONGEST]))
-    named = _NAMES.search(text) is not None or _names(text, _plain(external_task_id))
-    taken = _TAKEN.search(text) is not None
-    if named and taken:
+    text, own = _NOT_THERE.sub(" ", _plain(" ".join(_texts(body))[:_LONGEST])), _plain(external_task_id)
+    named, duplicate = _names(text, own), _DUPLICATE.search(text) is not None
+    if named and (duplicate or any(_TAKEN.search(each) and _names(each, own) for each in _SENTENCE.split(text))):
         return About.EXISTS
-    return About.PERHAPS if named or taken else About.NOTHING
+    if _SHARED_TAKEN.search(text):
+        return About.EXISTS
+    mentioned = named or duplicate or _SHARED_NAME.search(text) or _TAKEN.search(text)
+    return About.PERHAPS if mentioned else About.NOTHING
 
 
 def _plain(text: str) -> str:
@@ -70,7 +91,12 @@ def _plain(text: str) -> str:
 
 
 def _names(text: str, job_id: str) -> bool:
-    """Return whether the text contains the id as a whole word; in quotes, if it is only letters or digits."""
+    """Return whether the text names the external id, or contains it as a whole word.
+
+    In quotes, if it is only letters or digits.
+    """
+    if _NAMES.search(text):
+        return True
     if not job_id:
         return False
     around = r"[\"'`「“‘]" if job_id.isalpha() or job_id.isdigit() else ""

@@ -6,7 +6,7 @@ the attempt is in doubt, and is looked up before anything is sent again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
@@ -133,6 +133,8 @@ SEEN, _QUOTED = 300, 80
 LONGEST_RETRY_AFTER = 900.0
 #: Seconds by which the age of a task may be wrong, by the provider's clock and by ours.
 SAME_CLOCK, OTHER_CLOCK = 5.0, 300.0
+#: A header Date that differs more from our clock does not tell the provider's time.
+MOST_APART = timedelta(days=1)
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _OK, _REDIRECT, _BAD_REQUEST, _NOT_FOUND, _TIMEOUT, _CONFLICT = 200, 300, 400, 404, 408, 409
 _TOO_EARLY, _TOO_MANY, _SERVER = 425, 429, 500
@@ -184,8 +186,8 @@ def _age(report: TaskReport, headers: Mapping[str, str]) -> tuple[float, float] 
     """
     if report.created_at is None:
         return None
-    there = _date(headers.get("Date", ""))
-    now, margin = (there, SAME_CLOCK) if there else (datetime.now(UTC), OTHER_CLOCK)
+    there, here = _date(headers.get("Date", "")), datetime.now(UTC)
+    now, margin = (there, SAME_CLOCK) if there and abs(there - here) <= MOST_APART else (here, OTHER_CLOCK)
     age = (now - report.created_at).total_seconds()
     return age - margin, age + margin
 

@@ -3,19 +3,23 @@
 -- ARGV: 1 batch id
 --       2 '1' to pause, '0' to resume
 --       3 the new max_cost in nano-dollars; '' to leave it
+--       4 µs within which the same max_cost again is a repeat of the same call
 -- Returns: {outcome, jobs that wait, 1 to send an admission hint}
 --   outcome: paused | resumed | already | unknown
-arity(3)
+arity(4)
 local batch, pause = ARGV[1], ARGV[2] == '1'
 local key = KEY.batch .. batch
 if redis.call('EXISTS', key) == 0 then return {'unknown', 0, 0} end
 local waiting = tonumber(redis.call('HGET', key, 'queued') or 0)
 local was = is_halted(batch)
 if ARGV[3] ~= '' then
-  redis.call('HSET', key, 'cap', ARGV[3])
-  local unknown = redis.call('HGET', key, 'unknown_costs')
-  -- Who sets a cap knows what was spent up to now: the unknown costs of until now no longer count.
-  if unknown then redis.call('HSET', key, 'waived', unknown, 'waived_at', whole(clock())) end
+  local now, cap, at, unknown = clock(), unpack(redis.call('HMGET', key, 'cap', 'waived_at', 'unknown_costs'))
+  -- Who sets a cap knows what was spent up to now: the unknown costs of until now no longer count. Who repeats a call
+  -- whose answer was lost does not know of those that came since.
+  if not (cap == ARGV[3] and at and now - (tonumber(at) or 0) < tonumber(ARGV[4])) then
+    redis.call('HSET', key, 'cap', ARGV[3], 'waived_at', whole(now))
+    if unknown then redis.call('HSET', key, 'waived', unknown) end
+  end
 end
 if (redis.call('HEXISTS', key, 'paused') == 1) == pause then
   if ARGV[3] ~= '' then apply_halt(batch, was) end

@@ -17,18 +17,31 @@ local record = read_or_empty(KEY.epoch, 'HGETALL')
 local last = read_or_empty(KEY.changes, 'XREVRANGE', '+', '-', 'COUNT', 1)[1]
 
 local STEP = 1000
-local function accepted_after(id)
-  local count, from = 0, id
+-- Return how many jobs were accepted after a change, and whether any job changed after it. A row with a field `job` is
+-- that of a Celery task (jobs/store/event_stream.py).
+local function jobs_after(id)
+  local accepted, any, from = 0, false, id
   while true do
     local rows = read_or_empty(KEY.changes, 'XRANGE', '(' .. from, '+', 'COUNT', STEP)
     for _, row in ipairs(rows) do
+      local is_job, is_new = true, false
       for i = 1, #row[2], 2 do
-        if row[2][i] == 'from' and row[2][i + 1] == '' then count = count + 1 end
+        if row[2][i] == 'job' then is_job = false end
+        if row[2][i] == 'from' and row[2][i + 1] == '' then is_new = true end
       end
+      any = any or is_job
+      if is_job and is_new then accepted = accepted + 1 end
     end
-    if #rows < STEP then return count end
+    if #rows < STEP then return accepted, any end
     from = rows[#rows][1]
   end
+end
+
+local function has_jobs()
+  if redis.call('EXISTS', KEY.alarms, KEY.batches) > 0 then return true end
+  -- With a record, the jobs that ended need not be searched for: a worker asks every second.
+  if epoch().installation then return last ~= nil end
+  return select(2, jobs_after('0-0'))
 end
 
 local function fate_of(id)
@@ -36,14 +49,13 @@ local function fate_of(id)
   if #read_or_empty(KEY.changes, 'XRANGE', id, id) > 0 then return {'known', 0} end
   if not last then return {'gone', 0} end
   if #read_or_empty(KEY.changes, 'XRANGE', '-', id, 'COUNT', 1) == 0 then return {'trimmed', 0} end
-  return {'unknown', accepted_after(id)}
+  return {'unknown', (jobs_after(id))}
 end
 
 local fates = {}
 for i = 1, #ARGV do fates[i] = fate_of(ARGV[i]) end
 local round = redis.pcall('HGET', KEY.totals, 'round')
-local jobs = redis.call('EXISTS', KEY.changes, KEY.alarms, KEY.batches)
 return {
-  whole(clock()), last and last[1] or '', type(round) == 'string' and round or '', jobs > 0 and 1 or 0,
+  whole(clock()), last and last[1] or '', type(round) == 'string' and round or '', has_jobs() and 1 or 0,
   redis.call('EXISTS', KEY.witness), epoch().run and epoch().run ~= run_id() and 1 or 0, record, fates,
 }

@@ -6,10 +6,11 @@ import pytest
 
 from jobs.audit.audit import audit
 from jobs.job import Delivery, Result
+from jobs.new_job import BatchOptions
 from jobs.states import State
-from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, UNFINISHED, Message
+from jobs.store.celery_messages import FINISHING, MOST_PARKED, OWNER, REVOKE_KEPT, UNFINISHED, Message
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
-from tests.support.bench import Bench
+from tests.support.bench import Bench, new
 from worker.deliver import CONFIRMATION
 
 S = State
@@ -230,6 +231,24 @@ def test_a_revoke_cancels_only_the_jobs_of_its_tasks(bench: Bench) -> None:
     ]
     again = bench.store.celery.revoke(["fox", "task-of-owl"])
     assert (again.cancelled, again.remembered) == ((), ())
+
+
+@pytest.mark.parametrize(("owner", "cancelled"), [("", True), (OWNER, True), ("bakery", False)])
+@pytest.mark.parametrize("batch", [None, "flock"])
+def test_a_revoke_cancels_no_job_of_another_producer(
+    batch: str | None, owner: str, cancelled: bool, bench: Bench
+) -> None:
+    if batch:
+        bench.store.jobs.enqueue([new("fox")], batch, BatchOptions(owner=owner))
+    else:
+        bench.job(owner=owner)
+    # Given a message that the version before parked for any job
+    bench.raw.hset(bench.keys.member("parked", "fox"), "task-1", "{}")
+    bench.raw.set(bench.keys.member("celery", "task-1"), "fox")
+    revoked = bench.store.celery.revoke(["task-1"])
+    assert revoked.cancelled == (("fox",) if cancelled else ())
+    assert revoked.remembered == (() if cancelled else ("task-1",))
+    assert bench.store.jobs.get("fox").state is (S.CANCELLED if cancelled else S.QUEUED)
 
 
 def test_a_revoke_is_remembered_for_a_later_message(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from jobs.audit.audit import audit
 from jobs.errors import JobNotFound, WorkRefused
 from jobs.job import Result
 from jobs.states import State
-from jobs.store.installation import Fate, Sighting
+from jobs.store.installation import Fate, Judgement, Sighting, judge
 from jobs.store.stuck import Kind, counted, dead_ends
 from jobs.store.witness import Witness, witness_url
 from tests.support.bench import Bench, new
@@ -205,6 +205,33 @@ def test_a_change_is_known_until_redis_loses_it(bench: Bench) -> None:
         bench.job(name)
     bench.put_on(State.IN_PROGRESS, "d")
     assert fate(bench, seen) == (Fate.UNKNOWN, 2)  # only accepted jobs count
+
+
+def test_states_of_celery_tasks_are_no_accepted_jobs(bench: Bench) -> None:
+    bench.job("a")
+    past = bench.raw.xrange("{b}:changes")[0][0]
+    bench.job("b")
+    seen = bench.store.continuity.standing().sighting
+    bench.raw.xdel("{b}:changes", seen.last)
+    seen = replace(seen, last=past.partition("-")[0] + "-999999")
+    job = bench.store.jobs.get("a")
+    bench.store.events.add_task("task-1", State.QUEUED, job, new=True)
+    bench.store.events.add_task("task-2", State.FAILED, new=True)
+    bench.job("c")
+    there = bench.store.continuity.standing([seen])
+    assert there.fates == ((Fate.UNKNOWN, 1),)
+    assert (judge(there, [seen]).judgement, judge(there, [seen]).lost_jobs) == (Judgement.OLDER, 0)
+
+
+@pytest.mark.parametrize("rows", [1, 1_500])
+def test_states_of_celery_tasks_alone_are_no_jobs(rows: int, bench: Bench) -> None:
+    bench.raw.delete("{b}:epoch")
+    for number in range(rows):
+        bench.store.events.add_task(f"task-{number}", State.FAILED, new=True)
+    assert not bench.store.continuity.standing().has_jobs
+    # The change of a job that has ended, after them
+    bench.raw.xadd("{b}:changes", {"id": "a", "from": ""})
+    assert bench.store.continuity.standing().has_jobs
 
 
 def test_a_change_that_the_stream_dropped_is_trimmed(bench: Bench) -> None:

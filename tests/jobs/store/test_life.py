@@ -492,10 +492,16 @@ class Life(RuleBasedStateMachine):
             refused = Result(error=job.refusal)
             self.call(
                 lambda: store.attempts.finish(
-                    job.external_task_id, State.FAILED, refused, "submit", fence=job.fence, refused=True
+                    *(job.external_task_id, State.FAILED, refused, "submit"),
+                    fence=job.fence,
+                    refused=True,
+                    may_exist=True,
                 ),
                 twice=twice,
             )
+        elif doubtful and job.exists and refusal_stands(job.lookups + 1, due.doubtful_for, SETTINGS, exists=True):
+            external = job.external_task_id
+            self.call(lambda: store.attempts.mark_in_progress(job.id, job.fence, external, deadline=0.0), twice=twice)
         elif (
             doubtful
             and not job.exists

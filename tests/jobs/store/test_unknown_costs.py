@@ -15,6 +15,7 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.provider_result import NO_OUTPUT, ended
 from jobs.states import State
+from jobs.store.batches import CAP_REPEAT
 from jobs.store.cost_log import CostLog
 from jobs.store.manual import Sample
 from jobs.store.outcomes import SettleCostOutcome
@@ -185,6 +186,34 @@ def test_a_new_cap_waives_what_is_unknown_until_then(bench: Bench, make: Make) -
     assert store.manual.settle_cost("x1", usd("0.0065")).outcome is SettleCostOutcome.SETTLED
     assert not store.batches.get("x").paused
     assert store.batches.get("x").cost == usd("0.013")
+    assert bench.audit() == []
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["none known at first", "one known at first"])
+@pytest.mark.parametrize(
+    ("pause", "cap", "waived"),
+    [(0, CAP, False), (CAP_REPEAT - 10, CAP, False), (CAP_REPEAT, CAP, True), (0, 2 * CAP, True)],
+)
+def test_a_repeated_resume_waives_nothing_that_came_since(
+    bench: Bench, make: Make, *, before: int, pause: float, cap: Decimal, waived: bool
+) -> None:
+    store = bench.store
+    enqueue(store, make)
+    for _ in range(before):
+        end(store, UNREADABLE)
+        bench.forward(2)
+    # Given a resume whose answer is lost, and an unknown cost before the client repeats it
+    store.batches.resume("x", max_cost=CAP)
+    bench.forward(2)
+    assert end(store, UNREADABLE) != []
+    bench.forward(2 + pause)
+    store.attempts.admit(10)
+    assert store.batches.get("x").paused
+    store.batches.resume("x", max_cost=cap)
+    bench.forward(2)
+    assert bool(store.attempts.admit(10).ids) is waived
+    assert store.batches.get("x").paused is not waived
+    assert store.batches.get("x").unknown_costs == before + 1
     assert bench.audit() == []
 
 

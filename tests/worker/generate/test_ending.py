@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from celery.canvas import Signature
+import redis
+from celery.canvas import Signature, chord
 from kombu.exceptions import OperationalError
 
 from jobs.task_names import GENERATE
@@ -109,6 +110,40 @@ def test_a_result_that_cannot_be_stored_is_stored_later(w: World, task: Any, mon
     assert called(w) == []
     end_message(task, Ending(GenerationFailed("no"), attempts=1))
     assert (called(w), state(w)) == (["shop.sorry"], "FAILURE")
+
+
+@pytest.mark.parametrize("follows", ["a link", "a chain"])
+def test_a_chord_that_the_backend_does_not_take_is_sent_later(
+    follows: str, w: World, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chord is stored in the result backend, whose errors are not those of the broker."""
+    members = [w.app.signature(name, queue="shop") for name in ("shop.a", "shop.b")]
+    after = json.loads(json.dumps(chord(members, w.app.signature("shop.all", queue="shop"), app=w.app)))
+    task.request.update(
+        callbacks=[after] if follows == "a link" else None, chain=[after] if follows != "a link" else None
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(w.app.backend, "apply_chord", _raise_redis_error)
+        with pytest.raises(MessageUnfinished, match="away"):
+            end_message(task, Ending(VIEW))
+    assert (called(w), state(w)) == ([], "PENDING")
+    end_message(task, Ending(VIEW, attempts=1))
+    assert (sorted(called(w)), state(w)) == (["shop.a", "shop.b"], "SUCCESS")
+
+
+def test_an_errback_that_needs_the_backend_is_called_later(
+    w: World, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Signature, "apply_async", _raise_redis_error)
+        with pytest.raises(MessageUnfinished, match="away"):
+            end_message(task, Ending(GenerationFailed("no")))
+    end_message(task, Ending(GenerationFailed("no"), attempts=1))
+    assert (called(w), state(w)) == (["shop.sorry"], "FAILURE")
+
+
+def _raise_redis_error(*_: Any, **__: Any) -> None:
+    raise redis.ConnectionError("the backend is away")
 
 
 def _raise(*_: Any, **__: Any) -> None:

@@ -1,12 +1,18 @@
 """GenerateHandler, killed or overtaken by a revoke between two of its steps: a repeat of the message completes it."""
 
 import json
+from base64 import b64decode
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
+from kombu.utils.json import loads
 
 from jobs.new_job import NewJob
 from jobs.states import State
@@ -16,6 +22,7 @@ from tests.support.world import MakeWorld, World
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 from worker.generate.unreachable import Reachability
+from worker.messages import continuation_of
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: More store calls than one message makes.
@@ -185,3 +192,77 @@ def test_the_earlier_expiry_applies(w: World) -> None:
     for _ in range(2):
         w.round(1)
     assert {w.job(name).state for name in ("a", "b")} == {State.EXPIRED}
+
+
+# --- the check of what follows ----------------------------------------------------------------------------------------
+
+
+def with_check(w: World, missing: list[str]) -> GenerateHandler:
+    return GenerateHandler(w.store, w.messages, w.images, lambda _: missing, allow_private_hosts=False)
+
+
+def test_a_parked_message_is_not_refused_when_a_queue_is_missing_later(w: World) -> None:
+    linked = partial(call_of, continuation=json.dumps({"task_id": "fox", "link": [{"task": "shop.paint"}]}))
+    missing = ["shop.paint: the broker has no queue"]
+    assert with_check(w, [])(linked()) is None
+    # When the broker delivers the message again, while the link's queue is away
+    assert with_check(w, missing)(linked()) is None
+    # When it delivers it once more after the end of the job, it does not refuse it either
+    w.store.jobs.cancel("fox")
+    assert with_check(w, missing)(linked()) is None
+    assert len(w.store.celery.get_parked("fox")) == 1
+    # Then another message under the same id is still refused
+    for other in (call_of(), linked("hare")):
+        ending = with_check(w, missing)(other)
+        assert isinstance(ending and ending.outcome, GenerationRefused)
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [600, 900])
+def test_what_is_nested_too_deep_is_refused_before_a_job_is_enqueued(levels: int, w: World) -> None:
+    continuation = json.dumps({"task_id": "fox", "link": [{"task": "shop.paint", "args": nested(levels)}]})
+    ending = with_check(w, [])(call_of(continuation=continuation))
+    assert ending is not None
+    assert isinstance(ending.outcome, GenerationRefused)
+    assert w.store.jobs.get_many(["fox"]) == [None]
+    # Its repeat does not call the errbacks again
+    handler(w).acknowledge(ending)
+    again = with_check(w, [])(call_of(continuation=continuation))
+    assert again
+    assert not again.first_delivery
+
+
+@pytest.mark.parametrize(
+    "value", [uuid4(), Decimal("1.5"), datetime.now(UTC), b"x"], ids=lambda each: type(each).__name__
+)
+def test_a_request_with_a_value_of_a_type_that_json_lacks_names_its_field(value: Any, w: World) -> None:
+    ending = handler(w)(call_of(request=REQUEST | {"prompt": value}))
+    assert ending is not None
+    assert isinstance(ending.outcome, GenerationRefused)
+    assert str(ending.outcome).startswith("prompt: ")
+
+
+#: Arguments as kombu decodes them from a message.
+TYPED = [uuid4(), Decimal("1.50"), datetime.now(UTC), datetime.now(UTC).date(), b"\xff", {"in": [uuid4()]}]
+
+
+def test_arguments_of_types_that_json_lacks_reach_the_link_unchanged(w: World) -> None:
+    link = json.loads(json.dumps(w.app.signature("shop.paint", queue="shop"))) | {"args": TYPED}
+    context = Context(id="fox", callbacks=[link], chain=[link])
+    assert handler(w)(call_of(continuation=continuation_of(context))) is None
+    assert handler(w)(call_of(continuation=continuation_of(context))) is None
+    w.store.jobs.cancel("fox")
+    ((message),) = w.store.celery.get_parked("fox")
+    # When the service sends the message that finishes it
+    w.messages.finish("fox", message, "celery")
+    text = json.loads(w.redis.rpop("celery"))
+    _, _, embed = loads(b64decode(text["body"]))
+    assert [each["args"] for each in (*embed["callbacks"], *embed["chain"])] == [TYPED, TYPED]
+    # Then it is the same message after that, too
+    assert continuation_of(Context(id="fox", **embed)) == message.continuation

@@ -351,6 +351,35 @@ def test_the_image_key_renames_the_member_in_a_copy(server: RawServer, provider_
     assert request.params["image_list"] == [{"image": "https://x.example/1"}]
 
 
+@pytest.mark.parametrize("sent", [["u"], "u", None, 7, {"image": "u"}, [{"image": "u"}, {"url": 1}]])
+def test_a_parameter_that_the_model_does_not_have_is_passed_unchanged(
+    server: RawServer, provider_of: Callable[..., Provider], sent: Any
+) -> None:
+    request = GenerationRequest(model="kirin_v2_1_reference2image", params={"image_list": sent})
+    provider_of(server.url, image_key="url").submit(request, "job-1")
+    assert _sent(server)["input"][0]["params"]["image_list"] == sent
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"image_list": ["u"]},
+        {"image_list": [{"url": "u"}]},
+        {"image_list": 7},
+        {"prompt": "half a pair: \ud800"},
+        {"prompt": {"a set"}},
+    ],
+)
+def test_a_request_that_cannot_be_encoded_is_refused_without_a_call(
+    server: RawServer, provider_of: Callable[..., Provider], params: dict[str, Any]
+) -> None:
+    request = GenerationRequest(model="kirin_image_omni", params=params)
+    outcome = provider_of(server.url, image_key="url").submit(request, "job-1")
+    assert isinstance(outcome, Refused)
+    assert not outcome.may_exist
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("attempt", ["job-1", "job-1~2", "a:b.c-d_e~10"])
 @pytest.mark.parametrize("base", ["https://boomerang.example", "https://boomerang.example/", "http://h:1/under"])
 def test_the_callback_address_is_signed_by_the_first_secret(

@@ -37,6 +37,12 @@ EXISTS = [
     {"message": f'duplicate value "{OURS}"'},
     {"message": f"task {OURS.upper()} exists"},
     {"message": "Idempotency key reused: duplicate"},
+    {"message": "Duplicate submission. external_task_id: 99"},
+    {"message": "The task already exists. (external_task_id=99)"},
+    {"message": "order id 4711 already exists"},
+    {"message": "duplicated request id"},
+    {"errors": {"client_id": ["has already been taken"]}},
+    {"message": 'request_id "a" has been used. Trace: 5'},
     b'duplicate key value violates unique constraint "tasks_external_task_id_key"',
     b"<h1>external_task_id already exists</h1>",
     '{"message": "外部任务ID已存在"}'.encode("gb18030").decode("latin1").encode() + b" external_task_id exists",
@@ -51,6 +57,21 @@ PERHAPS = [
     {"message": "外部任务ID错误"},
     {"message": f"{OURS}: no"},
     {"message": "duplicate subject image"},
+]
+#: Ordinary refusals: they say nothing about the external id, but have words in common with those that do.
+ORDINARY = [
+    {"code": 1201, "message": "The requested model is not available. Request ID: 0217a"},
+    {"code": 1201, "message": "Request id: 0217a: the prompt was already rejected by moderation"},
+    {"code": 1201, "message": "Request id 0217a the prompt was already rejected by moderation"},
+    {"code": 1201, "message": "image_list[0]: file exists but cannot be decoded. Request ID: 1"},
+    {"code": 1201, "message": "image_list[0]: file exists but cannot be decoded (request id: 1)"},
+    {"code": 1201, "message": "User ID not found; account already closed"},
+    {"code": 1201, "message": "Your trial was already used, order number 5"},
+    {"code": 1201, "message": "This model is not available. Task ID: 99"},
+    {"code": 1201, "message": "prompt already rejected. external_task_id: 99"},
+    {"code": 1201, "message": f"This model is not available. Job: {OURS}"},
+    {"code": 1201, "message": "client_id 7: the key conflicts with the region"},
+    {"code": 1201, "message": "文件已存在但无法解码。任务ID：99"},
 ]
 NOTHING = [
     {"code": 1201, "message": "n is out of range"},
@@ -70,7 +91,7 @@ NOTHING = [
 ]
 CASES = [
     *((About.EXISTS, body) for body in EXISTS),
-    *((About.PERHAPS, body) for body in PERHAPS),
+    *((About.PERHAPS, body) for body in [*PERHAPS, *ORDINARY]),
     *((About.NOTHING, body) for body in NOTHING),
 ]
 
@@ -108,6 +129,10 @@ def test_any_bytes_are_read(body: bytes) -> None:
         pytest.param(b"external task " * 300_000, id="names"),
         pytest.param(b"not not " * 500_000, id="negations"),
         pytest.param(json.dumps({"message": "external" * 500_000}).encode(), id="one word"),
+        pytest.param(b"request id " + b"9" * 500_000, id="one value"),
+        pytest.param(b'request id "' + b'9"' * 500_000, id="quotes"),
+        pytest.param(b"request id " + b" is" * 500_000, id="verbs"),
+        pytest.param(b"request id 9 " * 300_000, id="other names"),
         pytest.param(b'{"a":' * 800_000, id="depth"),
         pytest.param(json.dumps([{"m": "x"}] * 300_000).encode(), id="entries"),
     ],

@@ -136,6 +136,16 @@ SUBMIT = {
 }
 
 
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "?", ""])
+def test_the_age_of_a_task_does_not_depend_on_an_impossible_clock(date: str) -> None:
+    created = datetime.now(UTC) - timedelta(seconds=900)
+    body = _body({"id": "t1", "status": "running", "created_at": created.isoformat()})
+    found = read_status_answer(200, body, OURS, {"Date": date})
+    assert isinstance(found, Found)
+    assert found.age
+    assert found.age[0] <= 900 <= found.age[1] < 1500
+
+
 @pytest.mark.parametrize(("status", "body", "meaning"), SUBMIT.values(), ids=SUBMIT)
 def test_answer_to_a_submit(status: int, body: object, meaning: Any) -> None:
     outcome = read_submit_answer(status, {}, _body(body), OURS)
