@@ -14,7 +14,8 @@ RECHECK = 900.0
 #: Seconds before attempt 2, doubled for each further attempt.
 ATTEMPT_BASE = 2.0
 ATTEMPT_CAP = 300.0
-#: Submissions of one attempt that are certainly not created, without a known reason, before the job fails.
+#: Submissions of one attempt that are certainly not created without a known reason, or whose answer cannot be read,
+#: before the job fails.
 MOST_SUBMIT_TRIES = 8
 #: Look-ups that must find nothing before a task counts as absent.
 LOOKUPS_BEFORE_ABSENT = 2
@@ -36,6 +37,11 @@ def next_attempt(attempt: int, code: str, settings: Settings, random: float) -> 
     if attempt >= settings.max_attempts or code not in WORTH_RETRYING:
         return None
     return backoff(ATTEMPT_BASE, ATTEMPT_CAP, attempt - 1, random)
+
+
+def next_submit(tries: int, random: float) -> float:
+    """Return the wait before the same attempt is submitted again, after `tries` that count (MOST_SUBMIT_TRIES)."""
+    return backoff(ATTEMPT_BASE, ATTEMPT_CAP, tries - 1, random) if tries else 0.0
 
 
 def next_poll(polls: int, settings: Settings, random: float) -> float:

@@ -35,6 +35,8 @@ _GATEWAY_MARKS = frozenset({"output", "usage", "error"})
 _MAX_ID = 512
 _DIGITS = 40
 
+#: Most characters of an error's code and message that are kept: they are stored with the job.
+_MAX_CODE, _MAX_MESSAGE = 64, 2000
 #: Most characters of a discount, as JSON.
 _MAX_DISCOUNT = 1000
 #: A number of at most nine digits, as text. The provider's codes have nine digits, of which two may be zeros in front.
@@ -75,14 +77,12 @@ def _code(value: object) -> str:
 def _error(value: object) -> TaskError | None:
     match value:
         case Mapping():
-            error = TaskError(
-                _code(value.get("code")), _text(value.get("message")) or _text(value.get("error_message"))
-            )
+            code, message = _code(value.get("code")), _text(value.get("message")) or _text(value.get("error_message"))
         case str():
-            error = TaskError("", _text(value))
+            code, message = "", _text(value)
         case _:
-            error = TaskError(_code(value), "")
-    return error if error.code or error.message else None
+            code, message = _code(value), ""
+    return TaskError(code[:_MAX_CODE], message[:_MAX_MESSAGE]) if code or message else None
 
 
 def _items(value: object) -> list[Any]:
@@ -154,7 +154,7 @@ class _Shape(Schema):
         status = _STATUS.get(data["status_text"].lower(), TaskStatus.UNKNOWN)
         message = data.pop("message", None)
         if status is TaskStatus.FAILED and message and not data.get("error"):
-            data["error"] = TaskError(code="", message=message)
+            data["error"] = _error(message)
         # Some members have two names. The first one present counts.
         task_id = data.pop("id", None) or data.pop("task_id", None)
         data.pop("task_id", None)

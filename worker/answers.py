@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from jobs.job import Due
 from jobs.lane_health import Reachability
+from jobs.provider_result import no_output
 from jobs.settings import Settings
 from schemas import TaskStatus
 from worker.provider import Absent, Doubtful, Found, Held, Unavailable
@@ -16,6 +17,9 @@ from worker.provider import Absent, Doubtful, Found, Held, Unavailable
 log = logging.getLogger(__name__)
 
 Answer = Found | Absent | Unavailable | Held
+
+#: Seconds for which a completed task may have no result before its job fails: a gateway may copy the images first.
+RESULT_PATIENCE = 300.0
 
 
 def is_unreadable(answer: Answer | Doubtful) -> bool:
@@ -45,7 +49,25 @@ def log_first(due: Due, answer: Answer) -> None:
 
 def unreadable(seen: str) -> str:
     """Return the text of the log line. `seen`: the start of the answer, escaped."""
-    return f"the provider's answer cannot be read, it begins with: {seen}" if seen else "the provider's answer is empty"
+    return (
+        f"the provider's answer cannot be read, it begins with: {seen}"
+        if seen
+        else "the provider's answer is empty or has odd headers"
+    )
+
+
+def problem_of(answer: Answer) -> str:
+    """Return the reason of a job whose poll or look-up changes nothing; empty if all is well."""
+    match answer:
+        case Held(reason) | Unavailable(reason):
+            return f"poll: {reason}"
+        case Found(report) if report.status is TaskStatus.UNKNOWN:
+            text = ascii(report.status_text[:40])
+            log.warning("the provider reports the unknown status %s, the job is polled again", text)
+            return f"poll: the provider reports the unknown status {text}"
+        case Found(report) if without_result(answer):
+            return f"poll: {no_output(report)}"
+    return ""
 
 
 def is_end(answer: Answer) -> TypeGuard[Found]:
@@ -56,9 +78,9 @@ def is_end(answer: Answer) -> TypeGuard[Found]:
     return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
 
 
-def ends_without_result(answer: Answer, due: Due, settings: Settings) -> TypeGuard[Found]:
+def ends_without_result(answer: Answer, due: Due) -> TypeGuard[Found]:
     """Return whether to wait no longer for the result of a completed task."""
-    return without_result(answer) and (due.overdue or due.unreadable_for >= settings.lookup_grace)
+    return without_result(answer) and (due.overdue or due.unreadable_for >= RESULT_PATIENCE)
 
 
 def is_last_poll(due: Due, answer: Answer) -> bool:

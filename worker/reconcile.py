@@ -8,30 +8,32 @@ from enum import StrEnum
 from typing import TypeVar
 
 from jobs import logs
-from jobs.errors import ImagesUnavailable, RecordDamaged
+from jobs.errors import RecordDamaged, StoreUnavailable
 from jobs.images.images import Images
 from jobs.jitter import Random, draw
 from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, next_lookup, next_poll, refusal_stands
-from jobs.provider_result import ended, no_output
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, next_lookup, next_poll, next_submit, refusal_stands
+from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.store.transitions import TransitionResult
-from schemas import TaskReport, TaskStatus
+from schemas import TaskReport
 from worker.admission import admit
 from worker.answers import (
+    Answer,
     ends_without_result,
     exists_unreadably,
     is_end,
     is_last_poll,
     log_first,
+    problem_of,
     reachability,
-    without_result,
 )
 from worker.breaker import hold, probe
 from worker.foreign_tasks import id_taken, is_foreign
+from worker.image_purge import ImagePurge
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.results import limited
@@ -46,8 +48,6 @@ STEP = 200
 MAX_ROUND = 20.0
 #: Seconds between two look-ups of a task that can be neither found nor sent again: it only must not be forgotten.
 UNRESOLVED_INTERVAL = 300.0
-#: Seconds until images are removed from an image store that failed.
-IMAGES_RETRY = 60.0
 
 
 class Reconciler:
@@ -69,9 +69,8 @@ class Reconciler:
         self._settings = settings
         self._executor = executor
         self._messages = messages
-        self._images = images
+        self._purge_images = ImagePurge(images)
         self._random = random
-        self._purge_images_at = time.monotonic()
         self._epoch: int | None = None
 
     def __call__(self) -> int:
@@ -99,7 +98,7 @@ class Reconciler:
         self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
         self._step(self._store.jobs.purge)
-        self._step(self._forget_images)
+        self._step(self._purge_images)
         return total
 
     @staticmethod
@@ -119,15 +118,6 @@ class Reconciler:
                 epoch,
             )
         self._epoch = epoch
-
-    def _forget_images(self) -> None:
-        if time.monotonic() < self._purge_images_at:
-            return
-        try:
-            self._images.purge()
-        except ImagesUnavailable as error:
-            self._purge_images_at = time.monotonic() + IMAGES_RETRY
-            log.warning("unused images are not removed now, again in %.0f s: %s", IMAGES_RETRY, error)
 
     def _probe(self, due: Probe) -> None:
         with logs.about(lane=due.lane):
@@ -149,20 +139,36 @@ class Reconciler:
                 self._poll(due)
             elif due.job.at_provider is State.IN_DOUBT:
                 self._resolve(due)
-        except Exception:
+        except Exception as error:
             # One job must not stop the round. Its alarm was moved by the claim and comes due again.
             log.exception("job %s: reconcile failed with an unexpected error, it is repeated later", due.job.id)
+            if not isinstance(error, StoreUnavailable):
+                self._after_error(due, error)
+
+    def _after_error(self, due: Due, error: Exception) -> None:
+        """Act as after an answer that cannot be read: an error that recurs must not suspend the deadline."""
+        answer = Unavailable(f"an unexpected error, {type(error).__name__} (see the log)", seen="")
+        try:
+            if due.job.at_provider is State.IN_PROGRESS:
+                self._poll_later(due, answer)
+            elif due.job.at_provider is State.IN_DOUBT:
+                self._look_up_later(due, answer)
+        except Exception:
+            log.exception("job %s: the error cannot be recorded", due.job.id)
 
     # --- in progress --------------------------------------------------------------------------------------------------
 
     def _poll(self, due: Due) -> None:
-        job, store = due.job, self._store
         answer = self._get_status(due)
         log_first(due, answer)
-        if is_end(answer) or ends_without_result(answer, due, self._settings):
+        if is_end(answer) or ends_without_result(answer, due):
             self._settle(due, answer.report)
-            return
-        problem = self._poll_problem(answer, job.lane)
+        else:
+            self._poll_later(due, answer)
+
+    def _poll_later(self, due: Due, answer: Answer) -> None:
+        job, store = due.job, self._store
+        problem = self._problem(answer, job.lane)
         if is_last_poll(due, answer):
             expired = store.attempts.expire(due, self._settings.poll_max, problem)
             log.warning("job %s: the provider did not finish it before its deadline: %s", job.id, expired.outcome)
@@ -171,7 +177,7 @@ class Reconciler:
             pause = next_poll(job.lookups, self._settings, self._random())
             store.attempts.reschedule_lookup(due, pause, reason=problem, reachability=reachability(answer))
 
-    def _get_status(self, due: Due) -> Found | Absent | Unavailable | Held:
+    def _get_status(self, due: Due) -> Answer:
         """Get the status by the external id, because the answer to a POST may have named another job's task.
 
         Use the provider's id if there is no look-up, or if it has repeatedly found nothing.
@@ -182,20 +188,10 @@ class Reconciler:
             return provider.get_status(job.task_id or job.external_task_id, job.external_task_id)
         return answer
 
-    def _poll_problem(self, answer: Found | Absent | Unavailable | Held, lane: str) -> str:
-        match answer:
-            case Held():
-                hold(self._store, lane, answer)
-                return f"poll: {answer.reason}"
-            case Unavailable(reason):
-                return f"poll: {reason}"
-            case Found(report) if report.status is TaskStatus.UNKNOWN:
-                text = ascii(report.status_text[:40])
-                log.warning("the provider reports the unknown status %s, the job is polled again", text)
-                return f"poll: the provider reports the unknown status {text}"
-            case Found(report) if without_result(answer):
-                return f"poll: {no_output(report)}"
-        return ""
+    def _problem(self, answer: Answer, lane: str) -> str:
+        if isinstance(answer, Held):
+            hold(self._store, lane, answer)
+        return problem_of(answer)
 
     # --- in doubt -----------------------------------------------------------------------------------------------------
 
@@ -216,14 +212,17 @@ class Reconciler:
                 self._store.attempts.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
             case Absent():
                 self._absent(due)
-            case _ if exists_unreadably(due, answer, self._settings):
-                log.warning("job %s: its look-ups cannot be read, now in progress and past its deadline", job.id)
-                self._store.attempts.mark_in_progress(job.id, job.fence, job.external_task_id, deadline=0.0)
             case _:
-                pause, reason = next_lookup(0, self._settings, self._random()), self._poll_problem(answer, job.lane)
-                self._store.attempts.reschedule_lookup(
-                    due, pause, count=False, reason=reason, reachability=reachability(answer)
-                )
+                self._look_up_later(due, answer)
+
+    def _look_up_later(self, due: Due, answer: Answer) -> None:
+        job, attempts = due.job, self._store.attempts
+        if exists_unreadably(due, answer, self._settings):
+            log.warning("job %s: its look-ups cannot be read, now in progress and past its deadline", job.id)
+            attempts.mark_in_progress(job.id, job.fence, job.external_task_id, deadline=0.0)
+        else:
+            pause, reason = next_lookup(0, self._settings, self._random()), self._problem(answer, job.lane)
+            attempts.reschedule_lookup(due, pause, count=False, reason=reason, reachability=reachability(answer))
 
     def _accounts(self, due: Due) -> list[str]:
         """Return the lanes that may have the attempt: its own, or all of its pool if Redis may have lost its record."""
@@ -231,7 +230,7 @@ class Reconciler:
         others = [lane.name for lane in self._settings.lanes if lane.pool == job.pool] if job.forgotten else []
         return list(dict.fromkeys([job.lane, *others]))
 
-    def _look_up(self, due: Due) -> Found | Absent | Unavailable | Held:
+    def _look_up(self, due: Due) -> Answer:
         """Look the attempt up in each lane. Returns where it was found, else an uncertain answer, else `Absent`."""
         doubtful: Unavailable | Held | None = None
         for lane in self._accounts(due):
@@ -261,7 +260,8 @@ class Reconciler:
         else:
             reason = f"not found by {lookups} look-ups in {due.doubtful_for:.1f} s"
             log.info("job %s: not created, queued again: %s", job.id, reason)
-            attempts.requeue(job.id, job.fence, reason, reachability=Reachability.ANSWER)
+            wait = next_submit(job.submit_tries, self._random())
+            attempts.requeue(job.id, job.fence, reason, wait=wait, reachability=Reachability.ANSWER)
 
     def _fail(self, due: Due, error: Mapping[str, str]) -> None:
         """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""

@@ -13,7 +13,7 @@ from jobs.fields import is_text
 from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import Claim, Result
 from jobs.lane_health import Reachability
-from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_SUBMIT_TRIES, backoff
+from jobs.policy import MOST_SUBMIT_TRIES, next_submit
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references
@@ -142,11 +142,8 @@ class Submitter:
         match outcome:
             case Exists(reason, error):
                 self._check(claim, f"the provider already has it ({reason})", error, exists=True)
-            case Doubtful(reason):
-                log.info("job %s: in doubt: %s", claim.id, reason)
-                if outcome.seen is not None:
-                    log.warning("job %s: %s", claim.id, unreadable(outcome.seen))
-                store.attempts.mark_in_doubt(*held, reason, reachability=reachability(outcome))
+            case Doubtful():
+                self._look_up(claim, outcome)
             case Held(reason):
                 hold(store, claim.lane, outcome)
                 store.attempts.requeue(*held, reason)
@@ -165,11 +162,23 @@ class Submitter:
             case NotCreated(error):
                 self._retry_or_fail(claim, error)
 
+    def _look_up(self, claim: Claim, outcome: Doubtful) -> None:
+        """Look the task up. After the last answer that cannot be read, the job fails if there is none."""
+        log.info("job %s: in doubt: %s", claim.id, outcome.reason)
+        refusal = None
+        if outcome.seen is not None:
+            log.warning("job %s: %s", claim.id, unreadable(outcome.seen))
+            if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
+                refusal = _fields(TaskError("unreadable_answer", outcome.reason))
+        self._store.attempts.mark_in_doubt(
+            claim.id, claim.fence, outcome.reason, refusal=refusal, reachability=reachability(outcome)
+        )
+
     def _retry_or_fail(self, claim: Claim, error: TaskError) -> None:
         if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
             self._fail(claim, TaskError(error.code or "not_created", error.message))
             return
-        delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, self._random())
+        delay = next_submit(claim.submit_tries + 1, self._random())
         reason = f"not created: {error.message}"
         self._store.attempts.requeue(
             claim.id, claim.fence, reason, wait=delay, count=True, reachability=Reachability.ANSWER

@@ -54,16 +54,19 @@ class CeleryMessages:
 
     def park(
         self, job_id: str, task_id: str, continuation: str, finishes: str = "", *, identity: str = ""
-    ) -> tuple[ParkOutcome, str]:
-        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes.
+    ) -> tuple[ParkOutcome, str, int]:
+        """Store a message's continuation. `finishes`: the mark of the parked one that it finishes.
 
+        Returns its mark, too, and how often a worker began to finish it before.
         A repeat has the same identity (`identity_of`). Messages of one task with different continuations are all
         stored.
         """
         identity = identity or identity_of(continuation)
         limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
-        outcome, mark = self._scripts.call("park", job_id, task_id, continuation, identity, finishes, *limits, OWNER)
-        return ParkOutcome(outcome), str(mark)
+        outcome, mark, *begun = self._scripts.call(
+            "park", job_id, task_id, continuation, identity, finishes, *limits, OWNER
+        )
+        return ParkOutcome(outcome), str(mark), int(begun[0]) if begun else 0
 
     @translate_errors()
     def is_parked(self, job_id: str, task_id: str, continuation: str, identity: str) -> bool:

@@ -59,7 +59,9 @@ FAMILY: Mapping[str, str] = {
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
     "parked": "k:",  # HASH Celery id, line break, identity → the continuation of that parked message
-    "finished_messages": "kt:",  # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began
+    # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began; mark and `+` → how
+    # often one began again
+    "finished_messages": "kt:",
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.

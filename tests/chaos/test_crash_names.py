@@ -32,7 +32,7 @@ BOUNDARIES = {
         "Messages.finish": {"send_task": "messages.*"},
         "Messages._publish": {"send_task": "messages.*"},
         "Generate.__call__": {"run": "(the task itself)"},
-        "end_message": {"mark_as_done": "result, chord"},
+        "end_message": {"mark_as_done": "result, chord", "store_result": "result"},
         "_call_next": {"apply_async": "celery.send"},
         "_fail": {"mark_as_failure": "result, chord, celery.send"},
         "Routes._create_task_sender.send_task_message": {

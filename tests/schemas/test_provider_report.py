@@ -353,3 +353,29 @@ def test_no_json_makes_a_reader_raise(data: Any) -> None:
     else:
         assert read_task(data) == report
         assert not report.settles or report.status.final
+
+
+LONG = "x" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "failed", "error": LONG},
+        {"status": "failed", "error": {"code": LONG, "message": LONG}},
+        {"status": "failed", "error": {"code": 1, "error_message": LONG}},
+        {"task_status": "failed", "task_status_msg": LONG},
+        {"status": "failed", "outputs": [], "message": LONG},
+        {"code": LONG, "message": LONG},
+        {"data": {"error": {"message": LONG}}},
+        {"error_message": LONG},
+    ],
+)
+def test_a_long_error_is_cut_since_it_is_stored(answer: dict[str, Any]) -> None:
+    error = read_submission(answer).error if "data" in answer or "code" in answer or "error_message" in answer else None
+    report = read_callback(answer)
+    errors = [each for each in (error, report and report.error) if each]
+    assert errors
+    for each in errors:
+        assert len(each.code) <= 64
+        assert 0 < len(each.code + each.message) <= 2064

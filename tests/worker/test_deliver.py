@@ -228,7 +228,7 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
     }
     continuation = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
-    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(continuation))
+    _, mark, _ = w.store.celery.park("job-1", "celery-1", json.dumps(continuation))
     w.submit()
     w.settle()
     w.deliverer(["job-1"])

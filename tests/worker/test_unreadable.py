@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from jobs.errors import StoreUnavailable
+from jobs.policy import MOST_SUBMIT_TRIES
 from jobs.states import State
 from jobs.store.manual import Verdict
 from jobs.store.stuck import Kind, counted, dead_ends
@@ -59,7 +61,8 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def w(world: MakeWorld, provider: Provider) -> World:
+def w(provider: Provider, world: MakeWorld) -> World:
+    # World is closed first, so that the server does not wait for its connections.
     return world(provider.url, deadline=DEADLINE, read_timeout=0.5)
 
 
@@ -82,6 +85,7 @@ UNREADABLE: dict[str, Answer] = {
     "gzip that is none": respond(200, b"\x1f\x8bnonsense", "Content-Encoding: gzip"),
     "a gzip bomb": respond(200, gzip.compress(b" " * 30_000_000), "Content-Encoding: gzip"),
     "nesting": respond(200, b"[" * 30_000),
+    "120 headers": respond(200, b"{}", *["X: y"] * 120),
     "a redirect": respond(302, b"", "Location: /login"),
     "400": respond(400, b'{"error": {"code": "1201", "message": "no"}}'),
 }
@@ -230,6 +234,39 @@ def test_an_unreadable_submission_that_created_nothing_is_sent_again(w: World, p
     assert provider.posts == 2
 
 
+@pytest.mark.parametrize(
+    "answer", [respond(204, b""), *(UNREADABLE[name] for name in ("HTML", "nothing", "a list", "a gzip bomb"))]
+)
+def test_unreadable_submissions_that_create_nothing_end(answer: Answer, w: World, provider: Provider) -> None:
+    provider.submit = answer
+    provider.polls = [ABSENT]
+    w.start()
+    waits = []
+    for _ in range(60):
+        w.round(15)
+        if w.job().state is State.QUEUED:
+            waits.append(w.alarm_in() or 0.0)
+    job = w.job()
+    assert (job.state, job.attempt, job.result.error["code"]) == (State.FAILED, 1, "unreadable_answer")
+    assert "cannot be read" in job.result.error["message"]
+    assert provider.posts == MOST_SUBMIT_TRIES
+    assert max(waits) > 15
+    assert (w.lane_counters()[:2], w.redis.zcard("{b}:alarms")) == ((0, 0), 0)
+
+
+def test_the_last_unreadable_submission_is_looked_up_before_the_job_fails(w: World, provider: Provider) -> None:
+    provider.submit = UNREADABLE["HTML"]
+    provider.polls = [ABSENT]
+    w.start()
+    for _ in range(60):
+        w.round(15)
+        if provider.posts == MOST_SUBMIT_TRIES:
+            break
+    provider.polls = [_json(_task())]
+    assert w.settle().state is State.COMPLETED
+    assert (provider.posts, w.lane_counters()) == (MOST_SUBMIT_TRIES, (0, 0, PRICE))
+
+
 def test_a_job_in_doubt_whose_look_ups_cannot_be_read_ends(w: World, provider: Provider) -> None:
     provider.submit = provider.polls[0] = UNREADABLE["HTML"]
     w.start()
@@ -284,6 +321,56 @@ def test_a_person_gives_an_unreadable_job_up(w: World, provider: Provider) -> No
     assert list(dead_ends(w.store)) == []
 
 
+# --- errors of our own ------------------------------------------------------------------------------------------------
+
+ERRORS = [RuntimeError("no"), ValueError("[::1"), UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "no"), MemoryError()]
+
+
+def _failing(w: World, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(w.provider, "find_by_external_id", fail)
+    monkeypatch.setattr(w.provider, "get_status", fail)
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_an_error_that_recurs_does_not_suspend_the_deadline(
+    error: Exception, doubtful: bool, w: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if doubtful:
+        provider.submit = UNREADABLE["HTML"]
+    w.start()
+    _failing(w, error, monkeypatch)
+    w.round(40)
+    assert w.job().state is (State.IN_DOUBT if doubtful else State.IN_PROGRESS)
+    assert [(end.kind, end.id) for end in dead_ends(w.store)] == [(Kind.UNREADABLE, "job-1")]
+    w.round(DEADLINE)
+    for _ in range(2):
+        w.round(40)
+    assert w.job().state is State.EXPIRED
+    for _ in range(2):
+        w.round(DEADLINE)
+    assert (w.lane_counters()[0], w.redis.zcard("{b}:alarms"), provider.posts) == (0, 0, 1)
+
+
+def test_a_job_goes_on_after_an_error(w: World, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    w.start()
+    with monkeypatch.context() as patch:
+        _failing(w, RuntimeError(), patch)
+        w.round(40)
+    provider.polls = [_json(_task())]
+    assert w.settle().state is State.COMPLETED
+
+
+def test_an_error_of_redis_expires_no_job(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    w.start()
+    _failing(w, StoreUnavailable("Redis does not answer"), monkeypatch)
+    w.round(DEADLINE + 1)
+    assert (w.job().state, w.job().unreadable_since) == (State.IN_PROGRESS, None)
+
+
 # --- completed without a result -------------------------------------------------------------------------------------
 
 EMPTY: dict[str, dict[str, Any]] = {
@@ -300,8 +387,9 @@ def test_completed_without_a_result_fails_with_its_cost(more: dict[str, Any], w:
     provider.polls = [_json(_task(**more))]
     w.start()
     w.round(40)
+    w.round(60)
     assert w.job().state is State.IN_PROGRESS  # a result may still come
-    w.round(40)
+    w.round(300)
     job = w.job()
     assert (job.state, job.attempt, job.result.cost) == (State.FAILED, 1, PRICE)
     assert job.result.error["code"] == "no_output"
@@ -315,12 +403,12 @@ def test_the_cost_of_the_last_answer_counts(w: World, provider: Provider) -> Non
     provider.polls = [_json(_task(output=[], usage={"cost": cost})) for cost in ("0.001", "0.002")]
     w.start()
     for _ in range(2):
-        w.round(40)
+        w.round(300)
     assert (w.job().state, w.lane_counters()[2]) == (State.FAILED, Decimal("0.002"))
 
 
 def test_a_result_that_comes_after_the_status_completes_the_job(w: World, provider: Provider) -> None:
-    provider.polls = [_json(_task(output=[])), _json(_task())]
+    provider.polls = [*[_json(_task(output=[]))] * 5, _json(_task())]
     w.start()
     assert w.settle(seconds=40).state is State.COMPLETED
 
@@ -337,7 +425,7 @@ def test_a_cancelled_job_without_a_result_keeps_its_cost(w: World, provider: Pro
     w.start()
     w.store.jobs.cancel("job-1")
     for _ in range(2):
-        w.round(40)
+        w.round(300)
     assert (w.job().state, w.lane_counters()) == (State.CANCELLED, (0, 0, PRICE))
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 #: Errors of a broker that does not accept messages now.
 _BROKER = (OperationalError, OSError)
-#: Deliveries of a message after which such an error is final. In Celery's own worker it is at once.
+#: Attempts to end a message after which such an error is final. In Celery's own worker it is at once.
 MOST_ATTEMPTS = 5
 
 
@@ -31,6 +31,9 @@ def end_message(task: Any, ending: Ending) -> None:
     try:
         outcome = ending.outcome
         if not isinstance(outcome, Exception):
+            if (ending.attempts or task.request.retries) and not task.request.ignore_result:
+                # Perhaps the result could not be stored the last time. What follows would be sent again each time.
+                backend.store_result(task.request.id, None, states.PENDING, request=task.request)
             error = _call_next(task, outcome, unavailable, last=last)
             if error is None:
                 backend.mark_as_done(task.request.id, outcome, task.request)

@@ -138,13 +138,13 @@ class GenerateHandler:
 
     def _park(self, call: GenerateCall, identity: str) -> Ending | None:
         job_id = call.job_id
-        outcome, mark = self._store.celery.park(
+        outcome, mark, begun = self._store.celery.park(
             job_id, call.task_id, call.continuation, call.finishes, identity=identity
         )
         match outcome:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
-                return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=job.delivery_tries)
+                return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
             case ParkOutcome.UNKNOWN if call.is_bare:

@@ -18,6 +18,7 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from schemas.urls import is_public
 from worker.errors import NotifyFailed
 from worker.http.deadline import DEADLINE, BoundedAdapter
+from worker.http.session import Session
 
 #: (connect, read) in seconds. Their sum bounds the whole call: a receiver should acknowledge and work later.
 TIMEOUT = (3.05, 10.0)
@@ -47,8 +48,7 @@ class Outgoing:
         """Send a POST and return the answer's status. Raises NotifyFailed, whose message does not contain the URL."""
         DEADLINE.set(time.monotonic() + sum(self._timeout))
         try:
-            with requests.Session() as session:
-                session.trust_env = False
+            with Session() as session:
                 for scheme in ("http", "https"):
                     session.mount(f"{scheme}://", self._adapter(scheme))
                 session.headers["User-Agent"] = "boomerang"

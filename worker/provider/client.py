@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import BadStatusLine, HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +17,7 @@ from jobs.lanes import LaneSettings
 from jobs.logs import HIDDEN, SHORTEST
 from schemas import GenerationRequest, TaskError, callback_path, has_parameter
 from worker.http.deadline import DEADLINE, BoundedAdapter, TunnelFailed
+from worker.http.session import Session
 from worker.provider.body import Pieces, body_of
 from worker.provider.outcomes import Doubtful, Held, LookupOutcome, NotSent, Refused, SubmitOutcome, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
@@ -41,9 +43,8 @@ class Provider:
         self._base = (lane.url or settings.provider_url).rstrip("/")
         self._lane = lane
         self._timeout = (settings.connect_timeout, settings.read_timeout)
-        self._session = requests.Session()
-        # Ignore proxies and .netrc of the environment (reading them takes a quarter of a call's CPU), store no cookies.
-        self._session.trust_env = False
+        # Its cookie policy stores no cookies.
+        self._session = Session()
         if settings.provider_proxy:
             self._session.proxies = dict.fromkeys(("http", "https"), settings.provider_proxy)
         if settings.provider_ca:
@@ -87,9 +88,9 @@ class Provider:
         try:
             status, headers, answer = self._call("POST", SUBMIT_PATH, body, external_task_id)
         except requests.ConnectionError as error:
-            return NotSent(_error_name(error)) if _never_sent(error) else Doubtful(_error_name(error), silent=True)
+            return NotSent(_error_name(error)) if _never_sent(error) else Doubtful(*_no_answer(error))
         except (requests.RequestException, HTTPError, OSError) as error:
-            return Doubtful(_error_name(error), silent=True)
+            return Doubtful(*_no_answer(error))
         if status == requests.codes.proxy_authentication and self._settings.provider_proxy:
             return NotSent(f"the proxy answered {status}")
         return _read_submit(status, headers, answer, external_task_id)
@@ -111,7 +112,7 @@ class Provider:
             where = path.replace("{id}", quote(name, safe="~"))
             status, headers, answer = self._call("GET", where, None, external_task_id)
         except (requests.RequestException, HTTPError, OSError) as error:
-            return Unavailable(_error_name(error), silent=True)
+            return Unavailable(*_no_answer(error))
         return _read_status(status, answer, external_task_id, headers)
 
     def _call(
@@ -168,6 +169,18 @@ def _never_sent(error: requests.ConnectionError) -> bool:
         # Only a refused certificate surely precedes the first byte. Other TLS errors may occur later.
         return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args)
     return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
+
+
+def _no_answer(error: BaseException) -> tuple[str, bool, str | None]:
+    """Return (reason, silent, seen) of a call that failed. Headers that cannot be read are an answer nevertheless."""
+    causes = getattr(error.args[0] if error.args else None, "args", ())
+    odd = isinstance(error, requests.exceptions.InvalidHeader) or any(
+        # BadStatusLine: no HTTP, or the connection was closed.
+        isinstance(cause, HTTPException) and not isinstance(cause, BadStatusLine)
+        for cause in causes
+    )
+    name = _error_name(error)
+    return (f"the headers of the provider's answer cannot be read: {name}", False, "") if odd else (name, True, None)
 
 
 def _reason(error: BaseException) -> BaseException | None:

@@ -13,6 +13,8 @@ from schemas.tolerant_body import text_of
 _PIECE = 64 * 1024
 #: Gzip in gzip, when both the application and a proxy compress.
 _MOST_LAYERS = 2
+#: Members of one gzip file that are expanded. Each costs a copy of a piece.
+_MOST_MEMBERS = 1000
 #: Bits of the window: gzip or zlib, as its first bytes say; or deflate without a header.
 _BY_HEADER, _RAW = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP, _ZLIB = b"\x1f\x8b", b"\x78"
@@ -43,11 +45,18 @@ def _expanded(body: bytes, bits: int, most: int) -> bytes:
     """Expand as much as can be read. Memory is bounded by `most`."""
     expander = zlib.decompressobj(bits)
     out = bytearray()
+    start = members = 0
     try:
-        for start in range(0, len(body), _PIECE):
-            out += expander.decompress(body[start : start + _PIECE], most - len(out))
-            if len(out) >= most or expander.eof:
-                break
+        while start < len(body) and len(out) < most:
+            piece = body[start : start + _PIECE]
+            out += expander.decompress(piece, most - len(out))
+            start += len(piece) - len(expander.unused_data)
+            if expander.eof:
+                # Gzip may have several members (RFC 1952, 2.2), of which each is expanded by itself.
+                members += 1
+                if members == _MOST_MEMBERS or not body.startswith(_GZIP, start):
+                    break
+                expander = zlib.decompressobj(bits)
     except zlib.error:
         pass
     return bytes(out)

@@ -9,7 +9,8 @@
 --       7 µs for which the worker that finishes a message has it to itself
 --       8 µs until a message that came after the end is sent again, unless it was finished
 --       9 the owner of jobs that came by Celery: other producers' jobs are unknown here
--- Returns: {outcome, mark}. The mark stands for the parked message (message_finished.lua); outcome:
+-- Returns: {outcome, mark}, for `final` also how often a worker began to finish the message before. The mark stands for
+--   the parked message (message_finished.lua); outcome:
 --   parked    stored
 --   revoked   stored, but it was revoked before it came (revoke.lua)
 --   full      not stored: the job has too many
@@ -48,7 +49,9 @@ local function claim()
   if stored == '1' then return {'finished', mark} end
   if stored and now < tonumber(stored) + tonumber(ARGV[7]) then return {'owed', mark} end
   redis.call('HSET', finished, mark, whole(now))
-  return {'final', mark}
+  -- The worker that began before did not finish it.
+  local begun = stored and redis.call('HINCRBY', finished, mark .. '+', 1) or 0
+  return {'final', mark, begun}
 end
 if FINAL[job.state] then
   if finishes ~= '' then return claim() end

@@ -14,7 +14,9 @@ if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'submitting' the
 local now = clock()
 local change = RECORD{doubt_since = now, lookups = false, reason = ARGV[3], exists = ARGV[5] == '1' and '1' or nil,
   refusal = ARGV[6] ~= '' and ARGV[6] or nil}
-if ARGV[7] == 'unreadable' then change.unreadable_since = now end
+if ARGV[7] == 'unreadable' then
+  change.unreadable_since, change.submit_tries = now, tonumber(job.submit_tries or 0) + 1
+end
 move_phase(job, 'in_doubt', change, now, now + tonumber(ARGV[4]))
 record_call(job.lane or DEFAULT_LANE, ARGV[7], ARGV[3], now)
 return 'doubt'

@@ -180,10 +180,13 @@ local function mark_of(continuation) return string.sub(redis.sha1hex(continuatio
 -- the id.
 local function task_of(field) return (string.gsub(field, '\n%x+$', '')) end
 
--- Owe Celery messages that came after the end of their job. Workers that made its deliveries so far can no longer
--- record anything: they do not know of these.
+-- Owe Celery messages that came after the end of their job. A worker that finished earlier ones can no longer record
+-- anything: it does not know of these. One that only notifies the producer goes on, or the producer is notified twice.
 local function owe_messages(job, at)
-  local change = RECORD{owed = (job.owed or '') .. 'c', delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+  local change = RECORD{owed = (job.owed or '') .. 'c'}
+  if string.find(job.owed_at_end or '', 'c', 1, true) or redis.call('HLEN', KEY.parked .. job.id) > 1 then
+    change.delivery_fence = tonumber(job.delivery_fence or 0) + 1
+  end
   if job.owed then
     at = math.min(at, tonumber(job.phase and job.delivery_at or redis.call('ZSCORE', KEY.alarms, job.id) or at))
   end

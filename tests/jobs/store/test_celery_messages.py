@@ -24,26 +24,26 @@ def end(bench: Bench) -> None:
 def test_a_message_is_parked_until_the_end_and_finished_once(bench: Bench) -> None:
     assert bench.store.celery.park("fox", "fox", "{}")[0] is ParkOutcome.UNKNOWN
     claim = bench.claimed()
-    (outcome, mark), again = (bench.store.celery.park("fox", "fox", '{"chord":1}') for _ in range(2))
-    assert (outcome, again) == (ParkOutcome.PARKED, (outcome, mark))
+    (outcome, mark, _), again = (bench.store.celery.park("fox", "fox", '{"chord":1}') for _ in range(2))
+    assert (outcome, again) == (ParkOutcome.PARKED, (outcome, mark, 0))
     bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
     assert bench.store.celery.get_parked("fox") == [Message("fox", mark, '{"chord":1}')]
     # The same message again, and then the message that finishes it
-    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.OWED, mark)
-    assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (ParkOutcome.FINAL, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}')[:2] == (ParkOutcome.OWED, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark)[:2] == (ParkOutcome.FINAL, mark)
     for _ in range(2):
         assert bench.store.celery.message_finished("fox", mark) == "finished"
     assert bench.store.celery.get_parked("fox") == []
     assert bench.store.jobs.get("fox").owed == frozenset()
     assert bench.alarm("fox") is None
-    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.FINISHED, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}')[:2] == (ParkOutcome.FINISHED, mark)
     # Another message under the same id counts as new
     assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is ParkOutcome.FINAL
 
 
 def test_two_workers_do_not_both_finish_a_message(bench: Bench) -> None:
     bench.job()
-    _, mark = bench.store.celery.park("fox", "fox", "{}")
+    _, mark, _ = bench.store.celery.park("fox", "fox", "{}")
     end(bench)
     outcomes = [bench.store.celery.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
     assert outcomes == [ParkOutcome.FINAL, ParkOutcome.OWED]
@@ -80,13 +80,13 @@ def test_messages_of_one_task_with_different_continuations_are_all_finished(benc
 def test_a_repeat_by_another_sender_is_the_same_message(bench: Bench) -> None:
     bench.job()
     text = '{"task_id":"fox","reply_to":"%s","root_id":"%s"}'
-    _, mark = bench.store.celery.park("fox", "fox", text % (1, 1))
-    assert bench.store.celery.park("fox", "fox", text % (2, 2)) == (ParkOutcome.PARKED, mark)
+    _, mark, _ = bench.store.celery.park("fox", "fox", text % (1, 1))
+    assert bench.store.celery.park("fox", "fox", text % (2, 2))[:2] == (ParkOutcome.PARKED, mark)
     end(bench)
-    assert bench.store.celery.park("fox", "fox", text % (3, 3)) == (ParkOutcome.OWED, mark)
+    assert bench.store.celery.park("fox", "fox", text % (3, 3))[:2] == (ParkOutcome.OWED, mark)
     assert [message.continuation for message in bench.store.celery.get_parked("fox")] == [text % (1, 1)]
     bench.store.celery.message_finished("fox", mark)
-    assert bench.store.celery.park("fox", "fox", text % (4, 4)) == (ParkOutcome.FINISHED, mark)
+    assert bench.store.celery.park("fox", "fox", text % (4, 4))[:2] == (ParkOutcome.FINISHED, mark)
 
 
 def test_a_message_that_the_version_before_parked_is_finished_once(bench: Bench) -> None:
@@ -95,11 +95,11 @@ def test_a_message_that_the_version_before_parked_is_finished_once(bench: Bench)
     bench.store.celery.park("fox", "task-1", "{}")
     bench.raw.delete("{b}:k:fox")
     bench.raw.hset("{b}:k:fox", "task-1", '{"chord":1}')
-    _, mark = bench.store.celery.park("fox", "task-1", '{"chord":1}')
+    _, mark, _ = bench.store.celery.park("fox", "task-1", '{"chord":1}')
     assert bench.raw.hkeys("{b}:k:fox") == ["task-1"]
     assert bench.store.celery.revoke(["task-1"]).cancelled == ("fox",)
     assert bench.store.celery.get_parked("fox") == [Message("task-1", mark, '{"chord":1}')]
-    assert bench.store.celery.park("fox", "task-1", '{"chord":1}') == (ParkOutcome.OWED, mark)
+    assert bench.store.celery.park("fox", "task-1", '{"chord":1}')[:2] == (ParkOutcome.OWED, mark)
 
 
 @pytest.mark.parametrize("phase", [None, S.IN_PROGRESS], ids=["over", "still at the provider"])
@@ -113,20 +113,20 @@ def test_a_message_that_comes_after_the_end_is_owed_until_it_is_finished(
     else:
         bench.put(S.COMPLETED, owed=owed)
     before, alarm = bench.store.jobs.get("fox").owed, bench.alarm("fox")
-    outcome, mark = bench.store.celery.park("fox", "late", '{"chord":1}')
+    outcome, mark, _ = bench.store.celery.park("fox", "late", '{"chord":1}')
     assert outcome is ParkOutcome.FINAL
     assert bench.store.jobs.get("fox").owed == before | {Delivery.CELERY}
     assert bench.alarm("fox") is not None
     # A copy that comes at the same time is dropped. If this worker dies, the message is sent again
-    assert bench.store.celery.park("fox", "late", '{"chord":1}') == (ParkOutcome.OWED, mark)
+    assert bench.store.celery.park("fox", "late", '{"chord":1}')[:2] == (ParkOutcome.OWED, mark)
     bench.forward(UNFINISHED + 1)
     (due,) = bench.store.deliveries.claim(["fox"])
     assert Delivery.CELERY in due.job.owed
-    assert bench.store.celery.park("fox", "late", '{"chord":1}', mark) == (ParkOutcome.FINAL, mark)
+    assert bench.store.celery.park("fox", "late", '{"chord":1}', mark)[:2] == (ParkOutcome.FINAL, mark)
     assert bench.store.celery.message_finished("fox", mark) == "finished"
     assert bench.store.jobs.get("fox").owed == before
     assert (bench.alarm("fox") is None) == (alarm is None)
-    assert bench.store.celery.park("fox", "late", '{"chord":1}') == (ParkOutcome.FINISHED, mark)
+    assert bench.store.celery.park("fox", "late", '{"chord":1}')[:2] == (ParkOutcome.FINISHED, mark)
     assert audit(bench.store) == []
 
 
@@ -140,14 +140,48 @@ def test_a_worker_that_delivers_an_end_does_not_hide_a_later_message(bench: Benc
     assert bench.store.jobs.get("fox").owed == {Delivery.CELERY}
 
 
+def test_a_late_message_does_not_repeat_a_notification_under_way(bench: Bench) -> None:
+    bench.put(S.COMPLETED, owed="n")
+    (due,) = bench.store.deliveries.claim(["fox"])
+    mark = bench.store.celery.park("fox", "late", '{"chord":1}')[1]
+    # The worker that notifies the producer records it
+    assert bench.store.deliveries.record(due, Delivery.NOTIFY) == "owed"
+    assert bench.store.jobs.get("fox").owed == {Delivery.CELERY}
+    assert bench.alarm("fox") is not None
+    # A worker that was to finish this message does not hide a later one
+    (due,) = bench.store.deliveries.claim(["fox"])
+    assert bench.store.celery.message_finished("fox", mark) == "finished"
+    bench.store.celery.park("fox", "later", '{"chord":2}')
+    assert bench.store.deliveries.record(due, Delivery.CELERY) == "refused"
+    assert bench.store.jobs.get("fox").owed == {Delivery.CELERY}
+
+
+def test_each_message_counts_how_often_its_end_was_begun(bench: Bench) -> None:
+    bench.job(owed="n")
+    one, two = (bench.store.celery.park("fox", name, f'"{name}"')[1] for name in ("one", "two"))
+    end(bench)
+    # Notifications that fail do not count
+    for _ in range(3):
+        (due,) = bench.store.deliveries.claim(["fox"])
+        bench.store.deliveries.record(due, Delivery.NOTIFY, retry_in=1.0, why="503")
+    for begun in range(3):
+        assert bench.store.celery.park("fox", "one", "{}", one) == (ParkOutcome.FINAL, one, begun)
+        assert bench.store.celery.park("fox", "one", "{}", one)[0] is ParkOutcome.OWED
+        bench.forward(FINISHING + 1)
+    assert bench.store.celery.park("fox", "two", "{}", two) == (ParkOutcome.FINAL, two, 0)
+    assert bench.store.celery.message_finished("fox", two) == "owed"
+    assert bench.store.celery.message_finished("fox", one) == "finished"
+    assert bench.store.celery.get_parked("fox") == []
+
+
 def test_more_messages_after_the_end_than_are_kept_are_finished_all_the_same(bench: Bench) -> None:
     bench.put(S.COMPLETED)
     answers = [
         bench.store.celery.park("fox", f"task-{number}", f'{{"a":{number}}}') for number in range(MOST_PARKED + 1)
     ]
-    assert {outcome for outcome, _ in answers} == {ParkOutcome.FINAL}
+    assert {outcome for outcome, *_ in answers} == {ParkOutcome.FINAL}
     # The record owes no more than so many
-    assert [mark for _, mark in answers].count("") == 1
+    assert [mark for _, mark, _ in answers].count("") == 1
 
 
 def test_the_number_of_messages_for_one_job_is_limited(bench: Bench) -> None:
@@ -159,12 +193,12 @@ def test_the_number_of_messages_for_one_job_is_limited(bench: Bench) -> None:
 
 def test_after_a_retry_the_messages_are_finished_again(bench: Bench) -> None:
     bench.job()
-    _, mark = bench.store.celery.park("fox", "fox", "{}")
+    _, mark, _ = bench.store.celery.park("fox", "fox", "{}")
     end(bench)
     bench.store.celery.message_finished("fox", mark)
     bench.store.jobs.retry("fox")
     # The message that finished it comes again, late: the job has not ended
-    assert bench.store.celery.park("fox", "fox", '{"parent_id":1}', mark) == (ParkOutcome.PARKED, mark)
+    assert bench.store.celery.park("fox", "fox", '{"parent_id":1}', mark)[:2] == (ParkOutcome.PARKED, mark)
     assert bench.store.celery.message_finished("fox", mark) == "unfinished"
     end(bench)
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
@@ -201,7 +235,7 @@ def test_refused_messages_are_remembered_for_a_limited_time_and_number(
 
 def test_a_message_may_be_finished_before_its_sender_records_the_sending(bench: Bench) -> None:
     bench.job(owed="n")
-    _, mark = bench.store.celery.park("fox", "fox", "{}")
+    _, mark, _ = bench.store.celery.park("fox", "fox", "{}")
     end(bench)
     (due,) = bench.store.deliveries.claim(["fox"])
     assert bench.store.celery.message_finished("fox", mark) == "finished"  # before its sender could record the sending
@@ -286,7 +320,7 @@ def test_revokes_are_remembered_for_a_limited_time_and_number(bench: Bench, monk
 @pytest.mark.parametrize("task_id", ["fox", "another"])
 def test_a_purge_removes_the_messages_of_the_job(task_id: str, bench: Bench) -> None:
     bench.job()
-    _, mark = bench.store.celery.park("fox", task_id, "{}")
+    _, mark, _ = bench.store.celery.park("fox", task_id, "{}")
     end(bench)
     bench.store.celery.message_finished("fox", mark)
     bench.forward(bench.store.context.settings.retention + 1)

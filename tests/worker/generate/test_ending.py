@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from celery.canvas import Signature, chord
+from celery.canvas import Signature
 from kombu.exceptions import OperationalError
 
 from jobs.task_names import GENERATE
@@ -117,18 +117,35 @@ def test_a_chord_that_the_backend_does_not_take_is_sent_later(
     follows: str, w: World, task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chord is stored in the result backend, whose errors are not those of the broker."""
-    members = [w.app.signature(name, queue="shop") for name in ("shop.a", "shop.b")]
-    after = json.loads(json.dumps(chord(members, w.app.signature("shop.all", queue="shop"), app=w.app)))
-    task.request.update(
-        callbacks=[after] if follows == "a link" else None, chain=[after] if follows != "a link" else None
-    )
+    if follows == "a chain":
+        task.request.update(callbacks=None, chain=task.request.callbacks)
     with monkeypatch.context() as patch:
-        patch.setattr(w.app.backend, "apply_chord", _raise_redis_error)
+        patch.setattr(Signature, "apply_async", _raise_redis_error)
         with pytest.raises(MessageUnfinished, match="away"):
             end_message(task, Ending(VIEW))
     assert (called(w), state(w)) == ([], "PENDING")
     end_message(task, Ending(VIEW, attempts=1))
-    assert (sorted(called(w)), state(w)) == (["shop.a", "shop.b"], "SUCCESS")
+    assert (called(w), state(w)) == (["shop.paint"], "SUCCESS")
+
+
+@pytest.mark.parametrize("counts", ["the job", "Celery"])
+def test_links_are_not_sent_again_at_each_failed_store_of_the_result(
+    counts: str, w: World, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery's retries count the attempts of a message that no job remembers."""
+
+    def attempt(number: int) -> None:
+        task.request.retries = number if counts == "Celery" else 0
+        end_message(task, Ending(VIEW, attempts=number if counts == "the job" else 0))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(w.app.backend, "set", _raise_redis_error)
+        for number in range(MOST_ATTEMPTS + 2):
+            with pytest.raises(MessageUnfinished):
+                attempt(number)
+    assert (called(w), state(w)) == (["shop.paint"], "PENDING")
+    attempt(MOST_ATTEMPTS + 2)
+    assert (called(w), state(w)) == (["shop.paint"] * 2, "SUCCESS")
 
 
 def test_an_errback_that_needs_the_backend_is_called_later(

@@ -266,6 +266,23 @@ def test_the_body_of_an_answer_is_not_read(server: RawServer) -> None:
     assert sent[0] < 16  # what the sockets' buffers may hold
 
 
+@pytest.mark.parametrize("location", ["/x", "http://[::1/x", "caf\xe9", "//"])
+def test_the_body_of_a_redirect_is_not_read(location: str, server: RawServer) -> None:
+    sent = [0]
+
+    def answer(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 302 X\r\nLocation: {location}\r\nContent-Encoding: gzip\r\nContent-Length: 209715200\r\n\r\n"
+        connection.sendall(head.encode("latin-1"))
+        for _ in range(200):
+            connection.sendall(b" " * 1024 * 1024)
+            sent[0] += 1
+
+    server.answer = answer
+    assert post(server.url, private_hosts=True) == 302
+    server.close()
+    assert sent[0] < 16  # what the sockets' buffers may hold
+
+
 def test_endless_headers_are_cut(server: RawServer) -> None:
     server.answer = respond(200, b"", f"X-Long: {'y' * 10_000_000}")
     with pytest.raises(NotifyFailed):

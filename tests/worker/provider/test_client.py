@@ -151,6 +151,13 @@ def test_a_missing_answer_leaves_doubt(server: RawServer, provider: Provider, a_
     assert isinstance(outcome, Doubtful)
 
 
+ODD_HEADERS = {
+    "two lengths": "Content-Length: 2\r\nContent-Length: 3\r\n",
+    "lengths in a list": "Content-Length: 2, 3\r\n",
+    "a long one": f"X: {'y' * 70_000}\r\n",
+    "many": "X: y\r\n" * 120,
+}
+
 #: Every request to the provider.
 CALLS = ("submit", "get_status", "find_by_external_id", "probe")
 
@@ -166,6 +173,17 @@ def outcome_of(provider: Provider, call: str, request: GenerationRequest) -> obj
             return provider.find_by_external_id("job-1")
         case _:
             return provider.probe()
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("headers", ODD_HEADERS.values(), ids=ODD_HEADERS)
+def test_odd_headers_are_an_answer(
+    headers: str, call: str, server: RawServer, provider: Provider, a_request: RequestOf
+) -> None:
+    server.answer = lambda connection: (connection.sendall(f"HTTP/1.1 200 OK\r\n{headers}\r\n{{}}".encode()), True)[1]
+    outcome = outcome_of(provider, call, a_request())
+    assert isinstance(outcome, Doubtful | Unavailable)
+    assert (outcome.silent, outcome.seen) == (False, "")
 
 
 DRIPS: dict[str, Answer] = {
@@ -222,15 +240,16 @@ def test_a_huge_answer_is_cut_at_the_limit(
     assert sent[0] < LARGEST_ANSWER + 16 * 1024 * 1024  # plus what the sockets' buffers may hold
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_a_gzip_bomb_is_expanded_within_bounds(
+@pytest.mark.parametrize(("status", "call"), [*[(200, call) for call in CALLS], (302, "submit"), (302, "probe")])
+def test_a_gzip_bomb_is_expanded_within_bounds(  # noqa: PLR0917 - a fixture each
+    status: int,
     call: str,
     bomb: bytes,
     server: RawServer,
     provider_of: Callable[..., Provider],
     a_request: RequestOf,
 ) -> None:
-    server.answer = respond(200, bomb, "Content-Encoding: gzip")
+    server.answer = respond(status, bomb, "Content-Encoding: gzip", "Location: /x")
     provider = provider_of(server.url, read_timeout=10)
     tracemalloc.start()
     outcome = outcome_of(provider, call, a_request())
@@ -253,6 +272,21 @@ def test_a_redirect_is_not_followed(
     assert isinstance(provider.get_status("t1", "job-1"), Unavailable)
     assert listener.connections == 0
     assert len(server.requests) == 2
+
+
+LOCATIONS = ["X: y", "Location: /x", "Location: http://[::1/x", "Location: caf\xe9", "Location: x\x00y", "Location: //"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_a_redirect_with_any_location_and_body_is_an_outcome(
+    location: str, call: str, server: RawServer, provider: Provider, a_request: RequestOf
+) -> None:
+    head = f"HTTP/1.1 302 X\r\n{location}\r\nContent-Encoding: gzip\r\nContent-Length: {len(CREATED)}\r\n\r\n"
+    server.answer = lambda connection: connection.sendall(head.encode("latin-1") + CREATED)
+    outcome = outcome_of(provider, call, a_request())
+    assert isinstance(outcome, Doubtful | Unavailable)
+    assert not outcome.silent
 
 
 def test_no_cookie_is_kept(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
@@ -438,6 +472,10 @@ ANSWERED: dict[str, tuple[Answer, object]] = {
     "created, in a chunk that is cut off": (lambda c: (c.sendall(CHUNKED + b"ff\r\n" + CREATED), True)[1], Created),
     "created, gzip": (respond(200, gzip.compress(CREATED), "Content-Encoding: gzip"), Created),
     "created, gzip without a header": (respond(200, gzip.compress(CREATED)), Created),
+    "created, gzip of several members": (
+        respond(200, b"".join(gzip.compress(bytes([byte])) for byte in CREATED) + b"\0" * 8),
+        Created,
+    ),
     "created, zlib": (respond(200, zlib.compress(CREATED), "Content-Encoding: deflate"), Created),
     "created, deflate": (respond(200, zlib.compress(CREATED)[2:-4], "Content-Encoding: deflate"), Created),
     "created, GBK": (
