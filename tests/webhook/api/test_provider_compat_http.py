@@ -316,7 +316,7 @@ def test_a_failed_task_is_the_same_at_both(
         texts = {error.pop(name) for name in ("message", "error_message") if name in error}
         assert len(texts) == 1
         task["texts"] = texts
-        task["usage"] = {name: Decimal(value) for name, value in (task.get("usage") or {}).items()}
+        task["usage"] = {name: Decimal(value or 0) for name, value in (task.get("usage") or {}).items()}
         del task["id"]
     assert our_task == their_task
 
