@@ -44,6 +44,8 @@ class Generate(Task):
     """The base class of the task boomerang.generate."""
 
     Request = ImmediateRequest
+    #: An outage lasts as long as it lasts. `retry(max_retries=None)` would mean this attribute: by default 3.
+    max_retries = None
 
     def __call__(self, *_: Any, **request: Any) -> Any:
         """Run with the named arguments alone.
@@ -123,7 +125,7 @@ def _retry_later(task: Any, call: GenerateCall, error: Exception, recovered: Cal
         return
     again = {"eta": context.eta} if context.eta else {"countdown": 0}
     # Not by rejecting the message: a quorum queue of RabbitMQ drops one that was rejected several times.
-    retry = task.retry(exc=error, max_retries=None, throw=False, **again)
+    retry = task.retry(exc=error, throw=False, **again)
     # The task's state stays PENDING until the job ends.
     context.ignore_result = True
     raise retry
