@@ -310,10 +310,12 @@ def a_chord(t: Turn) -> Check:
 
 
 def revoked_before_it_came(t: Turn) -> Check:
-    """A task that was revoked before it arrived, for a job that exists already."""
+    """A task that was revoked before it arrived, for a job that came by Celery before."""
     t.world.turn(latency="1")
     for _ in range(SLOTS + 2):
-        job_id = t.world.job()
+        job_id = t.world.task()
+    redis = t.world.store.context.client
+    assert t.world.until(lambda: redis.hlen(f"{{b}}:k:{job_id}"), 10)
     task_id = t.world.new_id()
     t.world.store.celery.revoke([task_id])
     t.arm()

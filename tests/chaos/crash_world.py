@@ -192,6 +192,7 @@ class World:
         for armed in (self.folder / "armed").iterdir():
             armed.unlink()
         self.store.context.client.flushall()
+        self.store.continuity.establish(self.store.continuity.standing())
         requests.post(f"{self.provider}/_sim/reset", timeout=10)
         self.accepted.clear()
         self.judged = 0

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Reject
 from celery.worker.request import Request
 
 from jobs.errors import StoreUnavailable
@@ -44,6 +45,8 @@ class Generate(Task):
     """The base class of the task boomerang.generate."""
 
     Request = ImmediateRequest
+    #: An outage lasts as long as it lasts. `retry(max_retries=None)` would mean this attribute: by default 3.
+    max_retries = None
 
     def __call__(self, *_: Any, **request: Any) -> Any:
         """Run with the named arguments alone.
@@ -76,7 +79,7 @@ def process(
 ) -> str:
     """Park the message or end it, and report which. Returns that for the log: the result is stored by then.
 
-    Raises Celery's Retry if the same message was sent again.
+    Raises Celery's Retry if the same message was sent again, and Reject if it returns to its queue instead.
     """
     try:
         ending = handler(call)
@@ -123,7 +126,11 @@ def _retry_later(task: Any, call: GenerateCall, error: Exception, recovered: Cal
         return
     again = {"eta": context.eta} if context.eta else {"countdown": 0}
     # Not by rejecting the message: a quorum queue of RabbitMQ drops one that was rejected several times.
-    retry = task.retry(exc=error, max_retries=None, throw=False, **again)
+    try:
+        retry = task.retry(exc=error, throw=False, **again)
+    except Reject as reject:
+        # Celery would drop the message and fail its task.
+        raise Reject(reject.reason, requeue=True) from None
     # The task's state stays PENDING until the job ends.
     context.ignore_result = True
     raise retry

@@ -46,7 +46,9 @@ if ARGV[9] == '1' and phase == 'submitting' and job.exists then
   move_phase(job, 'in_doubt', RECORD{doubt_since = now, lookups = false, reason = 'a callback came for it'}, now, now)
 end
 if ARGV[9] == '1' and phase_of(job) == 'in_doubt' and not job.refusal then return {'doubt', job.state, 0, 0} end
-local unknown = is_unknown_cost(job, cost, ARGV[10], status == 'completed', ARGV[11])
+-- A task that was completed without a result has failed here, and was probably paid for (jobs.provider_result).
+local bought = status == 'completed' or code_of(result) == 'no_output'
+local unknown = is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
 record_cost(job, cost, status == 'completed', unknown, now)
 if unknown then record_unknown_cost(job, ARGV[10], now) end
 record_durations(job, now)

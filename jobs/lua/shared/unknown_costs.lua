@@ -7,9 +7,10 @@
 -- waived_at, the time of the last new cap.
 
 -- Return whether the cost of a result is unknown. `sent`: what the provider sent instead of an amount, '' for nothing;
--- `budgets`: the lanes ('l<lane>') and keys ('k<key>') with a daily budget, as JSON.
-local function is_unknown_cost(job, cost, sent, completed, budgets)
-  if cost ~= '' or sent ~= '' or not completed then return cost == '' and sent ~= '' end
+-- `bought`: the provider completed the task; `budgets`: the lanes ('l<lane>') and keys ('k<key>') with a daily budget,
+-- as JSON.
+local function is_unknown_cost(job, cost, sent, bought, budgets)
+  if cost ~= '' or sent ~= '' or not bought then return cost == '' and sent ~= '' end
   if job.batch and batch_of(job.batch).cap then return true end
   budgets = cjson.decode(budgets)
   return budgets[PAYER.lane .. (job.lane or DEFAULT_LANE)] or budgets[PAYER.key .. owner_of_job(job)] or false

@@ -13,7 +13,7 @@ from jobs.job import Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
-from jobs.provider_result import ended
+from jobs.provider_result import NO_OUTPUT, ended
 from jobs.states import State
 from jobs.store.batches import CAP_REPEAT
 from jobs.store.cost_log import CostLog
@@ -120,8 +120,9 @@ def test_the_first_rounding_is_a_warning(caplog: pytest.LogCaptureFixture) -> No
         (UNREADABLE, State.COMPLETED, "$0.0065"),
         (IMAGES, State.COMPLETED, ""),
         (Result(error=FAILED, unreadable_cost="0,0065"), State.FAILED, "0,0065"),
+        (Result(error={"code": NO_OUTPUT, "message": "no"}), State.FAILED, ""),
     ],
-    ids=["unreadable", "no amount", "a failure"],
+    ids=["unreadable", "no amount", "a failure", "completed without a result"],
 )
 def test_an_unknown_cost_pauses_a_batch_with_a_cap(
     bench: Bench, make: Make, *, known: bool, result: Result, state: State, sent: str
