@@ -243,7 +243,7 @@ class Runner:
         redis = self._service.redis
         held = redis.hgetall("unacked").items()
         ours = {tag for tag, text in held if '"boomerang.generate"' in text or self._queue in text}
-        return ours | set(redis.zrange("{b}:alarms", 0, -1))
+        return ours | {str(job_id) for job_id in redis.zrange("{b}:alarms", 0, -1)}
 
     def _settle(self, left: set[str]) -> None:
         """Wait until for a while no message waits or is worked on, and no job owes a delivery.
