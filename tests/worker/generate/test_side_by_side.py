@@ -242,7 +242,7 @@ class Runner:
         """Return the ids of jobs that have not ended or owe a delivery, and the tags of messages that are worked on."""
         redis = self._service.redis
         held = redis.hgetall("unacked").items()
-        ours = {tag for tag, text in held if '"boomerang.generate"' in text or self._queue in text}
+        ours = {str(tag) for tag, text in held if '"boomerang.generate"' in text or self._queue in text}
         return ours | {str(job_id) for job_id in redis.zrange("{b}:alarms", 0, -1)}
 
     def _settle(self, left: set[str]) -> None:
