@@ -270,21 +270,17 @@ class Reconciler:
         self._send_hints(failed, due.job.id)
 
     def _resolve_blindly(self, due: Due) -> None:
-        job = due.job
+        job, attempts, reason = due.job, self._store.attempts, "its outcome cannot be looked up"
         resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
         if resend and job.refusal and due.doubtful_for >= self._settings.deadline:
             self._fail(due, job.refusal)
             return
         if resend and not job.refusal and due.doubtful_for >= self._settings.lookup_grace:
             log.warning("job %s: in doubt, queued again (no look-up, BOOMERANG_AMBIGUOUS=resend)", job.id)
-            self._store.attempts.requeue(
-                job.id, job.fence, "its outcome cannot be looked up; sent again (BOOMERANG_AMBIGUOUS=resend)"
-            )
+            attempts.requeue(job.id, job.fence, f"{reason}; sent again (BOOMERANG_AMBIGUOUS=resend)")
             return
         pause = self._settings.lookup_grace if resend else UNRESOLVED_INTERVAL
-        self._store.attempts.reschedule_lookup(
-            due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off)"
-        )
+        attempts.reschedule_lookup(due, pause, reason=f"{reason} (BOOMERANG_LOOKUP_PATH=off)")
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

@@ -47,13 +47,14 @@ if ARGV[9] == '1' and phase == 'submitting' and job.exists then
 end
 if ARGV[9] == '1' and phase_of(job) == 'in_doubt' and not job.refusal then return {'doubt', job.state, 0, 0} end
 -- A task that was completed without a result has failed here, and was probably paid for (jobs.provider_result).
-local bought = status == 'completed' or code_of(result) == 'no_output'
+local code = status == 'failed' and code_of(result)
+local bought = status == 'completed' or code == 'no_output'
 local unknown = is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
 record_cost(job, cost, status == 'completed', unknown, now)
 if unknown then record_unknown_cost(job, ARGV[10], now) end
 record_durations(job, now)
 if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
-if status == 'failed' then cut_limit_by_task(job, code_of(result), now) end
+if status == 'failed' then cut_limit_by_task(job, code, now) end
 if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.state] then
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
