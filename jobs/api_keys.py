@@ -39,9 +39,9 @@ _ID_BYTES = 6
 class Scope(StrEnum):
     """What a key may do. All but `admin` apply only to the jobs of the key's name."""
 
-    ENQUEUE = "enqueue"  #: create jobs, and upload images for them
+    ENQUEUE = "enqueue"  #: all that can buy: create, retry and resume jobs, raise `max_cost`; upload images
     READ = "read"  #: read jobs, batches, results, spending and lanes
-    CANCEL = "cancel"  #: cancel, pause, resume and retry
+    CANCEL = "cancel"  #: cancel, pause, lower `max_cost`
     ADMIN = "admin"  #: all of these, for the jobs of all producers
 
 

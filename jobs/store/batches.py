@@ -186,6 +186,16 @@ class Batches:
         """
         return self._pause(batch_id, "resume", max_cost)
 
+    def lower_cap(self, batch_id: str, max_cost: Decimal) -> BatchActionResult | None:
+        """Lower a batch's cap (USD). None, and nothing changed, if it is paused or the cap is not lower.
+
+        A repeat changes nothing. Unlike a resume, it lets no job go on that waits because of unknown costs.
+        """
+        outcome, _, hint = self._call_pause(batch_id, "lower", nano(max_cost))
+        if outcome == PauseOutcome.REFUSED:
+            return None
+        return BatchActionResult("resume", 0, admit_hint=bool(hint))
+
     def cancel(self, batch_id: str) -> BatchActionResult:
         """Cancel all unfinished jobs. None is submitted from now on, and `sweep` cancels those still pending.
 
@@ -227,13 +237,14 @@ class Batches:
         return hint_due
 
     def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
-        cap = "" if max_cost is None else nano(max_cost)
-        outcome, waiting, hint = self._scripts.call(
-            "pause", batch_id, flag(action == "pause"), cap, duration_micros(CAP_REPEAT)
-        )
+        outcome, waiting, hint = self._call_pause(batch_id, action, "" if max_cost is None else nano(max_cost))
+        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
+
+    def _call_pause(self, batch_id: str, action: str, cap: int | str) -> tuple[str, Any, Any]:
+        outcome, waiting, hint = self._scripts.call("pause", batch_id, action, cap, duration_micros(CAP_REPEAT))
         if outcome == PauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
-        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
+        return outcome, waiting, hint
 
     def _begin_sweep(self, batch_id: str, action: str) -> BatchActionResult:
         end, hint_due = time.monotonic() + AT_ONCE, False

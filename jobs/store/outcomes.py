@@ -87,12 +87,12 @@ class CancelOutcome(StrEnum):
 
 
 class PauseOutcome(StrEnum):
-    """Of `pause_job`, and of `pause` (a batch), which refuses none."""
+    """Of `pause_job` and `pause` (a batch)."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
     ALREADY = "already"
-    REFUSED = "refused"  #: the job is not queued
+    REFUSED = "refused"  #: the job is not queued; the batch may not spend more
     UNKNOWN = "unknown"
 
 

@@ -94,13 +94,13 @@ def pause(job_id: str) -> Response:
     return _changed(job_id, services().store.jobs.pause(job_id))
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
+@operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.ENQUEUE, refusals=(404, 409, 503))
 def resume(job_id: str) -> Response:
     """Resume a paused job at its old place in the queue."""
     return _changed(job_id, services().store.jobs.resume(job_id))
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
+@operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.ENQUEUE, refusals=(404, 409, 503))
 def retry(job_id: str) -> Response:
     """Retry a job that ended without images.
 
