@@ -10,8 +10,8 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
+from webhook.http.connection import Connection
 from webhook.http.problems import ProblemError
-from webhook.server.connection import Connection
 
 _CHUNK = 64 * 1024
 _DRAIN_BYTES = 256 * 1024 * 1024

@@ -18,7 +18,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webhook.server.connection import Connection
+from webhook.http.connection import Connection
 from webhook.server.waiting import AddressLimit, Stage, Waiting
 
 #: Seconds in which a head must arrive, from its first byte or from the beginning of the connection.

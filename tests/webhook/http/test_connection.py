@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from webhook.server import connection as module
-from webhook.server.connection import GRACE, LEAST_RATE, MOST_CREDIT, Connection, Pace, TooSlow
+from webhook.http import connection as module
+from webhook.http.connection import GRACE, LEAST_RATE, MOST_CREDIT, Connection, Pace, TooSlow
 
 
 @pytest.mark.parametrize(
