@@ -84,8 +84,8 @@ def impatient(serve: Serve, redis_server: redis_servers.RedisServer, tmp_path_fa
     """A server with the shipped settings, but shorter times."""
     config = tmp_path_factory.mktemp("config") / "impatient.py"
     config.write_text(
-        "from webhook.http import connection\nfrom webhook.server import worker\nconnection.GRACE = worker.HEAD_SECONDS = 1\n"
-        "from webhook.gunicorn_conf import *\n"
+        "from webhook.http import connection\nfrom webhook.server import worker\n"
+        "connection.GRACE = worker.HEAD_SECONDS = 1\nfrom webhook.gunicorn_conf import *\n"
     )
     return serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
 
