@@ -38,6 +38,7 @@ from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
@@ -222,7 +223,7 @@ class Life(RuleBasedStateMachine):
     def begin_sweep(self, batch: str, states: frozenset[State] | None) -> None:
         """Begin a cancel, or a retry of jobs in these states. Its process dies before the first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
+        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0", ANYONE)
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))
