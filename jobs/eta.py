@@ -46,23 +46,36 @@ class Pace:
         return (queued / (self.jobs * self.share) if queued else 0.0) + self.took
 
 
-def share(flows: Mapping[str, int], weights: Mapping[str, int], class_: str, owner: str, weight: int) -> float:
+def share(
+    flows: Mapping[str, int],
+    weights: Mapping[str, int],
+    class_: str,
+    owner: str,
+    weight: int,
+    ranks: Mapping[str, str] | None = None,
+) -> float:
     """Return the part of the lanes' throughput that a batch gets, 0 to 1, while the present queues wait.
 
-    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `weights`: of producers' keys, 1 where
-    not named. Queues of a lower class do not count. This is the rule of admission (admit.lua), except that it counts
-    a queue of a higher class as an equal one, although it goes first while it lasts.
+    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `weights` and `ranks`: of producers'
+    keys, 1 where not named. Keys of a lower rank, and the key's own queues of a lower class, do not count. This is the
+    rule of admission (admit.lua), except that it counts what has a higher rank or class as an equal, although that goes
+    first while it lasts.
     """
+    ranks = ranks or {}
     others: set[str] = set()
-    queue_weights = weight
+    higher, equal = 0, weight
     for flow, queues in flows.items():
         of_class, _, name = flow.partition("|")
-        if queues > 0 and of_class <= class_:
+        if queues <= 0 or ranks.get(name, "1") > ranks.get(owner, "1"):
+            continue
+        if name != owner:
             others.add(name)
-            queue_weights = max(queue_weights, queues) if (of_class, name) == (class_, owner) else queue_weights
-    others.discard(owner)
+        elif of_class == class_:
+            equal = max(weight, queues)
+        elif of_class < class_:
+            higher += queues
     key_weight = weights.get(owner, 1)
-    return key_weight / (key_weight + sum(weights.get(name, 1) for name in others)) * weight / queue_weights
+    return key_weight / (key_weight + sum(weights.get(name, 1) for name in others)) * weight / (higher + equal)
 
 
 def pace(
