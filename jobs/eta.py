@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import inf
 
 from jobs.fields import BatchCounter
+from jobs.job import CLASSES
+from jobs.key_limits import KeyLimits
 
 SPAN = 5
 RING = 12  #: fields in use: together they cover a minute
@@ -46,36 +48,30 @@ class Pace:
         return (queued / (self.jobs * self.share) if queued else 0.0) + self.took
 
 
-def share(
-    flows: Mapping[str, int],
-    weights: Mapping[str, int],
-    class_: str,
-    owner: str,
-    weight: int,
-    ranks: Mapping[str, str] | None = None,
-) -> float:
+def share(flows: Mapping[str, int], limits: Mapping[str, KeyLimits], class_: str, owner: str, weight: int) -> float:
     """Return the part of the lanes' throughput that a batch gets, 0 to 1, while the present queues wait.
 
-    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `weights` and `ranks`: of producers'
-    keys, 1 where not named. Keys of a lower rank, and the key's own queues of a lower class, do not count. This is the
-    rule of admission (admit.lua), except that it counts what has a higher rank or class as an equal, although that goes
-    first while it lasts.
+    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `limits`: of producers' keys, the
+    default where not named. Keys of a lower priority, and the key's own queues of a lower class, do not count. This is
+    the rule of admission (admit.lua), except that it counts what has a higher priority or class as an equal, although
+    that goes first while it lasts.
     """
-    ranks = ranks or {}
-    others: set[str] = set()
+    default = KeyLimits()
+    own = limits.get(owner, default)
+    others: dict[str, int] = {}
     higher, equal = 0, weight
     for flow, queues in flows.items():
         of_class, _, name = flow.partition("|")
-        if queues <= 0 or ranks.get(name, "1") > ranks.get(owner, "1"):
+        its = limits.get(name, default)
+        if queues <= 0 or CLASSES[its.priority] > CLASSES[own.priority]:
             continue
         if name != owner:
-            others.add(name)
+            others[name] = its.weight
         elif of_class == class_:
             equal = max(weight, queues)
         elif of_class < class_:
             higher += queues
-    key_weight = weights.get(owner, 1)
-    return key_weight / (key_weight + sum(weights.get(name, 1) for name in others)) * weight / (higher + equal)
+    return own.weight / (own.weight + sum(others.values())) * weight / (higher + equal)
 
 
 def pace(

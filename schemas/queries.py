@@ -153,7 +153,8 @@ class BatchQuery(Schema):
     priority = fields.String(
         validate=Options(PRIORITIES),
         metadata={
-            "description": "Priority of those of its jobs that name none. Higher classes are always submitted first."
+            "description": "Priority of those of its jobs that name none. Of a producer's jobs, higher classes are always "
+            "submitted first."
         },
     )
     weight = fields.Integer(

@@ -12,7 +12,6 @@ from jobs.job import PRIORITIES
 from jobs.read_models import Batch
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.spending import key_ranks
 from jobs.units import dollars, from_micros
 
 
@@ -70,14 +69,12 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
 
 
 def _pace(fields: Mapping[str, str], shared: dict[str, Any], settings: Settings) -> eta.Pace:
-    weights = {name: each.weight for name, each in settings.key_limits.items()}
     share = eta.share(
         shared["flows"],
-        weights,
+        settings.key_limits,
         fields.get("class", "1"),
         fields.get("key", ""),
         int(fields.get("weight", 1)),
-        key_ranks(settings),
     )
     limits = {lane.name: (lane.max_in_flight, lane.submit_rate) for lane in settings.lanes}
     return eta.pace(shared["lanes"], limits, share)

@@ -157,7 +157,8 @@ def next_day(moment: float) -> datetime:
 def rules(settings: Settings, lane: LaneSettings) -> str:
     """Return the weights, ranks and daily caps for admission through a lane, as JSON for admit.lua."""
     weights = {name: each.weight for name, each in settings.key_limits.items()}
-    ranks = {name: int(rank) for name, rank in key_ranks(settings).items() if rank != CLASSES[Priority.NORMAL]}
+    limits = settings.key_limits.items()
+    ranks = {name: int(CLASSES[each.priority]) for name, each in limits if each.priority is not Priority.NORMAL}
     of_lane = {"cap": nano(lane.max_cost_per_day)} if lane.max_cost_per_day is not None else {}
     return json.dumps({"weights": weights, "ranks": ranks, "caps": key_caps(settings), **of_lane})
 
@@ -166,11 +167,6 @@ def budgets(settings: Settings) -> str:
     """Return the lanes and keys with a daily cap, as payers, as JSON for finish.lua."""
     payers = [Payer.KEY + key for key in key_caps(settings)] + [Payer.LANE + lane for lane in lane_caps(settings.lanes)]
     return json.dumps(dict.fromkeys(payers, True))
-
-
-def key_ranks(settings: Settings) -> dict[str, str]:
-    """Return the ranks of the producers' keys that have limits, written as classes are."""
-    return {name: CLASSES[each.priority] for name, each in settings.key_limits.items()}
 
 
 def key_caps(settings: Settings) -> dict[str, int]:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from jobs.eta import Pace, eta, pace, rate, share
-from jobs.job import Result
+from jobs.job import Priority, Result
+from jobs.key_limits import KeyLimits
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob
 
@@ -140,6 +141,13 @@ def test_the_pace_of_lanes_comes_from_their_slots_and_rates(learned: Any, limits
     assert (found.took, found.jobs) == (expected.took, pytest.approx(expected.jobs))
 
 
+LIMITS = {
+    "big": KeyLimits(weight=3),
+    "first": KeyLimits(priority=Priority.HIGH),
+    "last": KeyLimits(priority=Priority.LOW),
+}
+
+
 @pytest.mark.parametrize(
     ("flows", "weight", "expected"),
     [
@@ -160,7 +168,7 @@ def test_the_pace_of_lanes_comes_from_their_slots_and_rates(learned: Any, limits
     ],
 )
 def test_the_share_of_a_batch_follows_the_weights(flows: dict[str, int], weight: int, expected: float) -> None:
-    assert share(flows, {"big": 3}, "1", "shop", weight, {"first": "0", "last": "2"}) == pytest.approx(expected)
+    assert share(flows, LIMITS, "1", "shop", weight) == pytest.approx(expected)
 
 
 def test_the_eta_before_the_first_end_uses_what_the_lane_has_learned(bench: Bench, make: MakeJob) -> None:

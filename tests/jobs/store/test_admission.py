@@ -2,10 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from decimal import Decimal
-from itertools import permutations
 from typing import Any
 
 import pytest
@@ -14,34 +10,19 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
-from jobs.audit.repair import repair
-from jobs.errors import BatchNotFound, NoLane, NotAllowed
+from jobs.errors import NoLane, NotAllowed
 from jobs.job import Delivery, Priority, Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.policy import RECHECK
 from jobs.states import State
-from jobs.store.store import Store
 from schemas import load_request
 from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _RESULT = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 _BUSY = Result(error={"code": "1302", "message": "too fast"})
-
-
-@pytest.fixture
-def fill(bench: Bench, make: Make) -> Callable[..., Any]:
-    """`fill("x", 3, weight=2)`: add three jobs to a batch, `x0 x1 x2`."""
-    sizes: Counter[str] = Counter()
-
-    def fill(batch: str, count: int, *, store: Store | None = None, n: int = 1, **options: Any) -> None:
-        jobs = [make(f"{batch}{sizes[batch] + number}", n=n) for number in range(count)]
-        sizes[batch] += count
-        (store or bench.store).jobs.enqueue(jobs, batch, BatchOptions(**options))
-
-    return fill
 
 
 def shares(ids: tuple[str, ...]) -> Counter[str]:
@@ -164,224 +145,6 @@ def test_a_jobs_own_priority_overrides_its_batchs(bench: Bench, make: Make) -> N
     assert bench.slots() == (0, 0)
     assert bench.store.statistics.totals().ready == {"": 0}
     assert bench.audit() == []
-
-
-# --- keys before classes ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("theirs", Priority)
-@pytest.mark.parametrize("mine", Priority)
-def test_a_class_orders_its_own_keys_jobs_only(
-    bench: Bench, fill: Callable[..., None], mine: Priority, theirs: Priority
-) -> None:
-    for batch in "abc":
-        fill(batch, 300, owner="shop", priority=theirs)
-    bench.store.attempts.admit(100)
-    fill("x", 10, owner="press", priority=mine)
-    assert shares(bench.store.attempts.admit(20).ids)["x"] == 10
-    assert bench.audit() == []
-
-
-def test_a_key_with_one_job_waits_for_one_round(bench: Bench, fill: Callable[..., None], make: Make) -> None:
-    for number, batch in enumerate("abcdefgh"):
-        fill(batch, 500, owner=f"key {number}", priority=Priority.HIGH)
-    bench.store.attempts.admit(200)
-    bench.store.jobs.enqueue([make("one", owner="press", priority=Priority.LOW)])
-    bench.store.jobs.enqueue([make("celery", priority=Priority.LOW)])  # it has no key
-    assert {"one", "celery"} <= set(bench.store.attempts.admit(11).ids)
-
-
-@pytest.mark.parametrize(("shop", "press"), [(Priority.HIGH, Priority.NORMAL), (Priority.NORMAL, Priority.LOW)])
-def test_an_operator_can_put_a_key_before_others(
-    bench: Bench, fill: Callable[..., None], shop: Priority, press: Priority
-) -> None:
-    store = bench.with_settings(key_limits={"shop": KeyLimits(priority=shop), "press": KeyLimits(priority=press)})
-    fill("p", 5, owner="press", priority=Priority.HIGH, store=store)
-    fill("s", 5, owner="shop", priority=Priority.LOW, store=store)
-    assert [job_id[0] for job_id in store.attempts.admit(8).ids] == [*"sssssppp"]
-    assert audit(store) == []
-
-
-def test_keys_of_one_rank_share_after_it_was_alone(bench: Bench, fill: Callable[..., None]) -> None:
-    high = KeyLimits(priority=Priority.HIGH)
-    store = bench.with_settings(key_limits={"a": high, "b": high})
-    fill("n", 100, owner="n", store=store)
-    fill("a", 200, owner="a", store=store)
-    store.attempts.admit(100)
-    fill("b", 100, owner="b", store=store)
-    assert shares(store.attempts.admit(40).ids) == {"a": 20, "b": 20}
-
-
-def test_a_key_whose_jobs_wait_for_money_delays_no_other(bench: Bench, fill: Callable[..., None], make: Make) -> None:
-    """Admission checks only so many queues of a key at once, and then goes on to the other keys."""
-    store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=Decimal("0.001"))})
-    bench.raw.hset(bench.keys.singleton("prices"), "kirin_image_omni|1|", "5000000 5000000 5000000")
-    for number in range(300):
-        store.jobs.enqueue([make(f"s{number}")], f"b{number}", BatchOptions(owner="shop"))
-    store.jobs.enqueue([make("one", owner="press")])
-    assert store.attempts.admit(5).ids == ("one",)
-    store.attempts.admit(5)
-    assert bench.raw.zcard(bench.keys.singleton("capped")) == 300
-    assert audit(store) == []
-
-
-@dataclass
-class _Waits:
-    """What a test's model knows of a job that waits."""
-
-    owner: str
-    batch: str
-    class_: int
-    n: int
-
-
-_KEYS = ("", "shop", "press")
-_EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from(["enqueue", "enqueue", "admit", "admit", "pause", "resume", "cancel"]),
-        st.sampled_from(_KEYS),
-        st.integers(0, 1),
-        st.sampled_from(list(Priority)),
-        st.integers(1, 9),
-    ),
-    min_size=5,
-    max_size=40,
-)
-
-
-@pytest.mark.slow
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-@given(
-    events=_EVENTS, weights=st.tuples(*(st.integers(1, 4) for _ in _KEYS)), sizes=st.tuples(*(st.integers(1, 3),) * 3)
-)
-def test_keys_share_within_the_bound_whatever_their_classes_and_batches(
-    bench: Bench, events: list[Any], weights: tuple[int, ...], sizes: tuple[int, ...]
-) -> None:
-    """While two keys wait all the time, their service differs by no more than fair queueing's bound.
-
-    And nothing is idle while a job may go, a key's higher class goes first, and each queue keeps its order.
-    """
-    bench.start_afresh()
-    limits = {key: KeyLimits(weight=weight) for key, weight in zip(_KEYS, weights, strict=True)}
-    store = bench.with_settings(key_limits=limits)
-    n = dict(zip(_KEYS, sizes, strict=True))
-    waiting: dict[str, _Waits] = {}
-    paused: set[str] = set()
-    served: dict[tuple[str, str], list[float]] = {}
-
-    def ready() -> dict[str, _Waits]:
-        return {job_id: each for job_id, each in waiting.items() if each.batch not in paused}
-
-    def forget_idle() -> None:
-        there = {each.owner for each in ready().values()}
-        for pair in [pair for pair in served if not set(pair) <= there]:
-            del served[pair]
-        for pair in permutations(there, 2):
-            served.setdefault(pair, [0.0, 0.0])
-
-    for number, (event, key, which, priority, count) in enumerate(events):
-        batch = f"{key}.{which}" if key else f"none.{which}"
-        if event == "enqueue":
-            jobs = [NewJob(id=f"{number}.{k}", text="{}", model="m", n=n[key], priority=priority) for k in range(count)]
-            store.jobs.enqueue(jobs, batch, BatchOptions(owner=key, weight=which + 1))
-            waiting |= {job.id: _Waits(key, batch, [*Priority].index(priority), n[key]) for job in jobs}
-        elif event == "admit":
-            may = len(ready())
-            ids = store.attempts.admit(count).ids
-            assert len(ids) == min(count, may)
-            for job_id in ids:
-                mine = ready()[job_id]
-                own = {other: each for other, each in ready().items() if each.owner == mine.owner}
-                assert mine.class_ == min(each.class_ for each in own.values())
-                assert job_id == next(
-                    i for i, each in own.items() if (each.batch, each.class_) == (mine.batch, mine.class_)
-                )
-                del waiting[job_id]
-                for pair, counts in served.items():
-                    if mine.owner in pair:
-                        counts[pair.index(mine.owner)] += mine.n
-                for (f, g), (of_f, of_g) in served.items():
-                    r_f, r_g = limits[f].weight, limits[g].weight
-                    assert abs(of_f / r_f - of_g / r_g) <= n[f] / r_f + n[g] / r_g + 1e-9
-                forget_idle()
-        else:
-            with suppress(BatchNotFound, NotAllowed):
-                {"pause": store.batches.pause, "resume": store.batches.resume, "cancel": store.batches.cancel}[event](
-                    batch
-                )
-                paused = {"pause": paused | {batch}, "resume": paused - {batch}, "cancel": paused - {batch}}[event]
-                if event == "cancel":
-                    waiting = {job_id: each for job_id, each in waiting.items() if each.batch != batch}
-        forget_idle()
-    assert audit(store) == []
-
-
-# --- data of the version before ---------------------------------------------------------------------------------------
-
-
-def _as_before(bench: Bench) -> None:
-    """Store the queues that take part as the version before did: one set for each pool and class."""
-    keys, raw = bench.keys, bench.raw
-    for name in raw.keys(keys.member("queues", "*")):
-        set_ = name.removeprefix(keys.member("queues", ""))
-        members = raw.zrange(name, 0, -1)
-        raw.delete(name, keys.member("tags", set_))
-        if "|" in set_:
-            raw.zadd(keys.member("queues", "|".join(set_.split("|")[:2])), dict.fromkeys(members, 7.5))
-    for name in raw.keys(keys.member("pool", "*")):
-        raw.hdel(name, *(field for field in raw.hkeys(name) if field.startswith("v")), "none")
-        raw.hset(name, "v1", "7.5")
-
-
-@pytest.mark.parametrize("by", ["admission", "enqueue", "repair"])
-def test_queues_of_the_version_before_are_admitted(bench: Bench, fill: Callable[..., None], by: str) -> None:
-    store = bench.store
-    fill("x", 30, owner="shop", priority=Priority.HIGH)
-    fill("y", 30, owner="press", priority=Priority.LOW)
-    fill("z", 30, owner="press")
-    store.batches.pause("z")
-    _as_before(bench)
-    assert bench.audit() == []
-    if by == "enqueue":
-        fill("x", 5)
-    elif by == "repair":
-        bench.raw.hincrby(bench.keys.member("pool", ""), "ready", 1)
-        repair(store)
-    assert bench.audit() == []
-    assert shares(store.attempts.admit(20).ids) == {"x": 10, "y": 10}
-    assert bench.audit() == []
-    store.batches.resume("z")
-    assert shares(store.attempts.admit(20).ids) == {"x": 10, "z": 10}
-
-
-def test_old_and_new_workers_side_by_side_lose_nothing(bench: Bench, fill: Callable[..., None], make: Make) -> None:
-    """An old process knows neither the new sets nor what leaves them."""
-    store, raw, keys = bench.store, bench.raw, bench.keys
-    fill("x", 3, owner="shop")
-    fill("y", 3, owner="shop")
-    fill("e", 1, owner="press")
-    # An old webhook adds a job to a queue that takes part already, so it takes part twice
-    raw.zadd(keys.member("queues", "|1"), {"|1|bx": 3})
-    raw.hincrby(keys.member("pool", ""), "1|shop", 1)
-    # Another pauses a batch, and cancels the only job of one
-    raw.hset(keys.member("batch", "y"), "paused", "1")
-    raw.hincrby(keys.member("pool", ""), "ready", -3)
-    store.jobs.cancel("e0")
-    raw.zadd(keys.member("queues", "|1|press"), {"|1|be": 0})
-    raw.zadd(keys.member("queues", ""), {"press": 0})
-    raw.hincrby(keys.member("pool", ""), "1|press", 1)
-    assert store.attempts.admit(10).ids == ("x0", "x1", "x2")
-    assert bench.audit() == []
-    store.batches.resume("y")
-    assert store.attempts.admit(10).ids == ("y0", "y1", "y2")
-    assert raw.keys(keys.member("queues", "*")) == []
-
-
-def test_damaged_data_of_a_batch_do_not_stop_other_keys(bench: Bench, fill: Callable[..., None], make: Make) -> None:
-    fill("x", 3, owner="shop")
-    fill("y", 3, owner="press")
-    bench.raw.set(bench.keys.member("batch", "x"), "no hash")
-    assert bench.store.attempts.admit(10).ids == ("y0", "y1", "y2")
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
