@@ -96,7 +96,7 @@ class EnqueueCommand(click.Command):
     help="Also allow images below DIR, and look there for names that FILE's folder does not have. May be repeated.",
 )
 @label_option("A label of the batch. May be repeated.")
-@priority_option("The batch's priority against others.")
+@priority_option("The batch's priority against your others.")
 @click.option("--weight", type=click.IntRange(1, 100), metavar="1-100", help="The batch's share at equal priority.")
 @click.option("--max-cost", type=money, metavar="USD", help="What all jobs of the batch together may cost.")
 @click.option(
