@@ -140,3 +140,8 @@ def test_random_secrets_are_accepted(size: int) -> None:
     for _ in range(500):
         assert weakness(secrets.token_hex(size)) is None
         assert size < 12 or weakness(secrets.token_urlsafe(size)) is None
+
+
+def test_a_public_url_requires_callback_secrets() -> None:
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_SECRETS: must be set where BOOMERANG_PUBLIC_URL is"):
+        Settings.from_env({"BOOMERANG_PUBLIC_URL": "https://boomerang.example.com"})
