@@ -99,14 +99,6 @@ def test_only_invalid_keys_are_refused_at_a_guessers_address(store: Store, secre
     assert ask(client, "wrong", environ_base={"REMOTE_ADDR": OTHER}).status_code == 401
 
 
-def test_the_login_form_counts_invalid_keys_only(store: Store) -> None:
-    client = app_of(store, "off")
-    client.application.config["WTF_CSRF_ENABLED"] = False
-    statuses = [client.post("/login", data={"key": "wrong"}).status_code for _ in range(GUESSES.amount + 1)]
-    assert statuses == [401] * GUESSES.amount + [429]
-    assert client.post("/login", data={"key": "one"}).status_code == 303
-
-
 def test_valid_keys_are_not_counted_as_guesses(store: Store) -> None:
     client = app_of(store, "off")
     assert {ask(client, "one").status_code for _ in range(3 * GUESSES.amount)} == {200}
