@@ -6,9 +6,10 @@ be ended again, or is an outcome of its own.
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
-from celery import group, states
+from celery import Celery, group, states
 from celery.exceptions import TaskRevokedError
 from kombu.exceptions import OperationalError
 from kombu.utils.json import dumps
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 #: Returns what is wrong with each task of a continuation (JSON) that would reach no queue.
 Unreachable = Callable[[str], Sequence[str]]
 
-#: Errors of a broker that does not accept messages now. A queue may be missing for a moment, while it is recreated.
-_BROKER = (OperationalError, OSError, Unroutable)
 #: Attempts to end a message after which such an error is final. In Celery's own worker it is at once.
 MOST_ATTEMPTS = 5
 
@@ -32,7 +31,7 @@ def end_message(task: Any, ending: Ending, unreachable: Unreachable) -> None:
     """Store the outcome and call what follows. Raises MessageUnfinished if that has to be done again."""
     backend = task.backend
     last = ending.attempts >= MOST_ATTEMPTS
-    unavailable = (*_BROKER, *backend.connection_errors, *backend.channel_errors)
+    unavailable = _unavailable(task.app)
     try:
         outcome = ending.outcome
         if not isinstance(outcome, Exception):
@@ -55,6 +54,20 @@ def end_message(task: Any, ending: Ending, unreachable: Unreachable) -> None:
         _fail(task, outcome, unavailable, unreachable, last=last)
     except unavailable as error:
         raise MessageUnfinished(f"{type(error).__name__}: {error}") from error
+
+
+@cache
+def _unavailable(app: Celery) -> tuple[type[Exception], ...]:
+    """Return the errors of a broker or result backend that does not accept messages or results now.
+
+    A queue or exchange may be missing for a moment, while it is recreated.
+    """
+    broker, backend = app.connection_for_write(), app.backend
+    return (
+        *(OperationalError, OSError, Unroutable, *broker.channel_errors),
+        *backend.connection_errors,
+        *backend.channel_errors,
+    )
 
 
 def _check_queues(unreachable: Unreachable, **signatures: Any) -> None:
