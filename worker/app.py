@@ -41,6 +41,7 @@ def create_app(settings: Settings) -> Celery:
     app.steps["consumer"].add(Guard)
     heart = Heart(lambda: services.store)
     app.steps["worker"].add(heart_step(heart))
+    app.steps["worker"].add(_stop_step(services))
     app.steps["consumer"].add(heartbeat_step(heart, Path(settings.health_file) if settings.health_file else None))
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: services.generate_handler))
@@ -59,12 +60,30 @@ class NoMingleOrGossip(bootsteps.Step):
         parent.options.update(without_mingle=True, without_gossip=True)
 
 
+def _stop_step(services: Services) -> type:
+    """Return a step that lets no further notification begin when a worker stops. Those under way end."""
+
+    class BeginNoMore(bootsteps.StartStopStep):
+        def start(self, _parent: Any) -> None:
+            services.stopping.clear()
+
+        def stop(self, _parent: Any) -> None:
+            services.stopping.set()
+
+    return BeginNoMore
+
+
 def _key_step(settings: Settings) -> type:
-    """Return a step that ends a worker without the provider's keys. Beat and Flower, which load this app, need none."""
+    """Return a step that ends a worker without the provider's keys.
+
+    Beat, Flower and a worker that only delivers load this app, too, and need none.
+    """
 
     class NeedsProviderKey(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
+            if set(parent.app.amqp.queues.consume_from) == {DELIVER}:
+                return
             missing = [lane.key_variable for lane in settings.lanes if not settings.key_of(lane)]
             if missing:
                 raise SystemExit(f"{', '.join(missing)}: not set. A worker needs the key of the generation API.")
