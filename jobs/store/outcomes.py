@@ -88,12 +88,12 @@ class CancelOutcome(StrEnum):
 
 
 class PauseOutcome(StrEnum):
-    """Of `pause_job`, and of `pause` (a batch), which refuses none."""
+    """Of `pause_job` and `pause` (a batch)."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
     ALREADY = "already"
-    REFUSED = "refused"  #: the job is not queued
+    REFUSED = "refused"  #: the job is not queued; the batch may not spend more
     UNKNOWN = "unknown"
 
 
@@ -155,6 +155,7 @@ class ParkOutcome(StrEnum):
     REVOKED = "revoked"  #: parked, but it was revoked before it came
     FULL = "full"  #: not parked: too many messages wait for this job
     FINAL = "final"  #: the job has ended: finish the message from its record; with a mark, then call `message_finished`
+    FOREIGN = "foreign"  #: the same, but the job is another producer's: finish the message with an error
     FINISHED = "finished"  #: the job has ended, and this message was finished before
     OWED = "owed"  #: the job has ended, and another process is finishing this message
     UNKNOWN = "unknown"

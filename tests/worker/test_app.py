@@ -280,8 +280,10 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
 def test_remote_control_is_optional_and_gossip_is_off(
     env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor, switch: Switch
 ) -> None:
-    # Given a worker, and beat
-    w = world()
+    # Given a worker, and beat, with a broker in a database that no other test uses
+    database = "5"
+    env["BOOMERANG_BROKER_URL"] = f"{env['BOOMERANG_REDIS_URL'].rpartition('/')[0]}/{database}"
+    w = world(broker_url=env["BOOMERANG_BROKER_URL"])
     w.enqueue("job-1")
     worker, log = processes.start({**env, "BOOMERANG_REMOTE_CONTROL": switch.value}, "worker", "--loglevel=info")
     processes.start(env, "beat")
@@ -291,7 +293,9 @@ def test_remote_control_is_optional_and_gossip_is_off(
     answers = w.app.control.ping(timeout=1.0)
     assert len(answers) == (switch is Switch.ON)
     # And it subscribes to nothing else
-    patterns = {name for each in w.redis.client_list() if (name := each["psub"]) != "0"}
+    clients = [each for each in w.redis.client_list() if each["db"] == database]
+    patterns = {name for each in clients if (name := each["psub"]) != "0"}
+    assert clients
     assert patterns == ({"1"} if switch is Switch.ON else set())
     assert "mingle" not in log.read_text()
     worker.terminate()

@@ -40,15 +40,23 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def needs(scope: Scope, view: View) -> View:
-    """Mark a view with the scope that it requires. `webhook.api.openapi.operation` does it for each operation."""
-    view.scope = scope  # type: ignore[attr-defined] # decorators pass a function's attributes on
+def needs(scope: Scope, view: View, or_scope: tuple[Scope, str] | None = None) -> View:
+    """Mark a view with the scope that it requires. `webhook.api.openapi.operation` does it for each operation.
+
+    `or_scope` is a scope that also suffices for calls with a query parameter; the view then permits less.
+    """
+    view.scope, view.or_scope = scope, or_scope  # type: ignore[attr-defined] # decorators pass attributes on
     return view
 
 
 def scope_of(app: Flask, endpoint: str) -> Scope:
     """Return the scope that an endpoint requires: `admin` if its view names none."""
     return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
+
+
+def or_scope_of(app: Flask, endpoint: str) -> tuple[Scope, str] | None:
+    """Return a scope that also opens an endpoint, and the query parameter with which it does; None: no other scope."""
+    return cast("tuple[Scope, str] | None", getattr(app.view_functions[endpoint], "or_scope", None))
 
 
 class Authenticator:
@@ -129,7 +137,9 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
             return _check_session(authenticator, endpoint)
         g.caller = authenticator.of_request()
         if endpoint is not None:
-            _check_scope(g.caller, scope_of(current_app, endpoint))
+            or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
+            if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):
+                _check_scope(g.caller, scope_of(current_app, endpoint))
         return None
 
 
@@ -147,11 +157,16 @@ def _check_session(authenticator: Authenticator, endpoint: str) -> ResponseRetur
 
 def _check_scope(caller: Caller, scope: Scope) -> None:
     if not caller.may(scope):
-        raise ProblemError(
-            403,
-            f"This call requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
-            scope=scope.value,
-        )
+        raise lacks(scope)
+
+
+def lacks(scope: Scope) -> ProblemError:
+    """Return the problem, 403, of a caller without the scope."""
+    return ProblemError(
+        403,
+        f"This call requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
+        scope=scope.value,
+    )
 
 
 def authenticator() -> Authenticator:

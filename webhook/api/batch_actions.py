@@ -12,6 +12,7 @@ from jobs.task_names import SUBMIT
 from schemas.queries import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged
 from webhook.access.audit_log import annotate
+from webhook.access.auth import caller, lacks
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
 from webhook.services import services
@@ -26,7 +27,7 @@ def pause(batch_id: str) -> Response:
     The service submits no more of its jobs. The provider goes on with the tasks that it has. `affected` is the number
     of waiting jobs.
     """
-    return _answer(batch_id, services().store.batches.pause(batch_id))
+    return _answer(batch_id, services().store.batches.pause(batch_id, caller=caller().owner))
 
 
 @operation(
@@ -34,7 +35,8 @@ def pause(batch_id: str) -> Response:
     "POST",
     "/batches/<batch_id>/resume",
     {200: BatchChanged},
-    scope=Scope.CANCEL,
+    scope=Scope.ENQUEUE,
+    or_scope=(Scope.CANCEL, "max_cost", "to lower the `max_cost` of a batch that is not paused"),
     query=BatchResumeQuery,
     refusals=(404, 422, 503),
 )
@@ -44,7 +46,13 @@ def resume(query: dict[str, Any], batch_id: str) -> Response:
     Its jobs keep their places in the queue. `affected` is the number of waiting jobs, or 0 if the batch was not paused.
     `max_cost` sets a new limit. A batch that reached its limit pauses again unless you raise it.
     """
-    return _answer(batch_id, services().store.batches.resume(batch_id, max_cost=query.get("max_cost")))
+    batches, max_cost = services().store.batches, query.get("max_cost")
+    if caller().may(Scope.ENQUEUE):
+        return _answer(batch_id, batches.resume(batch_id, max_cost=max_cost, caller=caller().owner))
+    lowered = None if max_cost is None else batches.lower_cap(batch_id, max_cost, caller=caller().owner)
+    if lowered is None:
+        raise lacks(Scope.ENQUEUE)
+    return _answer(batch_id, lowered)
 
 
 @operation(
@@ -57,7 +65,7 @@ def cancel(batch_id: str) -> Response:
     seconds. The provider goes on with the tasks that it has. Their results are recorded, and their costs counted. A
     pause of the batch ends.
     """
-    return _answer(batch_id, services().store.batches.cancel(batch_id))
+    return _answer(batch_id, services().store.batches.cancel(batch_id, caller=caller().owner))
 
 
 @operation(
@@ -65,7 +73,7 @@ def cancel(batch_id: str) -> Response:
     "POST",
     "/batches/<batch_id>/retry",
     {200: BatchChanged},
-    scope=Scope.CANCEL,
+    scope=Scope.ENQUEUE,
     query=BatchRetryQuery,
     refusals=(404, 409, 422, 503),
 )
@@ -77,8 +85,8 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     that would be retried.
     """
     states = [State(status) for status in query["status"]]
-    result = services().store.batches.retry(batch_id, states, query["code"], dry_run=query["dry_run"])
-    return _answer(batch_id, result)
+    dry_run, batches = query["dry_run"], services().store.batches
+    return _answer(batch_id, batches.retry(batch_id, states, query["code"], dry_run=dry_run, caller=caller().owner))
 
 
 def _answer(batch_id: str, result: BatchActionResult) -> Response:

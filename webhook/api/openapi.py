@@ -129,6 +129,7 @@ def operation(
     answers: Mapping[int, type[Schema]],
     *,
     scope: Scope,
+    or_scope: tuple[Scope, str, str] | None = None,
     content_type: str = JSON,
     other_forms: Mapping[str, Mapping[str, Any]] | None = None,
     query: type[Schema] | None = None,
@@ -141,6 +142,8 @@ def operation(
     meanings: Mapping[int, str] = MEANINGS,
 ) -> Callable[[View], View]:
     """Decorate a view: route it, document it with its docstring, and require a key with the `scope`.
+
+    `or_scope`: a scope that suffices for calls with a query parameter, that parameter, and what for, as an infinitive.
 
     The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
     generation requests in it, `body_schema` the schema and `body_examples` named examples of one; `request_body`
@@ -169,8 +172,9 @@ def operation(
     ]
 
     def decorate(view: View) -> View:
-        view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`."
-        wrapped: Any = needs(scope, view)
+        suffices = f" The scope `{or_scope[0]}` suffices {or_scope[2]}." if or_scope else ""
+        view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`.{suffices}"
+        wrapped: Any = needs(scope, view, or_scope and or_scope[:2])
         for status in sorted({401, 403, 429, 500, *refusals}):
             if refusal:
                 wrapped = blueprint.alt_response(

@@ -136,10 +136,12 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         done.join(store.batches.options(batch))
         for chunk in _chunks(_jobs(shared, done, lines)):
             jobs = [job for _, job in chunk]
-            enqueued = store.jobs.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
+            enqueued = store.jobs.enqueue(
+                jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)), caller=caller().owner
+            )
             if enqueued.admit_hint:
                 shared.send(SUBMIT)
-            if not done.count_all(chunk, shared.hide_foreign(jobs, enqueued.outcomes)):
+            if not done.count_all(chunk, enqueued.outcomes):
                 raise shared.pressure.refused(
                     f"{done.accepted + done.known:,} jobs of this upload are enqueued. "
                     f"Send the same upload again later with ?id={batch}: it continues where it stopped.",
@@ -190,8 +192,8 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
             if done.rejected:
                 continue  # read on only to list the other bad lines
             jobs = [job for _, job in chunk]
-            outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
-            if not done.count_all(chunk, shared.hide_foreign(jobs, outcomes)):
+            outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)), caller=caller().owner)
+            if not done.count_all(chunk, outcomes):
                 done.accepted = 0
                 raise shared.pressure.refused(**done.view())
         whole = done.rejected == 0

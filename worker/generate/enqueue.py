@@ -12,10 +12,11 @@ from jobs.errors import JobNotFound, NoLane
 from jobs.images.images import Images
 from jobs.job import Job
 from jobs.new_job import NewJob, Outcome
+from jobs.owners import CELERY
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_identity import identity_of
-from jobs.store.celery_messages import MOST_PARKED, OWNER
+from jobs.store.celery_messages import MOST_PARKED
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
@@ -145,6 +146,8 @@ class GenerateHandler:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
                 return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
+            case ParkOutcome.FOREIGN:
+                return Ending(GenerationRefused(str(JobNotFound(job_id))), job_id=job_id, mark=mark, attempts=begun)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
             case ParkOutcome.UNKNOWN if call.is_bare:
@@ -191,7 +194,7 @@ class GenerateHandler:
             raise _refused(error) from None
         request = checked_in(request, self._images.put)
         try:
-            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=OWNER, delay=call.delay)
+            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=CELERY, delay=call.delay)
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
         if call.expires_in is not None:

@@ -1,17 +1,24 @@
--- Pause a batch, or resume it, in one step: its queues leave admission or join it again.
+-- Pause a batch, resume it, or only lower its cap, in one step: its queues leave admission or join it again.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 batch id
---       2 '1' to pause, '0' to resume
+--       2 'pause' | 'resume' | 'lower': it may not spend more: neither resume, nor raise the cap, nor waive unknown costs
 --       3 the new max_cost in nano-dollars; '' to leave it
 --       4 µs within which the same max_cost again is a repeat of the same call
+--       5 who changes it: a producer, or '*'
 -- Returns: {outcome, jobs that wait, 1 to send an admission hint}
---   outcome: paused | resumed | already | unknown
-arity(4)
-local batch, pause = ARGV[1], ARGV[2] == '1'
+--   outcome: paused | resumed | already | refused (it would spend more) | unknown
+arity(5)
+local batch, pause, lowers = ARGV[1], ARGV[2] == 'pause', ARGV[2] == 'lower'
 local key = KEY.batch .. batch
-if redis.call('EXISTS', key) == 0 then return {'unknown', 0, 0} end
+if redis.call('EXISTS', key) == 0 or not is_of(batch_of(batch).owner, ARGV[5]) then return {'unknown', 0, 0} end
 local waiting = tonumber(redis.call('HGET', key, 'queued') or 0)
 local was = is_halted(batch)
+if lowers then
+  local paused, cap = unpack(redis.call('HMGET', key, 'paused', 'cap'))
+  if paused or cap and tonumber(ARGV[3]) > tonumber(cap) then return {'refused', waiting, 0} end
+  redis.call('HSET', key, 'cap', ARGV[3])
+  return {'already', waiting, admit_hint(clock())}
+end
 if ARGV[3] ~= '' then
   local now, cap, at, unknown = clock(), unpack(redis.call('HMGET', key, 'cap', 'waived_at', 'unknown_costs'))
   -- Who sets a cap knows what was spent up to now: the unknown costs of until now no longer count. Who repeats a call

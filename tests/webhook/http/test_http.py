@@ -239,18 +239,19 @@ def test_a_running_request_is_completed_at_sigterm(
     serve: Serve, redis_url: str, store: Store, wait_for: WaitFor
 ) -> None:
     server = serve({"BOOMERANG_REDIS_URL": redis_url})
-    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.jobs.enqueue([NewJob(id="sigterm-fox", text="{}", model="m")])
     statuses: list[int] = []
 
     def wait() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        connection.request("GET", "/v1/jobs/fox?wait=2", headers=server.authorization)
+        connection.request("GET", "/v1/jobs/sigterm-fox?wait=2", headers=server.authorization)
         statuses.append(connection.getresponse().status)
         connection.close()
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    wait_for(store.context.client.pubsub_channels)
+    channel = store.context.keys.member("ended", "sigterm-fox")
+    wait_for(lambda: store.context.client.pubsub_numsub(channel) == [(channel, 1)])
     os.kill(server.pid, signal.SIGTERM)
     waiting.join(30)
     assert statuses == [200]

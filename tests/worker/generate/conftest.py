@@ -3,11 +3,12 @@
 import json
 import uuid
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from tests.support.own_messages import published_ids, unprocessed
 from tests.support.worker_service import Service
 
 WaitFor = Callable[..., None]
@@ -24,7 +25,8 @@ def queue() -> str:
 class Shop:
     """A producer: its signatures, and the messages that it received."""
 
-    def __init__(self, service: Service, queue: str, wait_for: WaitFor) -> None:
+    def __init__(self, service: Service, queue: str, wait_for: WaitFor, ids: Collection[str]) -> None:
+        self._ids = ids
         self.service = service
         self.app = service.producer
         self.queue = queue
@@ -51,16 +53,8 @@ class Shop:
         return only
 
     def wait_until_idle(self) -> None:
-        """Wait until every message to the service is processed and every delivery confirmed."""
-        redis = self.redis
-        self._wait_for(
-            lambda: (
-                not redis.llen("celery")
-                and not redis.llen("boomerang.deliver")
-                and not any(b'"boomerang.generate"' in text.encode() for text in redis.hvals("unacked"))
-            ),
-            TIMEOUT,
-        )
+        """Wait until the service has processed every message of this test."""
+        self._wait_for(lambda: not unprocessed(self.redis, self._ids), TIMEOUT)
 
     def release(self, messages: Sequence[str], times: int = 1) -> None:
         for text in messages:
@@ -75,8 +69,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop(service: Service, queue: str, wait_for: WaitFor) -> Shop:
-    return Shop(service, queue, wait_for)
+def shop(service: Service, queue: str, wait_for: WaitFor) -> Iterator[Shop]:
+    with published_ids() as ids:
+        yield Shop(service, queue, wait_for, ids)
 
 
 def ids(count: int) -> list[str]:

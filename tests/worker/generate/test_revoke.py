@@ -12,6 +12,7 @@ from celery.result import AsyncResult, GroupResult
 
 from jobs.errors import StoreUnavailable
 from jobs.states import State
+from tests.support.own_messages import unprocessed
 from tests.support.worker_service import Service
 from tests.support.world import MakeWorld
 from worker.generate.revoke import commands
@@ -150,7 +151,7 @@ def test_a_delayed_task_waits_in_the_record_and_not_in_a_worker(
     }[how]
     result = service.send(name, **options)
     wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
-    wait_for(lambda: not service.redis.hlen("unacked"), TIMEOUT)
+    wait_for(lambda: not unprocessed(service.redis, [name]), TIMEOUT)
     alarm = service.redis.zscore("{b}:alarms", name) / 1e6
     assert abs(alarm - later.timestamp()) < 60
     assert service.store.jobs.get(name).state is State.QUEUED

@@ -15,6 +15,7 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery.exceptions import TimeoutError as ResultTimeoutError
 
+from tests.support.own_messages import published_ids, unprocessed
 from tests.support.worker_service import ROOT, TETHERED, Service
 
 pytestmark = pytest.mark.stack
@@ -211,10 +212,10 @@ class Runner:
 
     def __call__(self, canvas: Canvas, side: Side, *, silent: bool) -> dict[str, Any]:
         self._service.redis.delete(self._notes)
-        left = self._unfinished()
-        result = canvas(side).apply_async()
-        seen: dict[str, Any] = {"result": None if silent else self._result(result)}
-        self._settle(left)
+        with published_ids() as ids:
+            result = canvas(side).apply_async()
+            seen: dict[str, Any] = {"result": None if silent else self._result(result)}
+            self._settle({side.prefix, *ids})
         seen["state"] = getattr(result, "state", None)
         seen["calls"] = sorted(self._call(side, text) for text in self._service.redis.lrange(self._notes, 0, -1))
         seen["children"] = self._children(result)
@@ -238,23 +239,14 @@ class Runner:
     def _children(self, result: Any) -> Any:
         return len(result.children or ()) if hasattr(result, "children") else None
 
-    def _unfinished(self) -> set[str]:
-        """Return the ids of jobs that have not ended or owe a delivery, and the tags of messages that are worked on."""
-        redis = self._service.redis
-        held = redis.hgetall("unacked").items()
-        ours = {str(tag) for tag, text in held if '"boomerang.generate"' in text or self._queue in text}
-        return ours | {str(job_id) for job_id in redis.zrange("{b}:alarms", 0, -1)}
-
-    def _settle(self, left: set[str]) -> None:
-        """Wait until for a while no message waits or is worked on, and no job owes a delivery.
-
-        `left` is what earlier tests left unfinished: the provider forgets their tasks, so that these jobs never end.
-        """
+    def _settle(self, marks: set[str]) -> None:
+        """Wait until for a while no message or job of this canvas has work left. Their ids contain one of `marks`."""
         redis, busy_at = self._service.redis, time.monotonic()
 
         def idle() -> bool:
-            waiting = [name for name in (self._queue, "celery", "boomerang.deliver") if redis.llen(name)]
-            return not (waiting or self._unfinished() - left)
+            jobs = [str(job_id) for job_id in redis.zrange("{b}:alarms", 0, -1)]
+            left = any(mark in job_id for job_id in jobs for mark in marks)
+            return not (left or unprocessed(redis, marks, self._queue))
 
         def quiet() -> bool:
             nonlocal busy_at
