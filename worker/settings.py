@@ -153,7 +153,7 @@ class Settings(shared.Settings):
         ma.Integer,
         64,
         "Notifications of producers under way at once, over all workers; 1 to 512. They have threads of their own. "
-        "[A producer](explanation/lifecycle.md#notifications-and-their-receivers) that is alone uses at most half.",
+        "[A producer](explanation/notifications.md) that is alone uses at most half.",
         validate=validate.Range(1, 512),
     )
     group: int = setting(
