@@ -193,7 +193,7 @@ class Settings(shared.Settings):
         CommaSeparated,
         (),
         "Comma-separated, each `whsec_` and 24 to 64 bytes of base64. The worker "
-        "[signs](explanation/lifecycle.md#deliveries) notifications with each of them, by Standard Webhooks, so "
+        "[signs](explanation/notifications.md) notifications with each of them, by Standard Webhooks, so "
         "producers can change theirs one after another. Unset: notifications are not signed.",
         secret=True,
         validate=check_secrets,
