@@ -49,7 +49,7 @@ SINGLE: Mapping[str, str] = {
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
     "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
-    "access": "access",  # HASH id of a producer's key → its name, the hash of its secret, its scopes, as JSON
+    "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
@@ -123,6 +123,14 @@ class Keys:
     def member(self, name: str, member: str) -> str:
         """The key of that family for a job id, batch id or state."""
         return self.prefix + FAMILY[name] + member
+
+    @property
+    def access(self) -> str:
+        """The HASH of producers' keys: id → name, hash of the secret and scopes, as JSON.
+
+        Its prefix differs from that of all other keys: so Redis allows only the operator to write it (ops/access).
+        """
+        return f"{self.prefix.removesuffix(':')}keys:access"
 
     def lua(self, names: Collection[str]) -> str:
         """These names as a Lua table: `KEY.alarms`, and for families the part before the id."""
