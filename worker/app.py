@@ -41,7 +41,9 @@ def create_app(settings: Settings) -> Celery:
     app.events.dispatcher_cls = Dispatcher
     services = Services(app, settings)
     register(app, services)
-    app.steps["worker"].update((_secrets_step(settings), NoMingleOrGossip, compare_step(lambda: services.continuity)))
+    app.steps["worker"].update(
+        (_secrets_step(settings, app), NoMingleOrGossip, compare_step(lambda: services.continuity))
+    )
     app.steps["consumer"].update((Guard, LoadScripts))
     heart = Heart(lambda: services.store)
     app.steps["worker"].add(heart_step(heart))
@@ -83,7 +85,7 @@ def _stop_step(services: Services) -> type:
     return BeginNoMore
 
 
-def _secrets_step(settings: Settings) -> type:
+def _secrets_step(settings: Settings, app: Celery) -> type:
     """Return a step that ends a worker without its secrets.
 
     Beat, Flower and a worker that only delivers load this app, too, and need none.
@@ -92,7 +94,7 @@ def _secrets_step(settings: Settings) -> type:
     class NeedsSecrets(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
-            if set(parent.app.amqp.queues.consume_from) == {DELIVER}:
+            if set(app.amqp.queues.consume_from) == {DELIVER}:
                 return
             if settings.lacks_callback_secrets:
                 raise SystemExit(f"BOOMERANG_CALLBACK_SECRETS: {NO_CALLBACK_SECRETS}.")
