@@ -47,7 +47,6 @@ def create_app(settings: Settings) -> Celery:
     app.steps["consumer"].update((Guard, LoadScripts))
     heart = Heart(lambda: services.store)
     app.steps["worker"].add(heart_step(heart))
-    app.steps["worker"].add(_stop_step(services))
     app.steps["consumer"].add(heartbeat_step(heart, Path(settings.health_file) if settings.health_file else None))
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: services.generate_handler))

@@ -65,6 +65,7 @@ FAMILY: Mapping[str, str] = {
     # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began; mark and `+` → how
     # often one began again
     "finished_messages": "kt:",
+    "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
@@ -101,7 +102,7 @@ _TYPES = {
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines receiver",
-    "string": "written repair admit_hint reconcile_hint text labels result celery object",
+    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes pinned",
     "list": "history staged members",
     "stream": "changes",
