@@ -22,6 +22,7 @@ from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import KeyNotFound, RecordDamaged
 from jobs.fields import printable
+from jobs.owners import CELERY
 from jobs.store.redis_keys import Keys
 from jobs.units import from_micros, to_micros
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 #: Names that stand for another entry point in jobs, limits and spending.
-_RESERVED = frozenset({"celery"})
+_RESERVED = frozenset({CELERY})
 #: The text of a key: its id, by which it is found, then its secret.
 _TEXT = re.compile(r"bmr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SECRET_BYTES = 32

@@ -23,6 +23,8 @@ CALLBACK_LIMIT = 256 * 1024
 JOB_LIMIT = 64 * 1024 * 1024
 #: For each key, at each webhook process. A producer that sends batches or uses long polls needs less.
 RATE_LIMIT = "6000/minute"
+#: Open connections. More than one address uses at once, also as a proxy that is not known to be one.
+CONNECTION_LIMIT = 256
 #: Share of Redis's `maxmemory`. The rest is for the results of accepted jobs.
 MEMORY_SHARE = 0.85
 #: Bytes. A smaller number is an error, such as a share in percent.
@@ -156,6 +158,15 @@ class Settings(shared.Settings):
         "(all apply), or `off`. Beyond it the response is 429 with a `Retry-After`. A batch is one request, however "
         "long. Callbacks do not count. Raise it for producers that send single jobs faster.",
         validate=_rates,
+    )
+    max_connections: int = setting(
+        "BOOMERANG_MAX_CONNECTIONS",
+        ma.Integer,
+        CONNECTION_LIMIT,
+        "Most open connections of one address (of one /64 for IPv6) to each webhook process. One more closes the one "
+        "that has waited longest for a request; if all are in use, the response is 503 with a `Retry-After`. Addresses "
+        "in `BOOMERANG_TRUSTED_PROXIES` have no limit. 0 is no limit.",
+        validate=validate.Range(min=0),
     )
     max_unfinished: int = setting(
         "BOOMERANG_MAX_UNFINISHED",

@@ -21,10 +21,6 @@ REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 _STEP = 500
 
 
-#: The owner of jobs that came by Celery. All services that may write to the broker share it.
-OWNER = "celery"
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """A parked Celery message: its id, its mark (a repeat has the same) and its continuation, as JSON."""
@@ -63,9 +59,7 @@ class CeleryMessages:
         """
         identity = identity or identity_of(continuation)
         limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
-        outcome, mark, *begun = self._scripts.call(
-            "park", job_id, task_id, continuation, identity, finishes, *limits, OWNER
-        )
+        outcome, mark, *begun = self._scripts.call("park", job_id, task_id, continuation, identity, finishes, *limits)
         return ParkOutcome(outcome), str(mark), int(begun[0]) if begun else 0
 
     @translate_errors()
@@ -98,7 +92,7 @@ class CeleryMessages:
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):
             step = task_ids[start : start + _STEP]
-            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, OWNER, *step)
+            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, *step)
             hint_due = hint_due or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(

@@ -154,6 +154,7 @@ class ParkOutcome(StrEnum):
     REVOKED = "revoked"  #: parked, but it was revoked before it came
     FULL = "full"  #: not parked: too many messages wait for this job
     FINAL = "final"  #: the job has ended: finish the message from its record; with a mark, then call `message_finished`
+    FOREIGN = "foreign"  #: the same, but the job is another producer's: finish the message with an error
     FINISHED = "finished"  #: the job has ended, and this message was finished before
     OWED = "owed"  #: the job has ended, and another process is finishing this message
     UNKNOWN = "unknown"

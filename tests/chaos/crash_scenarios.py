@@ -14,6 +14,7 @@ import requests
 from celery import chord
 
 from jobs.api_keys import PRODUCER, KeyRing
+from jobs.owners import ANYONE
 from jobs.states import State
 from jobs.task_names import GENERATE
 from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
@@ -175,7 +176,7 @@ def sweep_left_over(t: Turn) -> Check:
     batch = t.world.new_id()
     t.world.shut()
     ids = t.world.jobs_without_hints(5, batch)
-    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
+    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0", ANYONE)[0] == "begun"
     t.arm()
     t.world.reopen()
     return lambda: all(t.world.store.jobs.get(job_id).state is State.CANCELLED for job_id in ids)

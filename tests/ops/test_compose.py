@@ -25,6 +25,7 @@ from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from tests.support.waiting import WaitFor
 from webhook.app import create_app as create_webhook
+from webhook.server.worker import Worker
 from webhook.settings import Settings as WebhookSettings
 from worker.health import HEALTH_FILE
 from worker.settings import Settings as WorkerSettings
@@ -135,7 +136,7 @@ def test_gunicorn_is_started_with_the_app_and_its_configuration(monkeypatch: pyt
     monkeypatch.setattr(sys, "argv", command("webhook"))
     gunicorn = WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]")
     assert gunicorn.app_uri == "webhook.wsgi:app"
-    assert gunicorn.cfg.worker_class_str == "gthread"
+    assert gunicorn.cfg.worker_class is Worker
     assert gunicorn.cfg.address == [("0.0.0.0", int(inner_port("webhook")))]
 
 

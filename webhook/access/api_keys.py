@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Self
 
 from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name, digest_of, parsed
+from jobs.owners import ANYONE
 
 #: Characters that a header can carry (RFC 6750 allows fewer in a bearer token).
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
@@ -34,6 +35,11 @@ class Caller:
     def admin(self) -> bool:
         """Whether the caller may see all jobs."""
         return Scope.ADMIN in self.scopes
+
+    @property
+    def owner(self) -> str:
+        """Whose jobs the caller may see and change: its own, or those of `ANYONE`."""
+        return ANYONE if self.admin else self.name
 
     def may(self, scope: Scope) -> bool:
         """Return whether the caller has this scope."""

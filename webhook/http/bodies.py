@@ -10,17 +10,18 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
+from webhook.http.connection import Connection
 from webhook.http.problems import ProblemError
-from webhook.http.time_limits import TimeLimits
 
 _CHUNK = 64 * 1024
 _DRAIN_BYTES = 256 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
-#: Seconds in which a body that is read as a whole must arrive.
-_READ_SECONDS = 10.0
+#: Seconds for which a thread waits for a callback's body, for the body of a job or image, and for a batch's.
+_CALLBACK_SECONDS = 10.0
+_WHOLE_SECONDS = 300.0
+_STREAM_SECONDS = 1800.0
 #: What gunicorn and Werkzeug raise when the client is gone, or its chunks are not valid.
 _BROKEN = (OSError, ClientDisconnected, ParseException)
-_time_limits = TimeLimits()
 
 
 class Stream(Protocol):
@@ -60,7 +61,7 @@ def read_decoded(request: Request, limit: int) -> bytes:
     that ends early or is not valid gzip.
     """
     length = checked_length(request, limit)
-    stream = decoded(request)
+    stream = decoded(request, _WHOLE_SECONDS)
     if isinstance(stream, Counted):
         return read_whole(request, length)
     body = stream.read(limit + 1)
@@ -74,13 +75,13 @@ def read_limited(request: Request, limit: int) -> bytes:
 
     Raises a problem: 413 if it has more than `limit` bytes, 400 if it ends early or takes longer.
     """
-    with _time_limits.limit(request, _READ_SECONDS):
-        if request.content_length is not None:
-            return read_whole(request, checked_length(request, limit))
-        try:
-            body = request.stream.read(limit + 1)
-        except _BROKEN as error:
-            raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
+    _wait_at_most(request, _CALLBACK_SECONDS)
+    if request.content_length is not None:
+        return read_whole(request, checked_length(request, limit))
+    try:
+        body = request.stream.read(limit + 1)
+    except _BROKEN as error:
+        raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
     if len(body) > limit:
         raise ProblemError(413, f"The body has more than {limit:,} bytes. Send at most {limit:,}.")
     return body
@@ -89,12 +90,31 @@ def read_limited(request: Request, limit: int) -> bytes:
 def drain(request: Request, most: int = _DRAIN_BYTES) -> None:
     """Read and discard up to `most` bytes of a body, for a few seconds: a client that still sends reads no answer."""
     end = time.monotonic() + _DRAIN_SECONDS
-    with _time_limits.limit(request, _DRAIN_SECONDS):
-        try:
-            while most > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
-                most -= len(data)
-        except _BROKEN:
-            return
+    if _is_too_slow(request):
+        return
+    _wait_at_most(request, _DRAIN_SECONDS)
+    try:
+        while most > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
+            most -= len(data)
+    except _BROKEN:
+        return
+
+
+def _connection(request: Request) -> Connection | None:
+    """Return the client's connection; None in tests without a server."""
+    connection = request.environ.get("gunicorn.socket")
+    return connection if isinstance(connection, Connection) else None
+
+
+def _wait_at_most(request: Request, seconds: float) -> None:
+    """Let threads wait for the rest of the body for `seconds` in all."""
+    if connection := _connection(request):
+        connection.body.longest = connection.body.waited + seconds
+
+
+def _is_too_slow(request: Request) -> bool:
+    connection = _connection(request)
+    return connection is not None and connection.too_slow
 
 
 class Counted:
@@ -117,8 +137,12 @@ class Counted:
         return data
 
 
-def decoded(request: Request) -> Stream:
-    """Return the body without its Content-Encoding. Raises a problem, 415, for any encoding but gzip."""
+def decoded(request: Request, seconds: float = _STREAM_SECONDS) -> Stream:
+    """Return the body without its Content-Encoding. Threads wait for it for `seconds` in all.
+
+    Raises a problem, 415, for any encoding but gzip.
+    """
+    _wait_at_most(request, seconds)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return Counted(request)

@@ -1,6 +1,7 @@
 """boomerang.generate, the Celery entry point: record a producer's job and park its message, or return its result."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +13,14 @@ from jobs.errors import JobNotFound, NoLane
 from jobs.images.images import Images
 from jobs.job import Job
 from jobs.new_job import NewJob, Outcome
+from jobs.owners import CELERY
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_identity import identity_of
-from jobs.store.celery_messages import MOST_PARKED, OWNER
+from jobs.store.celery_messages import MOST_PARKED
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
-from schemas import RequestInvalid, checked_in, load_request, without_images
+from schemas import EXTERNAL_ID, RequestInvalid, checked_in, clean, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
 from worker.messages import Messages
 
@@ -30,6 +32,8 @@ POSITIONAL = (
 )
 
 log = logging.getLogger(__name__)
+#: Characters of a job's id in a log line.
+_LONGEST_ID = 128
 _CONFLICT = "external_task_id: {!r} belongs to another request. Use another id, or repeat that request."
 
 
@@ -102,7 +106,7 @@ class GenerateHandler:
         A call with only an `external_task_id` refers to a job that came by Celery, too. The calls that finish parked
         messages do so.
         """
-        with logs.about(job=call.job_id):
+        with logs.about(job=clean(call.job_id, _LONGEST_ID)):
             try:
                 if call.positional:
                     return self._refuse(call, TypeError(POSITIONAL))
@@ -110,7 +114,9 @@ class GenerateHandler:
                 identity = _identity(call)
                 if not call.finishes:
                     self._check_continuation(call, identity)
-                if not call.is_bare:
+                if call.is_bare:
+                    _check_id(call.job_id)
+                else:
                     self._enqueue(call)
                 return self._park(call, identity)
             except (GenerationRefused, TaskRevokedError) as error:
@@ -145,6 +151,8 @@ class GenerateHandler:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
                 return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
+            case ParkOutcome.FOREIGN:
+                return Ending(GenerationRefused(str(JobNotFound(job_id))), job_id=job_id, mark=mark, attempts=begun)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
             case ParkOutcome.UNKNOWN if call.is_bare:
@@ -191,7 +199,7 @@ class GenerateHandler:
             raise _refused(error) from None
         request = checked_in(request, self._images.put)
         try:
-            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=OWNER, delay=call.delay)
+            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=CELERY, delay=call.delay)
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
         if call.expires_in is not None:
@@ -212,6 +220,11 @@ class GenerateHandler:
         if call.expires_in is not None and call.expires_in <= 0:
             return f"{call.task_id} expired before it was recorded"
         return f"{call.task_id} was revoked" if self._store.celery.was_revoked(call.task_id) else ""
+
+
+def _check_id(job_id: str) -> None:
+    if not re.fullmatch(EXTERNAL_ID, job_id):
+        raise GenerationRefused(f"external_task_id: {clean(job_id)!r} cannot be the id of a job")
 
 
 def _identity(call: GenerateCall) -> str:

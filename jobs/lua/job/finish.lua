@@ -47,8 +47,9 @@ end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
 if ARGV[3] == '' and status == 'completed' then
   local count, asked = tonumber(ARGV[12]), image_count(job)
-  -- No poll follows the end of a job. Images may come with and without a watermark.
-  if (not replaced and count ~= asked) or count > 2 * asked then return {'other count', job.state, 0, 0} end
+  -- A callback without results does not come here. No poll follows the end of a job, so all results count then, also
+  -- those with a watermark.
+  if (not replaced and count > 0 and count ~= asked) or count > 2 * asked then return {'other count', job.state, 0, 0} end
 end
 
 local now = clock()

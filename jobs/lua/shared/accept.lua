@@ -17,9 +17,10 @@ local function index_labels(family, labels, id, at)
 end
 
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
--- membership. `free`: how many new ones are allowed; nil: no limit. Returns an outcome for each (created | known
--- | conflict | imageless: an image that it names is not stored | full), and how many were created.
-local function accept(batch, specs, now, recheck, free)
+-- membership. `free`: how many new ones are allowed; nil: no limit. `caller`: ANYONE to whom jobs of other producers are
+-- known. Returns an outcome for each (created | known | conflict | imageless: an image that it names is not stored
+-- | full), and how many were created.
+local function accept(batch, specs, now, recheck, free, caller)
   local created = math.max(now, read_number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
   local outcomes, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
@@ -27,7 +28,9 @@ local function accept(batch, specs, now, recheck, free)
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
     if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
-      outcomes[#outcomes + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
+      local owner = batch ~= '' and batch_of(batch).owner or facts.owner or ''
+      local is_known = redis.call('GET', KEY.text .. id) == text and is_job_of(id, caller == ANYONE and caller or owner)
+      outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
     elseif not all_stored(named) then
       outcomes[#outcomes + 1] = 'imageless'
     elseif free and count >= free then

@@ -190,3 +190,22 @@ local function owner_of(kind, name)
   if kind == PAYER.key then return name, 1 end
   return batch_of(name).owner, batch_of(name).weight
 end
+
+-- Return the producer that a job belongs to; '' in data of the first versions, which knew no producers.
+local function owner_of_job(job)
+  if job.batch then return batch_of(job.batch).owner end
+  return job.owner or ''
+end
+
+-- Return whether something belongs to a caller, who is a producer or ANYONE. Every verb that gets an id and a caller
+-- answers as if the id did not exist where it does not.
+local function is_of(owner, caller)
+  return caller == ANYONE or owner == caller or (owner == '' and caller == CELERY)
+end
+
+-- The same of a job's id, which may have no readable record.
+local function is_job_of(id, caller)
+  local stored = redis.pcall('HMGET', KEY.job .. id, FIELD.batch, FIELD.owner)
+  return not stored.err
+    and is_of(owner_of_job(RECORD{batch = stored[1] or nil, owner = stored[2] or nil}), caller)
+end

@@ -38,6 +38,7 @@ from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
@@ -164,15 +165,15 @@ class Life(RuleBasedStateMachine):
             named = {"image": IMAGE, "prompt": IMAGE} if number % 2 else {}
             text = json.dumps({"params": {"prompt": prompt, **named}})
             owed = frozenset([set(), {Delivery.NOTIFY}, {Delivery.CELERY}, set(Delivery)][number])
-            times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay}
+            owner = "shop" if batch else ""
+            times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay, "owner": owner}
             labels = {"shop": "berlin", "line": str(number)} if number % 2 else {}
             jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed, labels=labels, **times))
         expected = []
         for job in jobs:
             known = self.accepted.setdefault(job.id, job)
-            expected.append(
-                Outcome.CREATED if known is job else Outcome.KNOWN if known.text == job.text else Outcome.CONFLICT
-            )
+            is_known = (known.text, known.owner) == (job.text, job.owner)
+            expected.append(Outcome.CREATED if known is job else Outcome.KNOWN if is_known else Outcome.CONFLICT)
         options = BatchOptions(owner="shop", weight=3)
         if batch == "x":
             options = BatchOptions(owner="shop", labels={"season": "spring"}, max_cost=CAP)
@@ -222,7 +223,7 @@ class Life(RuleBasedStateMachine):
     def begin_sweep(self, batch: str, states: frozenset[State] | None) -> None:
         """Begin a cancel, or a retry of jobs in these states. Its process dies before the first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
+        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0", ANYONE)
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))

@@ -218,7 +218,7 @@ def test_an_id_may_look_like_a_key(bench: Bench, job_id: str) -> None:
 def test_enqueue_is_all_or_nothing(bench: Bench, make: MakeJob) -> None:
     before = bench.dump()
     with pytest.raises(redis.ResponseError, match="arguments"):
-        bench.store.context.scripts.call("enqueue", "", "{}", 1, "", "fox", "text", "{}", "hen")
+        bench.store.context.scripts.call("enqueue", "", "{}", 1, "", "", "fox", "text", "{}", "hen")
     bench.raw.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):

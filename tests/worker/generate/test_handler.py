@@ -14,6 +14,8 @@ from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
 from kombu.utils.json import loads
 
+from jobs.fields import Field
+from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
@@ -111,6 +113,23 @@ def test_another_producers_job_is_neither_read_nor_cancelled(request_: dict[str,
     handler(w).revoke(["task-1", "fox"])
     assert w.job("fox").state is before
     assert w.redis.hlen("{b}:k:fox") == 0
+
+
+def test_a_task_that_the_version_before_parked_for_another_producers_job_gets_an_error(w: World) -> None:
+    text = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox"}).text()
+    w.store.jobs.enqueue([NewJob(id="fox", text=text, model="kirin_image_omni", owner="bakery")])
+    w.redis.hset("{b}:k:fox", "task-1", json.dumps({"task_id": "task-1"}))
+    w.redis.hset("{b}:j:fox", Field.OWED_AT_END, Delivery.CELERY)
+    w.submit("fox")
+    assert w.settle("fox").state is State.COMPLETED
+    (message,) = w.store.celery.get_parked("fox")
+    finishes = call_of("task-1", request={"external_task_id": "fox"}, finishes=message.mark)
+    ending = handler(w)(finishes)
+    assert ending is not None
+    assert isinstance(ending.outcome, GenerationRefused)
+    handler(w).acknowledge(ending)
+    assert not w.job("fox").owed
+    assert handler(w)(finishes) is None
 
 
 def killed() -> None:
