@@ -45,7 +45,7 @@ if not phase and not replaced then
   return {'already', job.state, 0, 0}
 end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
-if ARGV[3] == '' and status == 'completed' then
+if settled_by == 'callback' and status == 'completed' then
   local count, asked = tonumber(ARGV[12]), image_count(job)
   -- A callback without results does not come here. No poll follows the end of a job, so all results count then, also
   -- those with a watermark.
