@@ -90,7 +90,9 @@ class Settings(ConnectionSettings):
         None,
         'Limits of producers\' keys, as a JSON object by the key\'s name: `{"shop": {"weight": 3, '
         '"max_cost_per_day": "50"}}`. `weight` (1 to 100, default 1) is the key\'s share of admission beside other '
-        "waiting keys. `max_cost_per_day` is in USD, by days of UTC: a job that would exceed it "
+        "waiting keys. `priority` (`high`, `normal`, `low`; default `normal`): while jobs of a higher key wait, none "
+        "of a lower key is [admitted](explanation/admission.md#queues-priorities-fairness). `max_cost_per_day` is in "
+        "USD, by days of UTC: a job that would exceed it "
         "[waits](guides/limit-spending.md#what-it-may-cost).",
     )
     poll_first: float = setting(

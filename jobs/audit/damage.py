@@ -164,7 +164,7 @@ def _lane(field: str, value: str) -> str | None:
 
 
 def _pool(field: str, value: str) -> str | None:
-    return _finite(value) if re.fullmatch("v[012]", field) else _whole(field, value)
+    return _finite(value) if re.match(r"v[012](\||$)", field) else _whole(field, value)
 
 
 def _spent(field: str, value: str) -> str | None:

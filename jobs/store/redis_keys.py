@@ -64,11 +64,14 @@ FAMILY: Mapping[str, str] = {
     "finished_messages": "kt:",
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
-    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.
+    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
+    # fair queueing is `<pool>`, whose members are owners, or `<place>|<owner>`, whose members are that owner's queues.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
-    "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
-    "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that became empty not long ago
-    "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
+    "queues": "f:",  # ZSET member → start tag: the members of a set that take part in admission
+    "tags": "g:",  # ZSET member → finish tag of its last job, of members that left the set not long ago
+    # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), and virtual times: v<rank of
+    # owners>, v<class>|<owner>
+    "pool": "p:",
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first

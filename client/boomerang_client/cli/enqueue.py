@@ -89,7 +89,7 @@ class EnqueueCommand(click.Command):
 @click.option("--delimiter", metavar="CHARACTER", help="CSV: separates cells. Default: as in the heading.")
 @click.option("--sheet", metavar="NAME", help=".xlsx: the sheet. Default: the only visible one with content.")
 @label_option("A label of the batch. May be repeated.")
-@priority_option("The batch's priority against others.")
+@priority_option("The batch's priority against your others.")
 @click.option("--weight", type=click.IntRange(1, 100), metavar="1-100", help="The batch's share at equal priority.")
 @click.option("--max-cost", type=money, metavar="USD", help="What all jobs of the batch together may cost.")
 @click.option(
