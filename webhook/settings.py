@@ -11,7 +11,7 @@ from jobs import settings as shared
 from jobs.api_keys import Scope
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
-from jobs.settings import MIN_SECRET
+from jobs.settings import MIN_SECRET, NO_CALLBACK_SECRETS
 from schemas.signatures import check_secrets
 from webhook.access.api_keys import Key
 from webhook.access.rate_limits import read_rates
@@ -194,8 +194,10 @@ class Settings(shared.Settings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Yield the problems of the shared settings, and a secret that is in both lists of keys."""
+        """Yield the shared settings' problems, missing callback secrets, and a secret that is in both lists of keys."""
         yield from super().problems(given)
+        if given.get("public_url") and given.get("callback_secrets") == ():
+            yield "callback_secrets", NO_CALLBACK_SECRETS
         digests = {Key.parse(text).digest for text in given.get("api_keys", ())}
         if any(Key.parse(text).digest in digests for text in given.get("admin_keys", ())):
             yield "admin_keys", "has a secret that is also in BOOMERANG_API_KEYS; every key needs its own"

@@ -46,7 +46,7 @@ SINGLE: Mapping[str, str] = {
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
     "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
-    "access": "access",  # HASH id of a producer's key → its name, the hash of its secret, its scopes, as JSON
+    "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
@@ -62,6 +62,7 @@ FAMILY: Mapping[str, str] = {
     # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began; mark and `+` → how
     # often one began again
     "finished_messages": "kt:",
+    "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
@@ -95,7 +96,7 @@ _TYPES = {
     "going labelled grouped state ready queues tags",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines",
-    "string": "written repair admit_hint reconcile_hint text labels result celery object",
+    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes pinned",
     "list": "history staged members",
     "stream": "changes",
@@ -117,6 +118,14 @@ class Keys:
     def member(self, name: str, member: str) -> str:
         """The key of that family for a job id, batch id or state."""
         return self.prefix + FAMILY[name] + member
+
+    @property
+    def access(self) -> str:
+        """The HASH of producers' keys: id → name, hash of the secret and scopes, as JSON.
+
+        Its prefix differs from that of all other keys: so Redis allows only the operator to write it (ops/access).
+        """
+        return f"{self.prefix.removesuffix(':')}keys:access"
 
     def lua(self, names: Collection[str]) -> str:
         """These names as a Lua table: `KEY.alarms`, and for families the part before the id."""

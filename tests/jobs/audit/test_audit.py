@@ -191,6 +191,7 @@ def test_a_broken_invariant_is_found(filled: Bench, command: tuple[Any, ...], ru
     assert filled.dump() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_REPAIRABLE])
 def test_a_broken_invariant_is_repaired(filled: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
