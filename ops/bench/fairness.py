@@ -47,7 +47,9 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
 
 def _ahead(store: Store, batch: str, options: BatchOptions) -> int:
     """Enqueue a small batch. Return how many other jobs are admitted before its last one."""
-    store.jobs.enqueue([NewJob(id=f"{batch}.{number}", text="{}", model="m") for number in range(SMALL)], batch, options)
+    store.jobs.enqueue(
+        [NewJob(id=f"{batch}.{number}", text="{}", model="m") for number in range(SMALL)], batch, options
+    )
     ahead, missing = 0, SMALL
     while missing:
         ids = store.attempts.admit(MESSAGE).ids
