@@ -1,6 +1,6 @@
 """What the views of an app share. Nothing connects before it is used, so that a process may fork after building it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -146,7 +146,7 @@ class Services:
         Raises a problem, 429, if the service is full, and `RequestInvalid` if an image is missing.
         """
         enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)))
-        (outcome,) = self.hide_foreign([job], enqueued.outcomes)
+        (outcome,) = enqueued.outcomes
         if outcome is Outcome.FULL:
             raise self.pressure.refused()
         self.counters.jobs.labels(outcome.value).inc()
@@ -155,16 +155,6 @@ class Services:
         if outcome is Outcome.IMAGELESS:
             raise self.imageless(job)
         return outcome
-
-    def hide_foreign(self, jobs: Sequence[NewJob], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes that the caller may see: another producer's job is always a conflict."""
-        if caller().admin:
-            return list(outcomes)
-        known = [job.id for job, outcome in zip(jobs, outcomes, strict=True) if outcome is Outcome.KNOWN]
-        owners = dict(zip(known, self.store.jobs.owners(known), strict=True))
-        # None: the job does not exist yet, but the same upload has staged it.
-        theirs = {job_id for job_id, owner in owners.items() if owner not in (None, caller().name)}
-        return [Outcome.CONFLICT if job.id in theirs else outcome for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def send(self, task: str, *args: str) -> None:
         """Send a hint, and count whether it was sent."""

@@ -16,7 +16,9 @@ from typing import Any
 from jobs import eta, lane_health, liveness
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
+from jobs.producer_ids import OWNER_MARK
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
+from jobs.store.installation import NEWER_ONLY
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY
@@ -136,6 +138,7 @@ def _constants() -> str:
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local OWNER_MARK='{OWNER_MARK}'\nlocal NEWER_ONLY='{NEWER_ONLY}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"

@@ -41,6 +41,7 @@ SINGLE: Mapping[str, str] = {
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
     "refused": "refused",
+    "producers": "producers",  # SET names of the producers that ever had a job or batch
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -93,7 +94,7 @@ _TYPES = {
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",
-    "set": "lanes pinned",
+    "set": "lanes producers pinned",
     "list": "history staged members",
     "stream": "changes",
 }

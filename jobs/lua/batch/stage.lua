@@ -13,12 +13,12 @@ if free then free = free - redis.call('LLEN', ids) end
 local outcomes = {}
 for i = 4, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
-  local there = redis.call('GET', KEY.text .. id)
-  if not there then
+  local there = recorded_text(id)
+  if there == nil then
     local earlier = redis.call('HGET', lines, id)
-    there = earlier and cmsgpack.unpack(earlier)[2]
+    if earlier then there = cmsgpack.unpack(earlier)[2] end
   end
-  if there then
+  if there ~= nil then
     outcomes[#outcomes + 1] = there == text and 'known' or 'conflict'
   elseif not all_stored(images_in(text)) then
     outcomes[#outcomes + 1] = 'imageless'
