@@ -161,7 +161,7 @@ class Job:
     @property
     def given_external_id(self) -> str:
         """The external id of the current attempt, without the producer's name."""
-        return external_id(self.given_id, self.attempt)
+        return given_id(self.external_task_id)
 
     @property
     def unknown_since(self) -> datetime | None:

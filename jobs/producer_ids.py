@@ -6,7 +6,10 @@ Two producers may give the same id. So the service adds the producer's name: job
 that came through Celery keep the given id, and so do those that version 1 recorded.
 """
 
+import re
+
 OWNER_MARK = "@"
+_ATTEMPT = re.compile("^[^~]*")
 
 
 def internal_id(given: str, owner: str) -> str:
@@ -15,8 +18,9 @@ def internal_id(given: str, owner: str) -> str:
 
 
 def given_id(internal: str) -> str:
-    """Return the id that the producer gave."""
-    return internal.partition(OWNER_MARK)[0]
+    """Return the id that the producer gave. Of the id of an attempt (jobs.job.external_id), its mark stays."""
+    given, _, rest = internal.partition(OWNER_MARK)
+    return given + _ATTEMPT.sub("", rest, count=1)
 
 
 def owner_in(internal: str) -> str | None:

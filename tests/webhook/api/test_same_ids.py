@@ -4,17 +4,20 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from redis import ResponseError
 
 from jobs.audit.audit import audit
 from jobs.job import Delivery, Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from schemas import GenerationRequest, load_request
 from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -84,8 +87,8 @@ def test_no_call_of_one_producer_reads_or_changes_the_others(app: Flask, both: d
     for method, path in every_call(app):
         if path.endswith("/events"):
             shop.post("/v1/batches/boats/cancel")  # so that the stream ends
-        more = {"json": body("shop", external_task_id="order-4711")} if method == "POST" else {}
-        with closing(shop.open(path, method=method, **more)) as answer:
+        request = body("shop", external_task_id="order-4711") if method == "POST" else None
+        with closing(shop.open(path, method=method, json=request)) as answer:
             text = answer.get_data(as_text=True)
         assert "press" not in text, (method, path)
         # No answer shows the service's own id
@@ -257,3 +260,46 @@ def test_a_celery_producers_id_is_no_other_producers(as_key: Callable[[str], Fla
     assert [str(outcome) for outcome in again.outcomes] == ["known"]
     assert boss.get("/v1/jobs/order-4711").status_code == 409
     assert [boss.get(f"/v1/jobs/order-4711@{name}").json["owner"] for name in ("celery", "shop")] == ["celery", "shop"]
+
+
+def old_script(store: Store, verb: str, *args: str) -> Any:
+    """Run a script as a webhook of version 1 runs it: `version_1` holds what its code sent to Redis."""
+    text = (Path(__file__).parent / "version_1" / f"{verb}.lua").read_text("utf-8")
+    return store.context.client.eval(text, 1, store.context.keys.prefix, *args)
+
+
+def old_enqueue(store: Store, text: str, batch: str = "") -> Any:
+    facts = json.dumps({"m": MODEL} | ({} if batch else {"K": "shop"}))
+    return old_script(store, "enqueue", batch, '{"key":"shop"}', "60000000", "", "order-4711", text, facts)
+
+
+@pytest.mark.parametrize("batch", ["", "boats"])
+def test_webhooks_of_both_versions_side_by_side_buy_nothing_twice(
+    batch: str, as_key: Callable[[str], FlaskClient], store: Store
+) -> None:
+    """A webhook of version 1 accepts jobs until this version has accepted one, and none from then on."""
+    shop, request = as_key("one"), body("shop", external_task_id="order-4711")
+
+    def enqueue() -> bool:
+        if not batch:
+            return shop.post("/v1/jobs", json=request).status_code == 201
+        return bool(shop.post(f"/v1/batches?id={batch}", data=json.dumps(request)).json["accepted"])
+
+    text = GenerationRequest.text(load_request(request))
+    assert old_enqueue(store, text, batch)[1] == "created"
+    assert not enqueue()  # known
+    assert old_enqueue(store, text, batch)[1] == "known"
+    request["external_task_id"] = "another"
+    assert enqueue()
+    for verb, args in (("enqueue", ()), ("stage", ("token", "60", "", "another", text, json.dumps({"m": MODEL})))):
+        with pytest.raises(ResponseError, match="REFUSED"):
+            old_script(store, verb, *args) if args else old_enqueue(store, text, batch)
+    # This version goes on, also after an operator ran `recover`
+    assert store.continuity.refusal() == store.continuity.standing().lost == ""
+    store.continuity.recover()
+    request["external_task_id"] = "a-third"
+    assert enqueue()
+    with pytest.raises(ResponseError, match="REFUSED"):
+        old_enqueue(store, text, batch)
+    assert store.statistics.totals().counts[State.QUEUED] == 3
+    assert audit(store) == []
