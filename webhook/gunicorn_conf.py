@@ -5,8 +5,6 @@ line can override each value. gunicorn's own `--bind` or `PORT` sets the address
 """
 
 import os
-import socket
-import struct
 import sys
 from typing import Any
 
@@ -18,12 +16,14 @@ logs.start(os.environ)
 # One process with many threads: it mostly waits for Redis, a slow client occupies one thread only, and /metrics covers
 # all requests. To use more cores, run more instances behind a load balancer. They share nothing but Redis.
 workers = 1
-worker_class = "gthread"
-# With 60 clients that send headers slowly and 60 that send bodies slowly, 64 threads answered 0 of 5 health checks, and
-# 192 answer all within 5 ms. An idle thread costs almost nothing.
-threads = 192
-# A connection between two requests needs no thread, only a file descriptor.
-worker_connections = 1000
+# Heads are read without a thread; callbacks and health checks have threads of their own.
+worker_class = "webhook.server.worker.Worker"
+# For all other requests. More than the limits of long requests together. An idle thread costs almost nothing.
+threads = 128
+# Open connections. One without a request needs no thread, only a file descriptor, and gives way to new ones.
+worker_connections = 2000
+# The kernel would send a file to a slow reader without a time limit.
+sendfile = False
 # Load the app before the fork, so that a dead worker is replaced within milliseconds. Nothing connects at import.
 preload_app = True
 
@@ -52,19 +52,6 @@ accesslog = None
 errorlog = "-"
 loglevel = "info"
 logger_class = "webhook.logs.GunicornLogger"
-
-
-#: Seconds without a byte in either direction after which a connection is closed. gunicorn has no such limit, and a
-#: client that vanishes during a request would occupy its thread forever.
-SILENCE = 60
-
-
-def when_ready(server: Any) -> None:
-    """Set time-outs on the listeners. On Linux, accepted connections inherit them."""
-    limit = struct.pack("ll", SILENCE, 0)
-    for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's own signature

@@ -182,6 +182,14 @@ TURNED_AWAY = Declaration(
     "Requests answered 429 because the service is full, by what is full: jobs or memory.",
     Source.PROCESS,
 )
+CONNECTIONS_CLOSED = Declaration(
+    "boomerang_connections_closed",
+    Kind.COUNTER,
+    ("reason",),
+    "Connections that the webhook closed: head (it came too slowly, or was too long), slow_body, slow_answer (the "
+    "client sent or read too slowly), address (too many of one address), full (too many in all).",
+    Source.PROCESS,
+)
 HINTS = Declaration(
     "boomerang_hints",
     Kind.COUNTER,
@@ -193,7 +201,7 @@ HINTS = Declaration(
 DECLARATIONS = (
     *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, UNKNOWN_COSTS),
     *(CONTRADICTED, UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES),
-    *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, HINTS),
+    *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, CONNECTIONS_CLOSED, HINTS),
 )
 
 
@@ -208,6 +216,7 @@ class Counters:
         self.callbacks = CALLBACKS.counter(self.registry)
         self.jobs = JOBS_RECEIVED.counter(self.registry)
         self.turned_away = TURNED_AWAY.counter(self.registry)
+        self.connections_closed = CONNECTIONS_CLOSED.counter(self.registry)
         self.hints = HINTS.counter(self.registry)
 
 

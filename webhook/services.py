@@ -131,8 +131,8 @@ class Services:
             )
         except RequestInvalid as error:
             # Producers cannot change settings.
-            for name in error.unknown if caller().admin else ():
-                error.errors[name].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
+            if error.unknown and caller().admin:
+                error.errors[error.unknown[0]].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
             raise
         return checked_in(wanted, self.store_image)
 
@@ -145,7 +145,7 @@ class Services:
 
         Raises a problem, 429, if the service is full, and `RequestInvalid` if an image is missing.
         """
-        enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)))
+        enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)), caller=caller().owner)
         (outcome,) = enqueued.outcomes
         if outcome is Outcome.FULL:
             raise self.pressure.refused()

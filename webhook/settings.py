@@ -9,9 +9,10 @@ from marshmallow import fields as ma
 
 from jobs import settings as shared
 from jobs.api_keys import Scope
+from jobs.secret_strength import MIN_SECRET, hard_to_guess, weakness
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
-from jobs.settings import MIN_SECRET
+from jobs.settings import NO_CALLBACK_SECRETS
 from schemas.signatures import check_secrets
 from webhook.access.api_keys import Key
 from webhook.access.rate_limits import read_rates
@@ -23,6 +24,8 @@ CALLBACK_LIMIT = 256 * 1024
 JOB_LIMIT = 64 * 1024 * 1024
 #: For each key, at each webhook process. A producer that sends batches or uses long polls needs less.
 RATE_LIMIT = "6000/minute"
+#: Open connections. More than one address uses at once, also as a proxy that is not known to be one.
+CONNECTION_LIMIT = 256
 #: Share of Redis's `maxmemory`. The rest is for the results of accepted jobs.
 MEMORY_SHARE = 0.85
 #: Bytes. A smaller number is an error, such as a share in percent.
@@ -39,6 +42,8 @@ def _valid_keys(texts: list[str]) -> None:
         except ValueError as error:
             problems.append(f"key {number}: {error}")
             continue
+        if not key.hashed and (problem := weakness(text.partition(":")[2] or text)):
+            problems.append(f"key {number}: {problem}")
         if key.digest in seen:
             problems.append(f"key {number}: another key has the same secret; every key needs its own")
         seen.add(key.digest)
@@ -75,10 +80,11 @@ class Settings(shared.Settings):
         CommaSeparated,
         (),
         "Comma-separated keys of producers, `name:secret` each, or `name:sha256:` and the secret's SHA-256 in hex. "
-        "Producers send the secret (printable ASCII without spaces or commas). The name (1 to 32 of a-z 0-9 _ -, not "
-        "`celery`) is the owner of their jobs. Several secrets may have one name. A secret without a name is named "
-        "`key-` and the first 8 hex digits of its SHA-256. These keys may enqueue, read and cancel their own jobs. "
-        "For keys that change without a restart, or with fewer scopes, see [manage keys](guides/manage-keys.md).",
+        f"Producers send the secret: at least {MIN_SECRET} printable ASCII characters, without spaces or commas. The "
+        "name (1 to 32 of a-z 0-9 _ -, not `celery`) is the owner of their jobs. Several secrets may have one name. A "
+        "secret without a name is named `key-` and the first 8 hex digits of its SHA-256. These keys may enqueue, read "
+        "and cancel their own jobs. For keys that change without a restart, or with fewer scopes, see "
+        "[manage keys](guides/manage-keys.md).",
         secret=True,
         validate=_valid_keys,
     )
@@ -137,7 +143,7 @@ class Settings(shared.Settings):
         f"{MIN_SECRET} characters. Unset: each process makes one, so that a restart ends its sessions. Set it, the "
         "same for all, where several webhook processes share an address.",
         secret=True,
-        validate=validate.Length(min=MIN_SECRET),
+        validate=hard_to_guess,
     )
     metrics_token: str | None = setting(
         "BOOMERANG_METRICS_TOKEN",
@@ -146,7 +152,7 @@ class Settings(shared.Settings):
         f"What Prometheus sends as bearer token for `/metrics`, at least {MIN_SECRET} characters. Unset: `/metrics` is "
         "open, and your proxy must keep it inside.",
         secret=True,
-        validate=validate.Length(min=MIN_SECRET),
+        validate=hard_to_guess,
     )
     rate_limit: str = setting(
         "BOOMERANG_RATE_LIMIT",
@@ -156,6 +162,15 @@ class Settings(shared.Settings):
         "(all apply), or `off`. Beyond it the response is 429 with a `Retry-After`. A batch is one request, however "
         "long. Callbacks do not count. Raise it for producers that send single jobs faster.",
         validate=_rates,
+    )
+    max_connections: int = setting(
+        "BOOMERANG_MAX_CONNECTIONS",
+        ma.Integer,
+        CONNECTION_LIMIT,
+        "Most open connections of one address (of one /64 for IPv6) to each webhook process. One more closes the one "
+        "that has waited longest for a request; if all are in use, the response is 503 with a `Retry-After`. Addresses "
+        "in `BOOMERANG_TRUSTED_PROXIES` have no limit. 0 is no limit.",
+        validate=validate.Range(min=0),
     )
     max_unfinished: int = setting(
         "BOOMERANG_MAX_UNFINISHED",
@@ -183,8 +198,10 @@ class Settings(shared.Settings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Yield the problems of the shared settings, and a secret that is in both lists of keys."""
+        """Yield the shared settings' problems, missing callback secrets, and a secret that is in both lists of keys."""
         yield from super().problems(given)
+        if given.get("public_url") and given.get("callback_secrets") == ():
+            yield "callback_secrets", NO_CALLBACK_SECRETS
         digests = {Key.parse(text).digest for text in given.get("api_keys", ())}
         if any(Key.parse(text).digest in digests for text in given.get("admin_keys", ())):
             yield "admin_keys", "has a secret that is also in BOOMERANG_API_KEYS; every key needs its own"

@@ -15,6 +15,7 @@ from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
 from jobs.fields import printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
+from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
 from jobs.read_models import Batch, BatchPage, Page, Progress
@@ -180,34 +181,34 @@ class Batches:
 
     # --- change -----------------------------------------------------------------------------------------------------
 
-    def pause(self, batch_id: str) -> BatchActionResult:
+    def pause(self, batch_id: str, *, caller: str = ANYONE) -> BatchActionResult:
         """Stop submitting a batch; tasks at the provider continue. `affected`: jobs that wait from now on."""
-        return self._pause(batch_id, "pause")
+        return self._pause(batch_id, "pause", caller)
 
-    def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> BatchActionResult:
+    def resume(self, batch_id: str, *, max_cost: Decimal | None = None, caller: str = ANYONE) -> BatchActionResult:
         """Continue after a pause, each job at its old place. `affected`: jobs that waited for it.
 
         `max_cost`: the batch's new cap (USD). A batch at its cap pauses again unless the cap is raised. Costs unknown
         until now no longer stop it, except in a repeat: the same cap again within CAP_REPEAT.
         """
-        return self._pause(batch_id, "resume", max_cost)
+        return self._pause(batch_id, "resume", caller, max_cost)
 
-    def lower_cap(self, batch_id: str, max_cost: Decimal) -> BatchActionResult | None:
+    def lower_cap(self, batch_id: str, max_cost: Decimal, *, caller: str = ANYONE) -> BatchActionResult | None:
         """Lower a batch's cap (USD). None, and nothing changed, if it is paused or the cap is not lower.
 
         A repeat changes nothing. Unlike a resume, it lets no job go on that waits because of unknown costs.
         """
-        outcome, _, hint = self._call_pause(batch_id, "lower", nano(max_cost))
+        outcome, _, hint = self._call_pause(batch_id, "lower", nano(max_cost), caller)
         if outcome == PauseOutcome.REFUSED:
             return None
         return BatchActionResult("resume", 0, admit_hint=bool(hint))
 
-    def cancel(self, batch_id: str) -> BatchActionResult:
+    def cancel(self, batch_id: str, *, caller: str = ANYONE) -> BatchActionResult:
         """Cancel all unfinished jobs. None is submitted from now on, and `sweep` cancels those still pending.
 
         Raises `NotAllowed` while staged lines of the batch are being enqueued.
         """
-        outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0")
+        outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0", caller)
         if outcome == SweepOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         if outcome == SweepOutcome.BUSY:
@@ -215,7 +216,13 @@ class Batches:
         return self._begin_sweep(batch_id, "cancel")
 
     def retry(
-        self, batch_id: str, states: Sequence[State] = (), codes: Sequence[str] = (), *, dry_run: bool = False
+        self,
+        batch_id: str,
+        states: Sequence[State] = (),
+        codes: Sequence[str] = (),
+        *,
+        dry_run: bool = False,
+        caller: str = ANYONE,
     ) -> BatchActionResult:
         """Queue failed jobs again, or those in other final `states` except completed. `codes` limits failed jobs.
 
@@ -225,7 +232,7 @@ class Batches:
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
-        outcome, count = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run))
+        outcome, count = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run), caller)
         if outcome == SweepOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         if outcome == SweepOutcome.COUNTED:
@@ -242,12 +249,13 @@ class Batches:
             hint_due = hint_due or bool(hint)
         return hint_due
 
-    def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
-        outcome, waiting, hint = self._call_pause(batch_id, action, "" if max_cost is None else nano(max_cost))
+    def _pause(self, batch_id: str, action: str, caller: str, max_cost: Decimal | None = None) -> BatchActionResult:
+        cap = "" if max_cost is None else nano(max_cost)
+        outcome, waiting, hint = self._call_pause(batch_id, action, cap, caller)
         return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
 
-    def _call_pause(self, batch_id: str, action: str, cap: int | str) -> tuple[str, Any, Any]:
-        outcome, waiting, hint = self._scripts.call("pause", batch_id, action, cap, duration_micros(CAP_REPEAT))
+    def _call_pause(self, batch_id: str, action: str, cap: int | str, caller: str) -> tuple[str, Any, Any]:
+        outcome, waiting, hint = self._scripts.call("pause", batch_id, action, cap, duration_micros(CAP_REPEAT), caller)
         if outcome == PauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         return outcome, waiting, hint

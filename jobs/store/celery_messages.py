@@ -21,10 +21,6 @@ REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 _STEP = 500
 
 
-#: The owner of jobs that came by Celery. All services that may write to the broker share it.
-OWNER = "celery"
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """A parked Celery message: its id, its mark (a repeat has the same) and its continuation, as JSON."""
@@ -63,18 +59,23 @@ class CeleryMessages:
         """
         identity = identity or identity_of(continuation)
         limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
-        outcome, mark, *begun = self._scripts.call(
-            "park", job_id, task_id, continuation, identity, finishes, *limits, OWNER
-        )
+        outcome, mark, *begun = self._scripts.call("park", job_id, task_id, continuation, identity, finishes, *limits)
         return ParkOutcome(outcome), str(mark), int(begun[0]) if begun else 0
 
     @translate_errors()
-    def is_parked(self, job_id: str, task_id: str, continuation: str, identity: str) -> bool:
-        """Check whether a job remembers this message, or a repeat of it."""
+    def was_accepted(self, job_id: str, task_id: str, continuation: str, identity: str) -> bool:
+        """Check whether a job remembers this message or a repeat of it, or has no message yet.
+
+        A worker that dies after it has recorded the job, and before it has parked the message, leaves such a job.
+        """
         # The version before knew a message by its Celery id alone.
         fields = [f"{task_id}\n{identity}", task_id]
-        known, earlier = self._client.hmget(self._keys.member("parked", job_id), fields)
-        return known is not None or earlier == continuation
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._keys.member("parked", job_id), fields)
+            pipe.exists(self._keys.member("parked", job_id))
+            pipe.exists(self._keys.member("job", job_id))
+            (known, earlier), parked, recorded = pipe.execute()
+        return known is not None or earlier == continuation or bool(recorded and not parked)
 
     def get_parked(self, job_id: str) -> list[Message]:
         """Read the messages of an ended job that are still to be finished."""
@@ -84,9 +85,13 @@ class CeleryMessages:
         """Record that a message was finished."""
         return MessageOutcome(self._scripts.call("message_finished", job_id, mark))
 
-    def begin_refusal(self, mark: str) -> RefusalOutcome:
-        """Claim the end of a refused message, so that its repeats do not call its errbacks again."""
-        return RefusalOutcome(self._scripts.call("begin_refusal", mark, duration_micros(FINISHING)))
+    def begin_refusal(self, mark: str) -> tuple[RefusalOutcome, int]:
+        """Claim the end of a refused message, so that its repeats do not call its errbacks again.
+
+        Returns also how often a worker began to end it before.
+        """
+        outcome, begun = self._scripts.call("begin_refusal", mark, duration_micros(FINISHING), int(REVOKE_KEPT))
+        return RefusalOutcome(outcome), int(begun)
 
     def end_refusal(self, mark: str) -> None:
         """Record that a refused message was ended."""
@@ -98,7 +103,7 @@ class CeleryMessages:
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):
             step = task_ids[start : start + _STEP]
-            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, OWNER, *step)
+            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, *step)
             hint_due = hint_due or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(

@@ -16,7 +16,7 @@ from jobs.connections.errors import translate_errors
 from jobs.errors import why_refused
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
-from jobs.store.installation import Fate, Sighting, Standing, loss_in
+from jobs.store.installation import Fate, Sighting, Standing, Trace, loss_in
 from jobs.store.outcomes import FoundOutcome, RefuseOutcome, TolerateOutcome
 from jobs.store.redis_keys import Keys
 from jobs.units import duration_micros, from_micros
@@ -48,8 +48,8 @@ class Continuity:
         return "" if installation else why_refused("new")
 
     def standing(self, seen: Sequence[Sighting] = ()) -> Standing:
-        """Read the present state of Redis, and the fate of the last change of each sighting."""
-        now, last, round_at, jobs, witness, restarted, flat, fates = self._scripts.call(
+        """Read the present state of Redis, and what it still has of each sighting."""
+        now, last, round_at, jobs, witness, restarted, flat, traces = self._scripts.call(
             "standing", *(sighting.last for sighting in seen)
         )
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -66,7 +66,7 @@ class Continuity:
             lost=loss_in(fields.get("lost")),
             expected=Sighting.from_json(fields.get("expected", "")),
             trusted=_whole(fields.get("trusted")),
-            fates=tuple((Fate(fate), int(accepted)) for fate, accepted in fates),
+            traces=tuple(Trace(Fate(fate), accepted, int(until) * 1000) for fate, accepted, until in traces),
         )
 
     def losses(self) -> tuple[datetime, list[tuple[datetime, datetime]]]:

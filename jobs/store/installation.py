@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 #: What stands in the record of the installation in place of a loss, once ids hold the producer's name. Version 1 takes
 #: it for a loss, so that no process of it accepts or hands out work any more.
@@ -28,6 +28,18 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"  #: it is missing, although older ones exist
     GONE = "gone"  #: no change exists
     TRIMMED = "trimmed"  #: all stored changes are later: only counts can tell
+
+
+class Trace(NamedTuple):
+    """What Redis still has of a sighting.
+
+    `accepted_since`: jobs accepted after its last change. `intact_until`: when the latest change before it that is
+    still there was made, in µs; 0: unknown.
+    """
+
+    fate: Fate
+    accepted_since: int = 0
+    intact_until: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +87,7 @@ class Standing:
     `round_at`: when a round of reconcile last began, 0: never. `has_jobs`: it holds jobs, with or without a record.
     `is_witness`: it holds a witness, as the broker does. `restarted`: it was restarted, and no worker has noticed yet.
     `lost`: why no work is accepted or handed out, "" while work continues; `expected`: the sighting that it lacks.
-    `trusted`: sightings before that time are ignored. `fates`: of each sighting in question, with the number of jobs
-    accepted after it.
+    `trusted`: sightings before that time are ignored. `traces`: one for each sighting in question.
     """
 
     now: int
@@ -91,7 +102,7 @@ class Standing:
     lost: str = ""
     expected: Sighting | None = None
     trusted: int = 0
-    fates: tuple[tuple[Fate, int], ...] = ()
+    traces: tuple[Trace, ...] = ()
 
     @property
     def sighting(self) -> Sighting:
@@ -125,11 +136,11 @@ class Verdict:
 
 
 def judge(there: Standing, seen: Sequence[Sighting]) -> Verdict:
-    """Compare the present state with earlier sightings; `there.fates` has one fate for each."""
-    held = [each for each in zip(seen, there.fates, strict=True) if each[0].at >= there.trusted]
+    """Compare the present state with earlier sightings; `there.traces` has one for each."""
+    held = [each for each in zip(seen, there.traces, strict=True) if each[0].at >= there.trusted]
     if not there.installation:
         return _without_record(there, [sighting for sighting, _ in held])
-    same = [(sighting, fate) for sighting, fate in held if sighting.installation == there.installation]
+    same = [(sighting, trace) for sighting, trace in held if sighting.installation == there.installation]
     if held and not same:
         expected = held[0][0]
         return Verdict(
@@ -138,7 +149,7 @@ def judge(there: Standing, seen: Sequence[Sighting]) -> Verdict:
             "than before, or two installations share one broker",
             expected,
         )
-    older = [found for sighting, fate in same if (found := _older(there, sighting, *fate))]
+    older = [found for sighting, trace in same if (found := _older(there, sighting, trace))]
     return max(older, key=lambda each: (each.lost_jobs, each.seconds), default=Verdict(Judgement.SOUND))
 
 
@@ -157,12 +168,13 @@ def _without_record(there: Standing, seen: Sequence[Sighting]) -> Verdict:
     return Verdict(Judgement.LOST, f"Redis {what}; the workers know {expected.described}", expected, lost)
 
 
-def _older(there: Standing, sighting: Sighting, fate: Fate, accepted_since: int) -> Verdict | None:
-    lost = max(0, sighting.accepted - (there.accepted - accepted_since))
-    if fate in (Fate.KNOWN, Fate.TRIMMED) and lost == 0 and there.epoch >= sighting.epoch:
+def _older(there: Standing, sighting: Sighting, trace: Trace) -> Verdict | None:
+    lost = max(0, sighting.accepted - (there.accepted - trace.accepted_since))
+    if trace.fate in (Fate.KNOWN, Fate.TRIMMED) and lost == 0 and there.epoch >= sighting.epoch:
         return None
-    seconds = max(0.0, (sighting.at - there.round_at) / 1e6)
-    how_old = f"about {seconds:,.0f} s older" if there.round_at else "older"
+    intact_until = max(there.round_at, trace.intact_until)
+    seconds = max(0.0, (sighting.at - intact_until) / 1e6)
+    how_old = f"about {seconds:,.0f} s older" if intact_until else "older"
     jobs = "1 accepted job" if lost == 1 else f"{lost:,} accepted jobs"
     reason = f"Redis came back {how_old} than the workers saw it; {jobs} may be lost"
     return Verdict(Judgement.OLDER, reason, sighting, lost, seconds)

@@ -15,6 +15,7 @@ from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
 from jobs.fields import Field, printable
 from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
 from jobs.read_models import Page
@@ -57,16 +58,18 @@ class Jobs:
         batch: str | None = None,
         options: BatchOptions | None = None,
         *,
+        caller: str = "",
         most: int | None = None,
     ) -> Enqueued:
         """Accept jobs in one atomic step, at most a few hundred per call. Creates the `batch`, even an empty one.
 
-        `options` apply only if the call creates the batch. `most`: the limit of unfinished jobs, above which new jobs
+        `options` apply only if the call creates the batch. A job is known (`Outcome.KNOWN`) only to its owner, or if
+        `caller` is `ANYONE`. `most`: the limit of unfinished jobs, above which new jobs
         are refused (`Outcome.FULL`).
         """
         facts = (options or BatchOptions()).to_script_json()
         hint, *outcomes = self._scripts.call(
-            "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), *job_arguments(jobs)
+            "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), caller, *job_arguments(jobs)
         )
         return Enqueued(tuple(map(Outcome, outcomes)), bool(hint))
 
@@ -135,6 +138,12 @@ class Jobs:
         return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
 
     @translate_errors()
+    def get_text(self, job_id: str) -> str | None:
+        """Read only the request of a job, as it is stored; None if there is none."""
+        text = self._client.get(self._keys.member("text", job_id))
+        return None if text is None else str(text)
+
+    @translate_errors()
     def in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
         """Return those of these jobs that are in one of the states."""
         with self._client.pipeline(transaction=False) as pipe:
@@ -190,25 +199,25 @@ class Jobs:
 
     # --- change -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, job_id: str) -> TransitionResult[CancelOutcome]:
-        """Cancel a job. Raises `JobNotFound`, and `NotAllowed` if it has ended otherwise."""
-        cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id))
+    def cancel(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[CancelOutcome]:
+        """Cancel a job of the caller. Raises `JobNotFound`, and `NotAllowed` if it has ended otherwise."""
+        cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id, caller))
         if cancelled.outcome is CancelOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if cancelled.outcome is CancelOutcome.REFUSED:
             raise NotAllowed(f"The job is {cancelled.state} already; there is nothing left to cancel.")
         return cancelled
 
-    def pause(self, job_id: str) -> TransitionResult[PauseOutcome]:
+    def pause(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[PauseOutcome]:
         """Keep a queued job from being sent until it is resumed. Raises `JobNotFound` or `NotAllowed`."""
-        return self._pause(job_id, pause=True)
+        return self._pause(job_id, caller, pause=True)
 
-    def resume(self, job_id: str) -> TransitionResult[PauseOutcome]:
+    def resume(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[PauseOutcome]:
         """Return a paused job to its old place in the queue. Raises `JobNotFound` or `NotAllowed`."""
-        return self._pause(job_id, pause=False)
+        return self._pause(job_id, caller, pause=False)
 
-    def _pause(self, job_id: str, *, pause: bool) -> TransitionResult[PauseOutcome]:
-        paused = read_transition(PauseOutcome, (*self._scripts.call("pause_job", job_id, flag(pause)), 0))
+    def _pause(self, job_id: str, caller: str, *, pause: bool) -> TransitionResult[PauseOutcome]:
+        paused = read_transition(PauseOutcome, (*self._scripts.call("pause_job", job_id, flag(pause), caller), 0))
         if paused.outcome is PauseOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if paused.outcome is PauseOutcome.REFUSED:
@@ -220,9 +229,11 @@ class Jobs:
             )
         return paused
 
-    def retry(self, job_id: str) -> TransitionResult[RetryOutcome]:
+    def retry(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[RetryOutcome]:
         """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
-        retried = read_transition(RetryOutcome, (*self._scripts.call("retry", job_id, duration_micros(RECHECK)), 0))
+        retried = read_transition(
+            RetryOutcome, (*self._scripts.call("retry", job_id, duration_micros(RECHECK), caller), 0)
+        )
         if retried.outcome is RetryOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if retried.outcome is RetryOutcome.REFUSED:

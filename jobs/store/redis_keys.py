@@ -42,12 +42,15 @@ SINGLE: Mapping[str, str] = {
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
     "refused": "refused",
     "producers": "producers",  # SET names of the producers that ever had a job or batch
+    # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
+    "notifying": "notifying",
+    "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
     "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
-    "access": "access",  # HASH id of a producer's key → its name, the hash of its secret, its scopes, as JSON
+    "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
@@ -63,13 +66,17 @@ FAMILY: Mapping[str, str] = {
     # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began; mark and `+` → how
     # often one began again
     "finished_messages": "kt:",
+    "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
-    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.
+    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
+    # fair queueing is `<pool>`, whose members are owners, or `<place>|<owner>`, whose members are that owner's queues.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
-    "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
-    "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that became empty not long ago
-    "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
+    "queues": "f:",  # ZSET member → start tag: the members of a set that take part in admission
+    "tags": "g:",  # ZSET member → finish tag of its last job, of members that left the set not long ago
+    # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), and virtual times: v<rank of
+    # owners>, v<class>|<owner>
+    "pool": "p:",
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
@@ -84,16 +91,19 @@ FAMILY: Mapping[str, str] = {
     "pinned": "i:",  # SET hashes of the images that a staged upload names
     "object": "o:",  # STRING an image's bytes, where Redis is the image store
     "members": "m:",  # LIST job ids of a batch, in input order
+    "receiver": "n:",  # HASH failures, open_until, pause, accepted: of an `<owner>|<receiver>`; expires
+    "waiting_receivers": "wr:",  # ZSET receiver with waiting notifications of an owner → µs when last considered
+    "waiting": "wn:",  # ZSET id → µs since when its notification waits: of an `<owner>|<receiver>`
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
 _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images "
-    "going labelled grouped state ready queues tags",
+    "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
-    "finished_messages pool lane batch spent lines",
-    "string": "written repair admit_hint reconcile_hint text labels result celery object",
+    "finished_messages pool lane batch spent lines receiver",
+    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
     "list": "history staged members",
     "stream": "changes",
@@ -115,6 +125,14 @@ class Keys:
     def member(self, name: str, member: str) -> str:
         """The key of that family for a job id, batch id or state."""
         return self.prefix + FAMILY[name] + member
+
+    @property
+    def access(self) -> str:
+        """The HASH of producers' keys: id → name, hash of the secret and scopes, as JSON.
+
+        Its prefix differs from that of all other keys: so Redis allows only the operator to write it (ops/access).
+        """
+        return f"{self.prefix.removesuffix(':')}keys:access"
 
     def lua(self, names: Collection[str]) -> str:
         """These names as a Lua table: `KEY.alarms`, and for families the part before the id."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
+from jobs.owners import CELERY
 from jobs.read_models import Totals
 from jobs.states import State
-from jobs.store.celery_messages import OWNER
 from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
 from jobs.store.memory import Memory, read_memory
@@ -36,7 +36,7 @@ class Statistics:
     def owners(self) -> list[str]:
         """Return the names of all producers that ever had a job; also those for jobs that came by Celery or no key."""
         names: Any = self._client.smembers(self._keys.singleton("producers"))
-        return [*sorted(map(str, names)), OWNER, ""]
+        return [*sorted(map(str, names)), CELERY, ""]
 
     @translate_errors()
     def totals(self) -> Totals:

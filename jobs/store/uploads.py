@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from jobs.connections.errors import translate_errors
 from jobs.errors import NotAllowed, ServiceFull
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.store.arguments import at_most, job_arguments
 from jobs.store.batches import STEP, BatchActionResult
@@ -24,13 +25,16 @@ class Uploads:
         self._keys = context.keys
         self._scripts = context.scripts
 
-    def stage(self, token: str, jobs: Sequence[NewJob], *, most: int | None = None) -> tuple[Outcome, ...]:
+    def stage(
+        self, token: str, jobs: Sequence[NewJob], *, caller: str = ANYONE, most: int | None = None
+    ) -> tuple[Outcome, ...]:
         """Stage jobs that `commit` accepts together, or not at all; at most a few hundred a call.
 
-        They are invisible until then, and are deleted `STAGED` seconds after the last call. `most`: the limit of
-        unfinished jobs, these included.
+        They are invisible until then, and are deleted `STAGED` seconds after the last call. `caller`: whose jobs may
+        already exist (`Outcome.KNOWN`). `most`: the limit of unfinished jobs, these included.
         """
-        return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), at_most(most), *job_arguments(jobs))))
+        arguments = (int(STAGED), at_most(most), caller, *job_arguments(jobs))
+        return tuple(map(Outcome, self._scripts.call("stage", token, *arguments)))
 
     def commit(
         self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None

@@ -14,6 +14,7 @@ import requests
 from celery import chord
 
 from jobs.api_keys import PRODUCER, KeyRing
+from jobs.owners import ANYONE
 from jobs.states import State
 from jobs.task_names import GENERATE
 from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
@@ -176,7 +177,7 @@ def sweep_left_over(t: Turn) -> Check:
     batch = t.world.new_id()
     t.world.shut()
     ids = t.world.jobs_without_hints(5, batch)
-    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
+    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0", ANYONE)[0] == "begun"
     t.arm()
     t.world.reopen()
     return lambda: all(t.world.store.jobs.get(job_id).state is State.CANCELLED for job_id in ids)
@@ -459,7 +460,10 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
     },
-    "deliver": {notified: "claim_deliveries notifier delivered ack", a_task: "messages.finish"},
+    "deliver": {
+        notified: "claim_deliveries begin_notification notifier delivered end_notification ack",
+        a_task: "messages.finish",
+    },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
         two_tasks_under_one_id: "park result celery.send message_finished ack",

@@ -52,7 +52,17 @@ REDIS = (
     *("enable-module-command", "client-output-buffer-limit"),
 )
 GUNICORN = (
-    *("worker_class", "workers", "threads", "timeout", "graceful_timeout", "keepalive", "limit_request_line"),
+    *(
+        "worker_class",
+        "workers",
+        "threads",
+        "worker_connections",
+        "sendfile",
+        "timeout",
+        "graceful_timeout",
+        "keepalive",
+        "limit_request_line",
+    ),
     *("limit_request_fields", "limit_request_field_size", "max_requests", "worker_tmp_dir", "forwarded_allow_ips"),
     *("control_socket_disable", "accesslog"),
 )

@@ -19,6 +19,7 @@ from PIL import Image
 from jobs.fields import VERSION
 from jobs.job import Result
 from jobs.new_job import NewJob
+from jobs.owners import ANYONE
 from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server
@@ -115,7 +116,7 @@ class Life:
         enqueue("paused-batch")
         store.batches.pause("paused-batch")
         enqueue("being-cancelled")
-        store.context.scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0")
+        store.context.scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0", ANYONE)
         enqueue("delayed", delay=1.0)
 
     def _image(self) -> None:

@@ -1,10 +1,11 @@
 """Slow clients do not delay others, with the shipped settings of gunicorn."""
 
 import contextlib
+import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def dripping(server: Any) -> Iterator[Callable[[list[bytes]], list[socket.socket
         while not over.wait(0.2):
             for each in connections:
                 with contextlib.suppress(OSError):
-                    each.sendall(b"x")
+                    each.send(b"x", socket.MSG_DONTWAIT)
 
     dripper = threading.Thread(target=drip)
 
@@ -78,29 +79,103 @@ def test_a_callback_that_takes_too_long_is_answered(
     assert connection.recv(100).startswith(b"HTTP/1.1 204")
 
 
+@pytest.fixture(scope="module")
+def impatient(serve: Serve, redis_server: redis_servers.RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server with the shipped settings, but shorter times."""
+    config = tmp_path_factory.mktemp("config") / "impatient.py"
+    config.write_text(
+        "from webhook.http import connection\nfrom webhook.server import worker\n"
+        "connection.GRACE = worker.HEAD_SECONDS = 1\nfrom webhook.gunicorn_conf import *\n"
+    )
+    return serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
+
+
 @pytest.mark.parametrize(
-    "beginning",
+    ("beginning", "expected"),
     [
-        pytest.param("POST /callbacks/fox/x HTTP/1.1\r\nHost: x\r\nX-Silent: ", id="in the headers"),
-        pytest.param("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{", id="in the body"),
+        pytest.param("POST /callbacks/fox/x HTTP/1.1\r\nHost: x\r\nX-Silent: ", b"HTTP/1.1 408", id="in the head"),
+        pytest.param("", b"", id="before the head"),
+        pytest.param("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT", b"HTTP/1.1 408", id="in the next head"),
+        # The body of a callback does not matter.
+        pytest.param(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{", b"HTTP/1.1 204", id="in the body"
+        ),
+        pytest.param("GET / HTTP/1.1\r\nX: " + "x" * 20_000, b"HTTP/1.1 431", id="in a head without end"),
     ],
 )
-def test_a_silent_client_is_disconnected(
-    beginning: str, serve: Serve, redis_server: redis_servers.RedisServer, secret: str, tmp_path: Path
-) -> None:
-    # Given the shipped settings with a shorter time-out
-    config = tmp_path / "impatient.py"
-    config.write_text(
-        "from webhook import gunicorn_conf\ngunicorn_conf.SILENCE = 1\nfrom webhook.gunicorn_conf import *\n"
-    )
-    server = serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
-    # A connection inherits its listener's time-out: the first one may be accepted before the limit is set
-    assert exchange(server.port, HEALTH).startswith(b"HTTP/1.1 200")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+def test_a_silent_client_is_disconnected(beginning: str, expected: bytes, impatient: Any, secret: str) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as connection:
         connection.sendall(beginning.format(path=callback_path("fox", secret)).encode())
         answer = b""
         while data := connection.recv(4096):
             answer += data
-    # The body of a callback does not matter
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 204")
-    assert [line for line in server.log if "Traceback" in line or "ERROR" in line.upper()] == []
+    assert expected in answer
+    assert bool(expected) == bool(answer)
+    assert [line for line in impatient.log if "Traceback" in line or "ERROR" in line.upper()] == []
+
+
+MANY = 1000
+CLOSE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "count"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nX-Slow: ", MANY, id="half a head"),
+        pytest.param(b"", MANY, id="nothing"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT", 300, id="half of the next head"),
+        pytest.param(CLOSE, 300, id="and never close"),
+        pytest.param(
+            b"POST /callbacks/x/y HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n{", 300, id="refused bodies"
+        ),
+        pytest.param(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n{", 300, id="unread bodies"),
+        pytest.param(b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n", 200, id="unread answers"),
+    ],
+)
+def test_many_slow_strangers_delay_neither_callbacks_nor_health_checks(
+    *,
+    beginning: bytes,
+    count: int,
+    redis_url: str,
+    server: Any,
+    dripping: Callable[[list[bytes]], list[socket.socket]],
+    secret: str,
+    completed: dict[str, Any],
+) -> None:
+    dripping([beginning] * count)
+    body = json.dumps(completed).encode()
+    callback = (
+        f"{HEAD.format(path=callback_path('fox', secret))}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    for _ in range(10):
+        began = time.monotonic()
+        assert exchange(server.port, CLOSE).startswith(b"HTTP/1.1 200")
+        assert exchange(server.port, callback.encode() + body).startswith(b"HTTP/1.1 204")
+        # Without the limits it takes ten seconds and more.
+        assert time.monotonic() - began < 2
+    assert [line for line in server.log if "Traceback" in line or " ERROR " in line] == []
+
+
+@pytest.mark.parametrize(("proxies", "most"), [("", 20), ("127.0.0.1", 100)])
+def test_an_address_that_is_no_proxy_has_a_limit_of_connections(
+    proxies: str, most: int, serve: Serve, redis_server: redis_servers.RedisServer
+) -> None:
+    limits = {"BOOMERANG_MAX_CONNECTIONS": "20", "BOOMERANG_TRUSTED_PROXIES": proxies}
+    server = serve({"BOOMERANG_REDIS_URL": redis_server.url, **limits})
+    with contextlib.ExitStack() as opened:
+        clients = []
+        for _ in range(100):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            clients.append(opened.enter_context(client))
+        # The youngest of them can still be used
+        clients[-1].sendall(CLOSE)
+        assert clients[-1].recv(4096).startswith(b"HTTP/1.1 200")
+        still_open = 0
+        for client in clients:
+            client.setblocking(False)
+            with contextlib.suppress(ConnectionError):
+                try:
+                    client.recv(1)
+                except BlockingIOError:
+                    still_open += 1
+    assert most - 2 <= still_open <= most

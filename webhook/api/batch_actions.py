@@ -28,7 +28,7 @@ def pause(batch_id: str) -> Response:
     The service submits no more of its jobs. The provider goes on with the tasks that it has. `affected` is the number
     of waiting jobs.
     """
-    return _answer(batch_id, services().store.batches.pause(batch_id))
+    return _answer(batch_id, services().store.batches.pause(batch_id, caller=caller().owner))
 
 
 @operation(
@@ -49,8 +49,8 @@ def resume(query: dict[str, Any], batch_id: str) -> Response:
     """
     batches, max_cost = services().store.batches, query.get("max_cost")
     if caller().may(Scope.ENQUEUE):
-        return _answer(batch_id, batches.resume(batch_id, max_cost=max_cost))
-    lowered = None if max_cost is None else batches.lower_cap(batch_id, max_cost)
+        return _answer(batch_id, batches.resume(batch_id, max_cost=max_cost, caller=caller().owner))
+    lowered = None if max_cost is None else batches.lower_cap(batch_id, max_cost, caller=caller().owner)
     if lowered is None:
         raise lacks(Scope.ENQUEUE)
     return _answer(batch_id, lowered)
@@ -66,7 +66,7 @@ def cancel(batch_id: str) -> Response:
     seconds. The provider goes on with the tasks that it has. Their results are recorded, and their costs counted. A
     pause of the batch ends.
     """
-    return _answer(batch_id, services().store.batches.cancel(batch_id))
+    return _answer(batch_id, services().store.batches.cancel(batch_id, caller=caller().owner))
 
 
 @operation(
@@ -86,8 +86,8 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     that would be retried.
     """
     states = [State(status) for status in query["status"]]
-    result = services().store.batches.retry(batch_id, states, query["code"], dry_run=query["dry_run"])
-    return _answer(batch_id, result)
+    dry_run, batches = query["dry_run"], services().store.batches
+    return _answer(batch_id, batches.retry(batch_id, states, query["code"], dry_run=dry_run, caller=caller().owner))
 
 
 def _answer(batch_id: str, result: BatchActionResult) -> Response:

@@ -15,6 +15,7 @@ from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
 from schemas.queries import JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
+from webhook.access.auth import caller
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
@@ -83,7 +84,7 @@ def cancel(job_id: str) -> Response:
 
     The provider goes on with a task that it has. Its result is recorded, and its cost counted.
     """
-    return _changed(job_id, services().store.jobs.cancel(job_id))
+    return _changed(job_id, services().store.jobs.cancel(job_id, caller=caller().owner))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -92,13 +93,13 @@ def pause(job_id: str) -> Response:
 
     A job that the provider has already cannot be paused (409).
     """
-    return _changed(job_id, services().store.jobs.pause(job_id))
+    return _changed(job_id, services().store.jobs.pause(job_id, caller=caller().owner))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.ENQUEUE, refusals=(404, 409, 503))
 def resume(job_id: str) -> Response:
     """Resume a paused job at its old place in the queue."""
-    return _changed(job_id, services().store.jobs.resume(job_id))
+    return _changed(job_id, services().store.jobs.resume(job_id, caller=caller().owner))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.ENQUEUE, refusals=(404, 409, 503))
@@ -107,7 +108,7 @@ def retry(job_id: str) -> Response:
 
     The new attempt has a new external id. It is allowed only when the last attempt is known to have ended.
     """
-    return _changed(job_id, services().store.jobs.retry(job_id))
+    return _changed(job_id, services().store.jobs.retry(job_id, caller=caller().owner))
 
 
 def _page(query: dict[str, Any]) -> Page:

@@ -1,5 +1,6 @@
 """Uploads: from the lines of a body to jobs in the store, in chunks."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from webhook.services import Services
 CHUNK_JOBS = 500
 #: Bytes of requests in one call. A line may hold 40 MB of images.
 CHUNK_BYTES = 8 * 1024 * 1024
-#: Refused lines that an answer lists. It only counts the others.
-MOST_ERRORS = 1_000
+#: Refused lines that an answer lists, and bytes of all of them as JSON. It only counts the others.
+MOST_ERRORS, MOST_ERROR_BYTES = 1_000, 256 * 1024
 
 TAKEN = "This batch id (or Idempotency-Key) is taken. Send the upload under another one."
 
@@ -43,6 +44,7 @@ class Upload:
     known: int = 0
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    _bytes_left: int = MOST_ERROR_BYTES
 
     @property
     def given_id(self) -> str:
@@ -78,10 +80,14 @@ class Upload:
         self.options = existing
 
     def refuse(self, line: int, errors: dict[str, list[str]], codes: list[str]) -> None:
-        """Count a refused line, and list it while the list is short."""
+        """Count a refused line, and list it until the list is full."""
         self.rejected += 1
-        if len(self.errors) < MOST_ERRORS:
-            self.errors.append({"line": line, "errors": errors, "codes": codes})
+        if len(self.errors) == MOST_ERRORS or self._bytes_left < 0:
+            return
+        error = {"line": line, "errors": errors, "codes": codes}
+        self._bytes_left -= len(json.dumps(error, ensure_ascii=False).encode())
+        if self._bytes_left >= 0:
+            self.errors.append(error)
 
     def count(self, number: int, job: NewJob, outcome: Outcome) -> None:
         """Count the outcome of a line. Raises a problem, 422, if the line differs from an earlier upload."""
@@ -142,7 +148,9 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         done.join(store.batches.options(batch))
         for chunk in _chunks(_jobs(shared, done, lines)):
             jobs = [job for _, job in chunk]
-            enqueued = store.jobs.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
+            enqueued = store.jobs.enqueue(
+                jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)), caller=caller().owner
+            )
             if enqueued.admit_hint:
                 shared.send(SUBMIT)
             if not done.count_all(chunk, enqueued.outcomes):
@@ -197,7 +205,7 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
             if done.rejected:
                 continue  # read on only to list the other bad lines
             jobs = [job for _, job in chunk]
-            outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
+            outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)), caller=caller().owner)
             if not done.count_all(chunk, outcomes):
                 done.accepted = 0
                 raise shared.pressure.refused(**done.view())

@@ -10,17 +10,22 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
+from webhook.http.connection import Connection
 from webhook.http.problems import ProblemError
-from webhook.http.time_limits import TimeLimits
 
 _CHUNK = 64 * 1024
+#: Most bytes that a byte of a compressed body may stand for, and how many bytes are never too many. Lines that differ
+#: at its fastest level, which our client uses, it reaches 229. Lines with equal long prompts have about 150.
+MOST_RATIO = 250
+FREE_BYTES = 64 * 1024
 _DRAIN_BYTES = 256 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
-#: Seconds in which a body that is read as a whole must arrive.
-_READ_SECONDS = 10.0
+#: Seconds for which a thread waits for a callback's body, for the body of a job or image, and for a batch's.
+_CALLBACK_SECONDS = 10.0
+_WHOLE_SECONDS = 300.0
+_STREAM_SECONDS = 1800.0
 #: What gunicorn and Werkzeug raise when the client is gone, or its chunks are not valid.
 _BROKEN = (OSError, ClientDisconnected, ParseException)
-_time_limits = TimeLimits()
 
 
 class Stream(Protocol):
@@ -60,7 +65,7 @@ def read_decoded(request: Request, limit: int) -> bytes:
     that ends early or is not valid gzip.
     """
     length = checked_length(request, limit)
-    stream = decoded(request)
+    stream = decoded(request, _WHOLE_SECONDS)
     if isinstance(stream, Counted):
         return read_whole(request, length)
     body = stream.read(limit + 1)
@@ -74,13 +79,13 @@ def read_limited(request: Request, limit: int) -> bytes:
 
     Raises a problem: 413 if it has more than `limit` bytes, 400 if it ends early or takes longer.
     """
-    with _time_limits.limit(request, _READ_SECONDS):
-        if request.content_length is not None:
-            return read_whole(request, checked_length(request, limit))
-        try:
-            body = request.stream.read(limit + 1)
-        except _BROKEN as error:
-            raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
+    _wait_at_most(request, _CALLBACK_SECONDS)
+    if request.content_length is not None:
+        return read_whole(request, checked_length(request, limit))
+    try:
+        body = request.stream.read(limit + 1)
+    except _BROKEN as error:
+        raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
     if len(body) > limit:
         raise ProblemError(413, f"The body has more than {limit:,} bytes. Send at most {limit:,}.")
     return body
@@ -89,20 +94,40 @@ def read_limited(request: Request, limit: int) -> bytes:
 def drain(request: Request, most: int = _DRAIN_BYTES) -> None:
     """Read and discard up to `most` bytes of a body, for a few seconds: a client that still sends reads no answer."""
     end = time.monotonic() + _DRAIN_SECONDS
-    with _time_limits.limit(request, _DRAIN_SECONDS):
-        try:
-            while most > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
-                most -= len(data)
-        except _BROKEN:
-            return
+    if _is_too_slow(request):
+        return
+    _wait_at_most(request, _DRAIN_SECONDS)
+    try:
+        while most > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
+            most -= len(data)
+    except _BROKEN:
+        return
+
+
+def _connection(request: Request) -> Connection | None:
+    """Return the client's connection; None in tests without a server."""
+    connection = request.environ.get("gunicorn.socket")
+    return connection if isinstance(connection, Connection) else None
+
+
+def _wait_at_most(request: Request, seconds: float) -> None:
+    """Let threads wait for the rest of the body for `seconds` in all."""
+    if connection := _connection(request):
+        connection.body.longest = connection.body.waited + seconds
+
+
+def _is_too_slow(request: Request) -> bool:
+    connection = _connection(request)
+    return connection is not None and connection.too_slow
 
 
 class Counted:
-    """The stream of a request, which notices when it ends early."""
+    """The stream of a request, which notices when it ends early. `size`: the bytes that were read."""
 
     def __init__(self, request: Request) -> None:
         self._stream = request.stream
         self._left = request.content_length
+        self.size = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to `size` bytes, b'' at the end. Raises a problem, 400, if the body ends early."""
@@ -110,6 +135,7 @@ class Counted:
             data = self._stream.read(size)
         except _BROKEN as error:
             raise ProblemError(400, "The connection broke before the end of the body. Send it again.") from error
+        self.size += len(data)
         if self._left is not None:
             self._left -= len(data)
             if not data and self._left > 0:
@@ -117,8 +143,12 @@ class Counted:
         return data
 
 
-def decoded(request: Request) -> Stream:
-    """Return the body without its Content-Encoding. Raises a problem, 415, for any encoding but gzip."""
+def decoded(request: Request, seconds: float = _STREAM_SECONDS) -> Stream:
+    """Return the body without its Content-Encoding. Threads wait for it for `seconds` in all.
+
+    Raises a problem, 415, for any encoding but gzip.
+    """
+    _wait_at_most(request, seconds)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return Counted(request)
@@ -132,13 +162,29 @@ def decoded(request: Request) -> Stream:
 
 
 class _Gunzipped:
-    """A gzip stream that is decompressed while it is read: one read gives at most `size` bytes."""
+    """A gzip stream that is decompressed while it is read: one read gives at most `size` bytes.
 
-    def __init__(self, packed: Stream) -> None:
+    Reading raises a problem, 413, if the bytes are far more than were sent: a small body must not cost much memory.
+    """
+
+    def __init__(self, packed: Counted) -> None:
         source: Any = packed
+        self._packed = packed
         self._file = gzip.GzipFile(fileobj=source, mode="rb")
+        self._size = 0
 
     def read(self, size: int = -1, /) -> bytes:
+        data = self._read(size)
+        self._size += len(data)
+        if self._size > FREE_BYTES + MOST_RATIO * self._packed.size:
+            raise ProblemError(
+                413,
+                f"The decompressed body has more than {MOST_RATIO} times the bytes that were sent. "
+                "Send it with less compression, or without.",
+            )
+        return data
+
+    def _read(self, size: int) -> bytes:
         try:
             return self._file.read(size)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -34,14 +34,14 @@ def client_address(peer: str | None, forwarded_for: str, proxies: Sequence[Netwo
     address = None
     for text in reversed(path):
         address = _parsed(text.strip())
-        if address is None or not _is_in(address, proxies):
+        if address is None or not is_in(address, proxies):
             break
     return address
 
 
 def is_allowed(address: Address | None, networks: Sequence[Network]) -> bool:
     """Return whether callbacks may come from this address. Without networks, any address may send them."""
-    return not networks or (address is not None and _is_in(address, networks))
+    return not networks or (address is not None and is_in(address, networks))
 
 
 def _parsed(text: str) -> Address | None:
@@ -53,5 +53,6 @@ def _parsed(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+def is_in(address: Address, networks: Sequence[Network]) -> bool:
+    """Return whether the address is in one of the networks."""
     return any(address in network for network in networks)

@@ -6,13 +6,14 @@
 --       3 for a retry, which jobs, as JSON: {"states": {"failed": true}, "codes": {"1301": true}}; without `codes`: any
 --         code. Else ''
 --       4 '1' only to count
+--       5 who changes them: a producer, or '*'
 -- Returns: {outcome, how many jobs there are to change}
 --   outcome: begun | counted | under way (the same was begun before) | busy (with another change) | unknown
-arity(4)
+arity(5)
 local batch, action, selection = ARGV[1], ARGV[2], ARGV[3]
 if action == 'retry' then expect_installation() end
 local key = KEY.batch .. batch
-if redis.call('EXISTS', key) == 0 then return {answer_unknown(), 0} end
+if redis.call('EXISTS', key) == 0 or not is_of(batch_of(batch).owner, ARGV[5]) then return {answer_unknown(), 0} end
 local function count(field) return tonumber(redis.call('HGET', key, field) or 0) end
 
 local matching = 0

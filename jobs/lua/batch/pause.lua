@@ -4,12 +4,13 @@
 --       2 'pause' | 'resume' | 'lower': it may not spend more: neither resume, nor raise the cap, nor waive unknown costs
 --       3 the new max_cost in nano-dollars; '' to leave it
 --       4 µs within which the same max_cost again is a repeat of the same call
+--       5 who changes it: a producer, or '*'
 -- Returns: {outcome, jobs that wait, 1 to send an admission hint}
 --   outcome: paused | resumed | already | refused (it would spend more) | unknown
-arity(4)
+arity(5)
 local batch, pause, lowers = ARGV[1], ARGV[2] == 'pause', ARGV[2] == 'lower'
 local key = KEY.batch .. batch
-if redis.call('EXISTS', key) == 0 then return {'unknown', 0, 0} end
+if redis.call('EXISTS', key) == 0 or not is_of(batch_of(batch).owner, ARGV[5]) then return {'unknown', 0, 0} end
 local waiting = tonumber(redis.call('HGET', key, 'queued') or 0)
 local was = is_halted(batch)
 if lowers then

@@ -3,23 +3,26 @@
 -- ARGV: 1 token of the upload
 --       2 seconds until they expire
 --       3 most unfinished jobs there may be, these included; '' for no limit
---       4... id, request, facts as JSON (jobs.new_job), for each job
+--       4 the owner of the batch; '*': jobs of other producers are known, too
+--       5... id, request, facts as JSON (jobs.new_job), for each job
 -- Returns: an outcome for each job: created (it would be) | known | conflict | imageless | full
-if #ARGV < 3 or #ARGV % 3 ~= 0 then error('expected 3 + 3 per job arguments, got ' .. #ARGV) end
+if #ARGV < 4 or (#ARGV - 4) % 3 ~= 0 then error('expected 4 + 3 per job arguments, got ' .. #ARGV) end
 expect_installation()
 local ids, lines, pinned = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1], KEY.pinned .. ARGV[1]
 local free = free_places(ARGV[3])
 if free then free = free - redis.call('LLEN', ids) end
 local outcomes = {}
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
-  local there = recorded_text(id)
-  if there == nil then
+  local recorded, there, is_own = recorded_id(id), nil, true
+  if recorded then
+    there, is_own = redis.call('GET', KEY.text .. recorded), is_job_of(recorded, ARGV[4])
+  else
     local earlier = redis.call('HGET', lines, id)
     if earlier then there = cmsgpack.unpack(earlier)[2] end
   end
   if there ~= nil then
-    outcomes[#outcomes + 1] = there == text and 'known' or 'conflict'
+    outcomes[#outcomes + 1] = there == text and is_own and 'known' or 'conflict'
   elseif not all_stored(images_in(text)) then
     outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then

@@ -8,18 +8,18 @@
 --       6 most messages for one job
 --       7 µs for which the worker that finishes a message has it to itself
 --       8 µs until a message that came after the end is sent again, unless it was finished
---       9 the owner of jobs that came by Celery: other producers' jobs are unknown here
 -- Returns: {outcome, mark}, for `final` also how often a worker began to finish the message before. The mark stands for
 --   the parked message (message_finished.lua); outcome:
 --   parked    stored
 --   revoked   stored, but it was revoked before it came (revoke.lua)
 --   full      not stored: the job has too many
 --   final     the job has ended: finish the message now. Without a mark, the record does not owe it
+--   foreign   the same, but the job is another producer's: finish the message with an error
 --   finished  it was finished before
 --   owed      a worker is finishing it, or is about to
---   unknown   there is no such job
+--   unknown   there is no such job, or it is another producer's
 -- A repeat changes nothing. A message of the same task with another continuation is stored beside the first one.
-arity(9)
+arity(8)
 local job = load(ARGV[1])
 if not job then return {answer_unknown(), ''} end
 local task, continuation, finishes, now = ARGV[2], ARGV[3], ARGV[5], clock()
@@ -29,14 +29,14 @@ local text = redis.call('HGET', parked, field)
 -- The version before knew a message by its Celery id alone.
 if not text and redis.call('HGET', parked, task) == continuation then text = continuation end
 local mark = finishes ~= '' and finishes or mark_of(text or continuation)
-local owner = owner_of_job(job)
-if owner ~= '' and owner ~= ARGV[9] then
-  -- The version before parked messages for any job. Those that are parked may finish.
-  local known = false
+local foreign = not is_of(owner_of_job(job), CELERY)
+if foreign then
+  -- The version before parked messages for any job. They end with an error.
+  local is_known = text
   for _, each in ipairs(finishes ~= '' and redis.call('HVALS', parked) or {}) do
-    known = known or mark_of(each) == finishes
+    is_known = is_known or mark_of(each) == finishes
   end
-  if not known then return {'unknown', ''} end
+  if not is_known or redis.call('HGET', finished, mark) == '1' then return {'unknown', ''} end
 end
 local function keep()
   redis.call('HSET', parked, field, continuation)
@@ -51,7 +51,7 @@ local function claim()
   redis.call('HSET', finished, mark, whole(now))
   -- The worker that began before did not finish it.
   local begun = stored and redis.call('HINCRBY', finished, mark .. '+', 1) or 0
-  return {'final', mark, begun}
+  return {foreign and 'foreign' or 'final', mark, begun}
 end
 if FINAL[job.state] then
   if finishes ~= '' then return claim() end

@@ -3,11 +3,10 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 µs for which an id is kept
 --       2 most ids to keep
---       3 the owner of jobs that came by Celery: the version before parked messages for jobs of other producers, too
---       4... Celery ids
+--       3... Celery ids
 -- Returns: {1 to send an admission hint, then outcome, job id, 1 where deliveries are owed, for each}
 --   outcome: cancelled | over (the job has ended) | remembered (the id is kept)
-if #ARGV < 4 then error('expected two limits, an owner and Celery ids') end
+if #ARGV < 3 then error('expected two limits and Celery ids') end
 local now = clock()
 local answer, freed = {0}, false
 local function is_parked(id, task)
@@ -18,8 +17,8 @@ end
 local function revoke(task)
   local id = redis.call('GET', KEY.celery .. task) or task
   local job = is_parked(id, task) and load(id)
-  local owner = job and owner_of_job(job) or ''
-  if not job or (owner ~= '' and owner ~= ARGV[3]) then
+  -- The version before parked messages for jobs of other producers, too.
+  if not job or not is_of(owner_of_job(job), CELERY) then
     redis.call('ZADD', KEY.revoked, whole(now), task)
     return 'remembered', id, 0
   end
@@ -28,7 +27,7 @@ local function revoke(task)
   freed = true
   return 'cancelled', id, job.owed and 1 or 0
 end
-for i = 4, #ARGV do
+for i = 3, #ARGV do
   local ok, outcome, id, owed = pcall(revoke, ARGV[i])
   if not ok then
     if string.find(tostring(outcome), 'NEWER', 1, true) then error(outcome, 0) end

@@ -45,11 +45,12 @@ local function has_jobs()
 end
 
 local function fate_of(id)
-  if id == '' then return {'known', 0} end
-  if #read_or_empty(KEY.changes, 'XRANGE', id, id) > 0 then return {'known', 0} end
-  if not last then return {'gone', 0} end
-  if #read_or_empty(KEY.changes, 'XRANGE', '-', id, 'COUNT', 1) == 0 then return {'trimmed', 0} end
-  return {'unknown', (jobs_after(id))}
+  if id == '' then return {'known', 0, '0'} end
+  if #read_or_empty(KEY.changes, 'XRANGE', id, id) > 0 then return {'known', 0, '0'} end
+  if not last then return {'gone', 0, '0'} end
+  local before = read_or_empty(KEY.changes, 'XREVRANGE', id, '-', 'COUNT', 1)[1]
+  if not before then return {'trimmed', 0, '0'} end
+  return {'unknown', (jobs_after(id)), string.match(before[1], '^%d+')}
 end
 
 local fates = {}

@@ -2,11 +2,12 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id
 --       2 '1' to pause, '0' to resume
+--       3 who does so: a producer, or '*'
 -- Returns: {outcome, state, 1 to send an admission hint}
 --   outcome: paused | resumed | already | refused (it does not wait) | unknown
-arity(2)
+arity(3)
 local job, pause = load(ARGV[1]), ARGV[2] == '1'
-if not job then return {answer_unknown(), '', 0} end
+if not job or not is_of(owner_of_job(job), ARGV[3]) then return {answer_unknown(), '', 0} end
 if job.state ~= 'queued' then return {'refused', job.state, 0} end
 if (job.paused ~= nil) == pause then return {'already', job.state, 0} end
 if not pause then

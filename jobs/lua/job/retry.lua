@@ -2,13 +2,14 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id
 --       2 µs until a waiting job is checked again
+--       3 who retries it: a producer, or '*'
 -- Returns: {outcome, state, 1 to send an admission hint}
 --   outcome: queued | already (it has not ended) | working (the provider may still work on it) | has output (it was
 --   cancelled, but has paid output) | imageless (an image is not stored any more) | refused (it is completed) | unknown
-arity(2)
+arity(3)
 expect_installation()
 local job = load(ARGV[1])
-if not job then return {'unknown', '', 0} end
+if not job or not is_of(owner_of_job(job), ARGV[3]) then return {'unknown', '', 0} end
 if job.state == 'completed' then return {'refused', job.state, 0} end
 if not FINAL[job.state] then return {'already', job.state, 0} end
 if job.phase then return {'working', job.state, 0} end

@@ -34,32 +34,35 @@ local function earlier_id(id)
   return stored[1] and owner_of_job(job) == owner and given or nil
 end
 
--- Return the request of a job that is recorded, under this id or that of version 1; nil: there is none. `false`: its
--- request is gone.
-local function recorded_text(id)
-  if redis.call('EXISTS', KEY.job .. id) == 0 then id = earlier_id(id) end
-  return id and redis.call('GET', KEY.text .. id)
+-- Return the id under which a job is recorded, its own or that of version 1; nil: it is not.
+local function recorded_id(id)
+  if redis.call('EXISTS', KEY.job .. id) == 1 then return id end
+  return earlier_id(id)
 end
 
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
--- membership. `free`: how many new ones are allowed; nil: no limit. Returns an outcome for each (created | known
--- | conflict | imageless: an image that it names is not stored | full), and how many were created.
-local function accept(batch, specs, now, recheck, free)
+-- membership. `free`: how many new ones are allowed; nil: no limit. `caller`: ANYONE to whom jobs of other producers are
+-- known. Returns an outcome for each (created | known | conflict | imageless: an image that it names is not stored
+-- | full), and how many were created.
+local function accept(batch, specs, now, recheck, free, caller)
   local created = math.max(now, read_number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
   local outcomes, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
-    local there = seen[id] or recorded_text(id)
-    if there ~= nil then
-      outcomes[#outcomes + 1] = there == text and 'known' or 'conflict'
+    local recorded = seen[id] and id or recorded_id(id)
+    if recorded then
+      local owner = batch ~= '' and batch_of(batch).owner or facts.owner or ''
+      local is_known = redis.call('GET', KEY.text .. recorded) == text
+        and is_job_of(recorded, caller == ANYONE and caller or owner)
+      outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
     elseif not all_stored(named) then
       outcomes[#outcomes + 1] = 'imageless'
     elseif free and count >= free then
       outcomes[#outcomes + 1] = 'full'
     else
-      seen[id] = text
+      seen[id] = true
       local at = whole(created + count)
       local job = RECORD{id = id, state = 'queued', model = facts.model, created_at = at, images = facts.images,
         resolution = facts.resolution, pool = facts.pool, priority = facts.priority or class}

@@ -4,11 +4,6 @@
 -- Return the price class of a job: jobs of one class are expected to cost the same.
 local function class_of(job) return job.model .. '|' .. (job.images or '1') .. '|' .. (job.resolution or '') end
 
-local function owner_of_job(job)
-  if job.batch then return batch_of(job.batch).owner end
-  return job.owner or ''
-end
-
 -- Return the price that the last costs of a class tell (nil: none), and, where they are too few to be sure, the least
 -- that a job may cost.
 --

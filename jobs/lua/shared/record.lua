@@ -153,9 +153,10 @@ local function save(job, change)
   end
 end
 
--- Read the virtual time of a place. Only fairness depends on it, so a damaged value counts as 0 and is replaced.
-local function virtual_time(state, class)
-  local value = tonumber(redis.call('HGET', state, 'v' .. class) or 0)
+-- Read a virtual time of a pool (jobs/store/redis_keys.py). Only fairness depends on it, so a damaged value counts as 0
+-- and is replaced.
+local function virtual_time(state, of)
+  local value = tonumber(redis.call('HGET', state, 'v' .. of) or 0)
   return value and value == value and math.abs(value) ~= math.huge and value or 0
 end
 
@@ -189,4 +190,23 @@ end
 local function owner_of(kind, name)
   if kind == PAYER.key then return name, 1 end
   return batch_of(name).owner, batch_of(name).weight
+end
+
+-- Return the producer that a job belongs to; '' in data of the first versions, which knew no producers.
+local function owner_of_job(job)
+  if job.batch then return batch_of(job.batch).owner end
+  return job.owner or ''
+end
+
+-- Return whether something belongs to a caller, who is a producer or ANYONE. Every verb that gets an id and a caller
+-- answers as if the id did not exist where it does not.
+local function is_of(owner, caller)
+  return caller == ANYONE or owner == caller or (owner == '' and caller == CELERY)
+end
+
+-- The same of a job's id, which may have no readable record.
+local function is_job_of(id, caller)
+  local stored = redis.pcall('HMGET', KEY.job .. id, FIELD.batch, FIELD.owner)
+  return not stored.err
+    and is_of(owner_of_job(RECORD{batch = stored[1] or nil, owner = stored[2] or nil}), caller)
 end

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from jobs.audit.audit import audit
+from jobs.fields import Field
 from jobs.job import Delivery, Result
 from jobs.new_job import BatchOptions
+from jobs.owners import CELERY
 from jobs.states import State
-from jobs.store.celery_messages import FINISHING, MOST_PARKED, OWNER, REVOKE_KEPT, UNFINISHED, Message
+from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, UNFINISHED, Message
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from tests.support.bench import Bench, new
 from worker.deliver import CONFIRMATION
@@ -209,13 +211,23 @@ def test_after_a_retry_the_messages_are_finished_again(bench: Bench) -> None:
 
 def test_a_refused_message_is_ended_once(bench: Bench) -> None:
     celery = bench.store.celery
-    assert [celery.begin_refusal("mark") for _ in range(2)] == [RefusalOutcome.FIRST, RefusalOutcome.BUSY]
-    # The worker that began died
-    bench.forward(FINISHING + 1)
-    assert celery.begin_refusal("mark") is RefusalOutcome.FIRST
+    for begun in range(3):
+        assert [celery.begin_refusal("mark") for _ in range(2)] == [
+            (RefusalOutcome.FIRST, begun),
+            (RefusalOutcome.BUSY, 0),
+        ]
+        # The worker that began died
+        bench.forward(FINISHING + 1)
     celery.end_refusal("mark")
-    assert celery.begin_refusal("mark") is RefusalOutcome.AGAIN
-    assert celery.begin_refusal("another") is RefusalOutcome.FIRST
+    assert celery.begin_refusal("mark") == (RefusalOutcome.AGAIN, 0)
+    assert celery.begin_refusal("another") == (RefusalOutcome.FIRST, 0)
+    celery.end_refusal("another")
+    assert bench.raw.keys(bench.keys.member("refusals", "*")) == []
+
+
+def test_the_attempts_of_a_message_that_is_never_ended_are_forgotten(bench: Bench) -> None:
+    bench.store.celery.begin_refusal("mark")
+    assert 0 < bench.raw.ttl(bench.keys.member("refusals", "mark")) <= REVOKE_KEPT
 
 
 def test_refused_messages_are_remembered_for_a_limited_time_and_number(
@@ -267,7 +279,7 @@ def test_a_revoke_cancels_only_the_jobs_of_its_tasks(bench: Bench) -> None:
     assert (again.cancelled, again.remembered) == ((), ())
 
 
-@pytest.mark.parametrize(("owner", "cancelled"), [("", True), (OWNER, True), ("bakery", False)])
+@pytest.mark.parametrize(("owner", "cancelled"), [("", True), (CELERY, True), ("bakery", False)])
 @pytest.mark.parametrize("batch", [None, "flock"])
 def test_a_revoke_cancels_no_job_of_another_producer(
     batch: str | None, owner: str, cancelled: bool, bench: Bench
@@ -283,6 +295,27 @@ def test_a_revoke_cancels_no_job_of_another_producer(
     assert revoked.cancelled == (("fox",) if cancelled else ())
     assert revoked.remembered == (() if cancelled else ("task-1",))
     assert bench.store.jobs.get("fox").state is (S.CANCELLED if cancelled else S.QUEUED)
+
+
+def test_a_message_that_the_version_before_parked_for_another_producers_job_ends_with_an_error(bench: Bench) -> None:
+    bench.job(owner="bakery")
+    park = bench.store.celery.park
+    bench.raw.hset(bench.keys.member("parked", "fox"), mapping={"task-1": '{"a":1}', "task-2": '{"a":2}'})
+    bench.raw.hset(bench.keys.member("job", "fox"), Field.OWED_AT_END, "c")
+    # The broker delivers the first one again, and a stranger sends its continuation under another id
+    assert park("fox", "task-1", '{"a":1}')[0] is ParkOutcome.PARKED
+    assert park("fox", "task-3", '{"a":1}')[0] is ParkOutcome.UNKNOWN
+    end(bench)
+    marks = [message.mark for message in bench.store.celery.get_parked("fox")]
+    assert len(marks) == 2
+    for mark in marks:
+        assert park("fox", "any", "{}", mark) == (ParkOutcome.FOREIGN, mark, 0)
+        assert park("fox", "any", "{}", mark)[0] is ParkOutcome.OWED
+        bench.store.celery.message_finished("fox", mark)
+        # A repeat does not find the result
+        assert park("fox", "any", "{}", mark)[0] is ParkOutcome.UNKNOWN
+    assert park("fox", "task-1", '{"a":1}')[0] is ParkOutcome.UNKNOWN
+    assert bench.store.jobs.get("fox").owed == frozenset()
 
 
 def test_a_revoke_is_remembered_for_a_later_message(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from jobs.audit.audit import audit
 from jobs.errors import JobNotFound, WorkRefused
 from jobs.job import Result
 from jobs.states import State
-from jobs.store.installation import Fate, Judgement, Sighting, judge
+from jobs.store.installation import Fate, Judgement, Sighting, Trace, judge
 from jobs.store.stuck import Kind, counted, dead_ends
 from jobs.store.witness import Witness, witness_url
 from tests.support.bench import Bench, new
@@ -186,8 +186,8 @@ def test_an_empty_redis_gets_the_id_of_the_only_known_installation(known: int, b
 
 
 def fate(bench: Bench, seen: Sighting) -> tuple[Fate, int]:
-    ((found, accepted),) = bench.store.continuity.standing([seen]).fates
-    return found, accepted
+    (trace,) = bench.store.continuity.standing([seen]).traces
+    return trace.fate, trace.accepted_since
 
 
 def test_a_change_is_known_until_redis_loses_it(bench: Bench) -> None:
@@ -219,7 +219,7 @@ def test_states_of_celery_tasks_are_no_accepted_jobs(bench: Bench) -> None:
     bench.store.events.add_task("task-2", State.FAILED, new=True)
     bench.job("c")
     there = bench.store.continuity.standing([seen])
-    assert there.fates == ((Fate.UNKNOWN, 1),)
+    assert there.traces == (Trace(Fate.UNKNOWN, 1, int(past.partition("-")[0]) * 1000),)
     assert (judge(there, [seen]).judgement, judge(there, [seen]).lost_jobs) == (Judgement.OLDER, 0)
 
 
@@ -255,6 +255,15 @@ def test_all_jobs_accepted_after_a_change_are_counted(bench: Bench) -> None:
     for start in range(0, 2_500, 500):
         bench.store.jobs.enqueue([new(f"n{start + each}") for each in range(500)])
     assert fate(bench, seen) == (Fate.UNKNOWN, 2_500)
+
+
+def test_before_the_first_round_the_latest_change_tells_how_much_is_lost(bench: Bench) -> None:
+    bench.raw.xadd("{b}:changes", {"id": "old", "from": ""}, "7000-0")
+    bench.raw.xadd("{b}:changes", {"id": "new", "from": ""}, "9000-0")  # accepted after the loss
+    seen = replace(bench.store.continuity.standing().sighting, last="8000-0", at=8_500_000)
+    there = bench.store.continuity.standing([seen])
+    assert there.round_at == 0
+    assert judge(there, [seen]).seconds == 1.5
 
 
 # --- the witness ------------------------------------------------------------------------------------------------------

@@ -97,6 +97,24 @@ def test_another_producers_resources_look_absent(
     assert boss.get("/v1/batches/batch-1").json["counts"]["queued"] == 1
 
 
+def test_a_change_compares_the_owner_again_when_it_happens(
+    producers: Flask, shop: FlaskClient, press: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job that the view checked may be gone by then, and its id may be another producer's."""
+    assert make(shop, "job-one").status_code == 201
+    assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
+    for name in ("check_job", "check_batch"):
+        monkeypatch.setattr(f"webhook.api.ownership.{name}", lambda _: None)
+    changes = [
+        re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
+        for rule in producers.url_map.iter_rules()
+        if rule.arguments & OWNED.keys() and "POST" in (rule.methods or ()) and not rule.rule.startswith("/callbacks")
+    ]
+    assert len(changes) >= 8
+    assert {change: press.post(change).status_code for change in changes} == dict.fromkeys(changes, 404)
+    assert shop.get("/v1/jobs/job-one").json["status"] == "queued"
+
+
 def test_a_job_in_a_batch_belongs_to_the_batchs_owner(shop: FlaskClient, press: FlaskClient) -> None:
     assert shop.post("/v1/batches?id=batch", data=line("mine") + LINE).status_code == 201
     for job_id in ("mine", "batch.2"):

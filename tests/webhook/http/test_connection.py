@@ -1,0 +1,90 @@
+"""A connection ends when its client makes a thread wait too long."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from webhook.http import connection as module
+from webhook.http.connection import GRACE, LEAST_RATE, MOST_CREDIT, Connection, Pace, TooSlow
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        pytest.param([], GRACE, id="at first"),
+        pytest.param([(0, 4)], GRACE - 4, id="silence"),
+        pytest.param([(1, 0.5)] * 20, 0, id="a byte now and then"),
+        pytest.param([(LEAST_RATE, 1)] * 1000, GRACE, id="exactly the least rate"),
+        pytest.param([(LEAST_RATE, 1.25)] * 40, 0, id="a fifth slower"),
+        pytest.param([(LEAST_RATE * 10_000, 0)], MOST_CREDIT, id="nobody saves up more"),
+        pytest.param([(LEAST_RATE * 10_000, 0), (0, 29)], 1, id="a burst, and silence"),
+        pytest.param([(LEAST_RATE * 100, 10)] * 10, 0, id="the longest time, at any rate"),
+    ],
+)
+def test_bytes_pay_for_waiting(steps: list[tuple[int, float]], left: float) -> None:
+    pace = Pace(longest=100 if len(steps) == 10 else 10_000)
+    for count, seconds in steps:
+        pace.count_bytes(count)
+        pace.count_wait(seconds)
+    assert pace.left == pytest.approx(left, abs=0.01)
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, socket.socket, list[str]]]:
+    """A connection that tolerates a tenth of a second, its client, and what it reports."""
+    monkeypatch.setattr(module, "GRACE", 0.1)
+    ours, client = socket.socketpair()
+    slow = list[str]()
+    with Connection(ours, slow.append) as connection, client:
+        yield connection, client, slow
+
+
+def test_a_silent_sender_is_too_slow(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, client, slow = pair
+    client.sendall(b"x")
+    assert connection.recv(10) == b"x"
+    with pytest.raises(TooSlow):
+        connection.recv(10)
+    assert (connection.too_slow, slow) == (True, ["body"])
+
+
+def test_a_reader_that_reads_nothing_is_too_slow(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, _, slow = pair
+    with pytest.raises(TooSlow):
+        connection.sendall(b"x" * 10_000_000)
+    assert (connection.too_slow, slow) == (True, ["answer"])
+
+
+def test_a_reader_gets_every_byte_in_order(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, client, slow = pair
+    data = bytes(range(256)) * 20_000
+    sender = threading.Thread(target=connection.sendall, args=(data,))
+    sender.start()
+    received = bytearray()
+    while len(received) < len(data):
+        received += client.recv(65536)
+    sender.join(10)
+    assert received == data
+    assert slow == []
+
+
+def test_each_request_has_its_own_time(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, client, _ = pair
+    with pytest.raises(TooSlow):
+        connection.recv(10)
+    connection.begin_request()
+    client.sendall(b"next")
+    assert (connection.recv(10), connection.too_slow) == (b"next", False)
+
+
+def test_what_has_arrived_is_received_without_waiting(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, client, slow = pair
+    with pytest.raises(BlockingIOError):
+        connection.receive_now(10)
+    client.sendall(b"head")
+    assert connection.receive_now(10) == b"head"
+    client.close()
+    assert connection.receive_now(10) == b""
+    assert slow == []

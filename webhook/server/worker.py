@@ -1,0 +1,290 @@
+"""gunicorn's threads, with request heads read by the event loop.
+
+gunicorn's gthread worker reads heads in its threads, without a time limit, and waits in its event loop for clients to
+close. Some hundred clients that send half a head, or keep a connection open, then stop all others. Here a connection
+gets a thread when its head is complete; callbacks and health checks have threads of their own; and when there are too
+many connections, those that wait are closed, the oldest first.
+
+It overrides methods of gunicorn's class that are not documented, so `tests/webhook/test_slow_clients.py` measures it.
+"""
+
+import contextlib
+import resource
+import selectors
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from webhook.http.connection import Connection
+from webhook.server.waiting import AddressLimit, Stage, Waiting
+
+#: Seconds in which a head must arrive, from its first byte or from the beginning of the connection.
+HEAD_SECONDS = 5.0
+#: Bytes of a head. A callback has less than 2 KB.
+MOST_HEAD = 16 * 1024
+#: Seconds, and bytes, for which a closed connection is still read, so that its client gets the last answer.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 64 * 1024
+#: Seconds that a thread may spend on the rest of a body that no view has read.
+DRAIN_SECONDS = 0.05
+#: Beginnings of paths that have their own threads, and how many.
+POOLS = ((b"/callbacks/", 96), (b"/healthz", 2), (b"/readyz", 8), (b"/metrics", 4))
+#: Connections accepted in one turn of the event loop.
+_ACCEPTED_AT_ONCE = 64
+#: Seconds between two searches for connections whose time has passed.
+_EXPIRY_INTERVAL = 0.25
+#: Files that are no clients' connections: those to Redis, logs, images.
+_OTHER_FILES = 700
+_TEXTS = {
+    408: ("Request Timeout", f"The head of the request took more than {HEAD_SECONDS:g} s. Send it again, faster."),
+    431: ("Request Header Fields Too Large", f"The head has more than {MOST_HEAD:,} bytes. Send fewer headers."),
+    503: ("Service Unavailable", "Your address has too many connections. Close some, or use them again; then retry."),
+}
+
+
+def plain_answer(status: int) -> bytes:
+    """Return an answer that the event loop can send without a thread."""
+    reason, detail = _TEXTS[status]
+    body = (f'{{"type": "about:blank", "title": "{reason}", "status": {status}, "detail": "{detail}"}}').encode()
+    again = "Retry-After: 5\r\n" if status == 503 else ""  # noqa: PLR2004 - a status of HTTP
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}{again}Connection: close\r\n\r\n".encode() + body
+
+
+class Client(TConn):  # type: ignore[misc] # gunicorn ships no types
+    """A connection with the head that has arrived so far."""
+
+    def __init__(self, cfg: Any, sock: Connection, peer: Any, server: Any, group: str | None) -> None:
+        super().__init__(cfg, sock, peer, server)
+        self.group = group
+        self.data_ready = True  # gunicorn's threads would wait for data otherwise
+        self.head = bytearray()
+        self.stage = Stage.FIRST_HEAD
+        self.ends = 0.0
+        self.registered = False
+        self.drained = 0
+
+    def init(self) -> None:
+        """Give the parser the head. gunicorn calls it in a thread, for each request."""
+        super().init()
+        if self.head:
+            self.parser.unreader.unread(bytes(self.head))
+            self.head.clear()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
+    """gunicorn's worker class (`webhook.gunicorn_conf`)."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.waiting: Waiting[Client] = Waiting()
+        self.pools: tuple[tuple[bytes, ThreadPoolExecutor], ...] = ()
+        self._expiry_at = 0.0
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what this class cannot guard. gunicorn calls it before it starts."""
+        super().check_config(cfg, log)
+        if cfg.is_ssl or list(cfg.http_protocols) != ["h1"]:
+            raise SystemExit("The webhook speaks HTTP/1.1 without TLS: let a proxy in front of it do the rest.")
+
+    def init_process(self) -> None:
+        """Start. gunicorn calls it in the new process, and it returns when the process ends."""
+        self.pools = tuple((path, ThreadPoolExecutor(count)) for path, count in POOLS)
+        wanted: int = self.cfg.worker_connections
+        self.worker_connections = min(wanted, _file_limit(wanted))
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the app, whose settings limit the connections, and which counts those that are closed."""
+        super().load_wsgi()
+        shared = self.wsgi.extensions["boomerang"]
+        self.limit = AddressLimit(shared.settings.max_connections, shared.settings.trusted_proxies)
+        self.closed = shared.counters.connections_closed.labels
+
+    def run(self) -> None:
+        """Serve until the process is to end."""
+        super().run()
+        for _, pool in self.pools:
+            pool.shutdown(wait=False)
+
+    def accept(self, listener: Any) -> None:
+        """Accept the connections that are there."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                accepted, peer = listener.accept()
+            except OSError as error:
+                if not isinstance(error, BlockingIOError | ConnectionAbortedError):
+                    self.log.warning("cannot accept a connection: %s", error)
+                    self._make_room()
+                return
+            group = self.limit.group(peer[0] if isinstance(peer, tuple) else "")
+            sock = Connection(accepted, lambda direction: self.closed(f"slow_{direction}").inc())
+            self._admit(Client(self.cfg, sock, peer, listener.getsockname(), group))
+
+    def enqueue_req(self, conn: Client) -> None:
+        """Give a connection with a complete head to a thread."""
+        self._forget(conn)
+        conn.sock.begin_request()
+        pool = self._pool_for(conn.head)
+        pool.submit(self.handle, conn).add_done_callback(
+            lambda future: self.method_queue.defer(self.finish_request, conn, future)
+        )
+
+    def finish_request(self, conn: Client, fs: Future[Any]) -> None:
+        """Keep the connection for the next request, or close it. A thread has finished with it."""
+        keep = not fs.cancelled() and fs.exception() is None and fs.result()
+        if not keep:
+            self._linger(conn)
+            return
+        # A client may have sent its next request already.
+        conn.head += conn.parser.unreader.take_buffered()
+        conn.stage = Stage.NEXT_HEAD
+        self._wait(conn, self.cfg.keepalive if self.alive else LINGER_SECONDS)
+        self._examine(conn, 0)
+
+    def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's own signature
+        """Close the connections whose time has passed, or all that wait."""
+        now = time.monotonic()
+        if not force and now < self._expiry_at:
+            return
+        self._expiry_at = now + _EXPIRY_INTERVAL
+        for client in list(self.waiting) if force else self.waiting.expired(now):
+            if client.head and client.stage is not Stage.LINGERING:
+                self.closed("head").inc()
+                self._refuse(client, 408)
+            else:
+                self._close(client)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        for client in self.waiting:
+            client.ends = min(client.ends, deadline)
+
+    def _keepalive_after(self, conn: Client, keepalive: bool) -> bool:  # noqa: FBT001 - gunicorn's own signature
+        """Return whether the connection can serve another request: not if much of a body is still to come."""
+        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
+
+    def _pool_for(self, head: bytearray) -> ThreadPoolExecutor:
+        target = bytes(head[:128]).partition(b" ")[2]
+        found = next((pool for path, pool in self.pools if target.startswith(path)), None)
+        return found or self.tpool
+
+    def _admit(self, client: Client) -> None:
+        self.nr_conns += 1
+        too_many = self.limit.open(client.group)
+        if too_many:
+            self.closed("address").inc()
+            oldest = self.waiting.oldest(client.group)
+            if oldest is None:
+                self._refuse(client, 503)
+                return
+            self._close(oldest)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+        self._wait(client, HEAD_SECONDS)
+        self._receive(client)
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest. If none waits, gunicorn accepts no more for now."""
+        if oldest := self.waiting.oldest():
+            self.closed("full").inc()
+            self._close(oldest)
+
+    def _wait(self, client: Client, seconds: float) -> None:
+        client.ends = time.monotonic() + seconds
+        client.sock.settimeout(0)
+        self.waiting.add(client)
+
+    def _register(self, client: Client) -> None:
+        if not client.registered:
+            client.registered = True
+            self.poller.register(client.sock, selectors.EVENT_READ, partial(self._on_readable, client))
+
+    def _on_readable(self, client: Client, _: Any) -> None:
+        # Another event of the same turn may have closed it.
+        if client.registered:
+            self._receive(client)
+
+    def _receive(self, client: Client) -> None:
+        """Take what has arrived of a head."""
+        try:
+            data = client.sock.receive_now(MOST_HEAD)
+        except (BlockingIOError, InterruptedError):
+            self._register(client)
+            return
+        except OSError:
+            data = b""
+        if client.stage is Stage.LINGERING:
+            client.drained += len(data)
+            if not data or client.drained > LINGER_BYTES:
+                self._close(client)
+            return
+        if not data:
+            # The parser decides what the beginning of a head is worth.
+            if client.head:
+                self.enqueue_req(client)
+            else:
+                self._close(client)
+            return
+        length = len(client.head)
+        client.head += data
+        self._examine(client, max(0, length - 3))
+
+    def _examine(self, client: Client, searched: int) -> None:
+        """Give the connection to a thread if its head is complete, and read on otherwise."""
+        if client.head.find(b"\r\n\r\n", searched) >= 0:
+            self.enqueue_req(client)
+        elif len(client.head) >= MOST_HEAD:
+            self.closed("head").inc()
+            self._refuse(client, 431)
+        else:
+            if client.head and client.stage is Stage.NEXT_HEAD:
+                # From now on it counts as a new connection.
+                self.waiting.discard(client)
+                client.stage = Stage.FIRST_HEAD
+                self._wait(client, HEAD_SECONDS)
+            self._register(client)
+
+    def _refuse(self, client: Client, status: int) -> None:
+        with contextlib.suppress(OSError):
+            client.sock.send_now(plain_answer(status))
+        self._linger(client)
+
+    def _linger(self, client: Client) -> None:
+        """Close the connection when its client has, or after a while: closing at once could destroy the answer."""
+        self._forget(client)
+        client.head.clear()
+        try:
+            client.sock.shutdown(1)
+        except OSError:
+            self._close(client)
+            return
+        client.stage = Stage.LINGERING
+        self._wait(client, LINGER_SECONDS)
+        self._register(client)
+
+    def _forget(self, client: Client) -> None:
+        self.waiting.discard(client)
+        if client.registered:
+            client.registered = False
+            self.poller.unregister(client.sock)
+
+    def _close(self, client: Client) -> None:
+        self._forget(client)
+        self.nr_conns -= 1
+        self.limit.close(client.group)
+        client.close()
+
+
+def _file_limit(wanted: int) -> int:
+    """Allow this process enough open files for so many connections. Return how many it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    if soft < wanted + _OTHER_FILES:
+        soft = min(wanted + _OTHER_FILES, hard if hard != resource.RLIM_INFINITY else wanted + _OTHER_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(soft - _OTHER_FILES, soft // 2)
