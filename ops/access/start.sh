@@ -45,11 +45,12 @@ more=$more count=$count queues=$queues links=$links read=$read awk '
     # A message with a priority is in a key with three more characters: <queue>\x06\x16<priority>.
     n = split(ENVIRON["links"], names, /[ ,]+/)
     for (i = 1; i <= n; i++) if (names[i] != "") {
+      if (names[i] ~ /^\*+$/) any = " resetkeys ~*" # nothing may follow ~*
       linked = linked " ~" names[i] " ~" names[i] "??[0-9]"
       channels = channels " \\&/0." names[i] " \\&/0." names[i] "/*"
     }
   }
-  $2 == "worker" { sub(/ ~shop\*/, keys linked); sub(/ &\/0\.shop\*/, channels) }
+  $2 == "worker" { sub(/ ~shop\*/, any ? any : keys linked); sub(/ &\/0\.shop\*/, channels) }
   { sub(/%R~/, ENVIRON["read"]); sub(/\+client\|setname/, "&" ENVIRON["more"]); sub(/ ~shop\*/, keys) }
   $2 == "flower" && ENVIRON["count"] == "" { sub(/ resetchannels/, keys "&") }
   $2 == "flower" { $0 = $0 ENVIRON["count"] }
