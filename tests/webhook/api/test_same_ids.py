@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from redis import ResponseError
 
 from jobs.audit.audit import audit
-from jobs.job import Delivery, Result
+from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
@@ -188,36 +188,17 @@ def test_ids_stay_a_producers_when_its_key_is_replaced(as_key: Callable[[str], F
 # --- records of version 1, whose ids are without the producer ---------------------------------------------------------
 
 
-def recorded_by_version_1(store: Store, client: FlaskClient, *given: str, batch: str | None = None) -> None:
-    """Record jobs as version 1 did. The texts come from a twin that this version records and deletes again."""
-    texts = []
-    for each in given:
-        request = body("shop", external_task_id=each)
-        assert client.post("/v1/jobs", json=request | {"callback_url": "https://shop.example.com/x"}).status_code == 201
-        job = store.jobs.get(own(each, "shop"), text=True)
-        texts.append((job.text or "", job.labels))
-        keys = store.context.keys
-        pipe = store.context.client.pipeline()
-        store.jobs.cancel(job.id)
-        for name in ("job", "text", "labels", "result"):
-            pipe.delete(keys.member(name, job.id))
-        pipe.zrem(keys.member("state", "cancelled"), job.id)
-        pipe.zrem(keys.singleton("alarms"), job.id)
-        pipe.zrem(keys.member("labelled", "of=shop"), job.id)
-        pipe.execute()
-    jobs = [
-        NewJob(id=each, text=text, model=MODEL, owner="shop", labels=labels, owed=frozenset({Delivery.NOTIFY}))
-        for each, (text, labels) in zip(given, texts, strict=True)
-    ]
-    store.jobs.enqueue(jobs, batch, BatchOptions(owner="shop"))
+def recorded_by_version_1(store: Store, given: str, batch: str | None = None) -> None:
+    request = load_request(body("shop", external_task_id=given, callback_url="https://shop.example.com/x"))
+    job = NewJob.of(request, given, store.context.settings.lanes, owner="" if batch else "shop")
+    store.jobs.enqueue([job], batch, BatchOptions(owner="shop"))
 
 
 @pytest.fixture
 def older(store: Store, as_key: Callable[[str], FlaskClient]) -> FlaskClient:
-    shop = as_key("one")
-    recorded_by_version_1(store, shop, "order-4711")
-    recorded_by_version_1(store, shop, "boats.1", batch="boats")
-    return shop
+    recorded_by_version_1(store, "order-4711")
+    recorded_by_version_1(store, "boats.1", "boats")
+    return as_key("one")
 
 
 def test_older_records_stay_their_owners_and_are_not_bought_again(
