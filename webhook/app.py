@@ -4,7 +4,7 @@ from flask import Flask
 
 from jobs.api_keys import KeyRing
 from jobs.store.store import Store
-from webhook import callbacks, health, pages
+from webhook import callbacks, health, pages, places
 from webhook.access import audit_log, auth, sessions
 from webhook.access.api_keys import KnownKeys
 from webhook.access.rate_limits import RateLimits, read_rates
@@ -61,6 +61,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
     authenticator = auth.Authenticator(keys, RateLimits(read_rates(settings.rate_limit)), settings.trusted_proxies)
+    places.set_up(app)
     audit_log.install(app)
     auth.protect(app, authenticator)
     ownership.protect(app)
