@@ -3,6 +3,10 @@
 They are stored in the jobs' Redis, so that all webhook processes share them. Of a secret only the SHA-256 is stored. A
 plain hash suffices, because a secret is 256 random bits, which no dictionary contains. The secret is displayed once,
 when the key is created.
+
+Only the operator's user may write the keys (ops/access), so an attacker in the webhook or a worker can make none. The
+version before kept them where both may write. Those keys are valid until `migrate` copies them, but never with the
+scope `admin`.
 """
 
 import hashlib
@@ -35,6 +39,8 @@ _RESERVED = frozenset({CELERY})
 _TEXT = re.compile(r"bmr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SECRET_BYTES = 32
 _ID_BYTES = 6
+#: A field beside the keys: µs when those of the version before were copied. From then on they are not read there.
+MIGRATED = "migrated"
 
 
 class Scope(StrEnum):
@@ -105,7 +111,8 @@ class KeyRing:
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
-        self._kept = keys.singleton("access")
+        self._kept = keys.access
+        self._before = keys.singleton("access")
         self._used = keys.singleton("accessed")
 
     def add(
@@ -123,6 +130,7 @@ class KeyRing:
             created_at=now,
             expires_at=now + lasts if lasts else None,
         )
+        self.migrate(now)
         with translate_errors():
             self._client.hset(self._kept, key_id, key.to_json())
         return key, f"bmr_{key_id}_{secret}"
@@ -130,14 +138,23 @@ class KeyRing:
     def find(self, key_id: str) -> AccessKey | None:
         """Find a key by id, valid or not, without its `used_at`."""
         with translate_errors():
-            text = self._client.hget(self._kept, key_id)
+            text, migrated = self._client.hmget(self._kept, [key_id, MIGRATED])
+            if text is None and migrated is None and (text := self._client.hget(self._before, key_id)):
+                found = AccessKey.from_json(key_id, str(text))
+                return replace(found, scopes=found.scopes - {Scope.ADMIN})
         return AccessKey.from_json(key_id, str(text)) if text else None
 
     def all(self) -> list[AccessKey]:
-        """Return all keys, also revoked and expired ones, oldest first. Damaged ones are logged and left out."""
+        """Return all keys, also revoked and expired ones, oldest first. Damaged ones are logged and left out.
+
+        Keys that are not migrated have the scopes that they will have then.
+        """
         with translate_errors():
             kept: Any = self._client.hgetall(self._kept)
             used: Any = self._client.hgetall(self._used)
+            if MIGRATED not in kept:
+                kept = {**self._client.hgetall(self._before), **kept}
+        kept.pop(MIGRATED, None)
         keys = []
         for key_id, text in kept.items():
             try:
@@ -147,16 +164,46 @@ class KeyRing:
         return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str, now: datetime | None = None) -> AccessKey:
-        """Revoke a key; a second time changes nothing. Raises `KeyNotFound`."""
+        """Revoke a key; a second time changes nothing. Raises `KeyNotFound`.
+
+        Webhooks of the version before refuse it, too.
+        """
+        self.migrate(now)
         key = self.find(key_id)
         if key is None:
             raise KeyNotFound(key_id)
-        if key.revoked_at is not None:
-            return key
-        revoked = replace(key, revoked_at=now or datetime.now(UTC))
+        if key.revoked_at is None:
+            key = replace(key, revoked_at=now or datetime.now(UTC))
         with translate_errors():
-            self._client.hset(self._kept, key_id, revoked.to_json())
-        return revoked
+            self._client.hset(self._kept, key_id, key.to_json())
+            if self._client.hexists(self._before, key_id):
+                self._client.hset(self._before, key_id, key.to_json())
+        return key
+
+    @property
+    def migrated(self) -> bool:
+        """Whether the keys of the version before are no longer read where it kept them."""
+        with translate_errors():
+            return bool(self._client.hexists(self._kept, MIGRATED))
+
+    def migrate(self, now: datetime | None = None) -> list[str]:
+        """Copy the keys of the version before, once, and return their ids. Its webhooks still read theirs."""
+        if self.migrated:
+            return []
+        with translate_errors():
+            before: Any = self._client.hgetall(self._before)
+            with self._client.pipeline() as pipe:
+                for key_id, text in before.items():
+                    pipe.hsetnx(self._kept, key_id, text)
+                pipe.hset(self._kept, MIGRATED, str(to_micros(now or datetime.now(UTC))))
+                pipe.execute()
+        return sorted(before)
+
+    def remove_before(self) -> None:
+        """Migrate the keys, and delete them where the version before reads them."""
+        self.migrate()
+        with translate_errors():
+            self._client.delete(self._before)
 
     def note_use(self, key_id: str, now: datetime) -> None:
         """Record that a key was used. Callers do so about once a minute."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import inf
 
 from jobs.fields import BatchCounter
+from jobs.job import CLASSES
+from jobs.key_limits import KeyLimits
 
 SPAN = 5
 RING = 12  #: fields in use: together they cover a minute
@@ -46,23 +48,30 @@ class Pace:
         return (queued / (self.jobs * self.share) if queued else 0.0) + self.took
 
 
-def share(flows: Mapping[str, int], weights: Mapping[str, int], class_: str, owner: str, weight: int) -> float:
+def share(flows: Mapping[str, int], limits: Mapping[str, KeyLimits], class_: str, owner: str, weight: int) -> float:
     """Return the part of the lanes' throughput that a batch gets, 0 to 1, while the present queues wait.
 
-    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `weights`: of producers' keys, 1 where
-    not named. Queues of a lower class do not count. This is the rule of admission (admit.lua), except that it counts
-    a queue of a higher class as an equal one, although it goes first while it lasts.
+    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `limits`: of producers' keys, the
+    default where not named. Keys of a lower priority, and the key's own queues of a lower class, do not count. This is
+    the rule of admission (admit.lua), except that it counts what has a higher priority or class as an equal, although
+    that goes first while it lasts.
     """
-    others: set[str] = set()
-    queue_weights = weight
+    default = KeyLimits()
+    own = limits.get(owner, default)
+    others: dict[str, int] = {}
+    higher, equal = 0, weight
     for flow, queues in flows.items():
         of_class, _, name = flow.partition("|")
-        if queues > 0 and of_class <= class_:
-            others.add(name)
-            queue_weights = max(queue_weights, queues) if (of_class, name) == (class_, owner) else queue_weights
-    others.discard(owner)
-    key_weight = weights.get(owner, 1)
-    return key_weight / (key_weight + sum(weights.get(name, 1) for name in others)) * weight / queue_weights
+        its = limits.get(name, default)
+        if queues <= 0 or CLASSES[its.priority] > CLASSES[own.priority]:
+            continue
+        if name != owner:
+            others[name] = its.weight
+        elif of_class == class_:
+            equal = max(weight, queues)
+        elif of_class < class_:
+            higher += queues
+    return own.weight / (own.weight + sum(others.values())) * weight / (higher + equal)
 
 
 def pace(

@@ -31,7 +31,7 @@ class Delivery(StrEnum):
 
 
 class Priority(StrEnum):
-    """A class of jobs: while jobs of a higher class wait, no job of a lower class is admitted."""
+    """A class of a key's jobs, or the rank of a key: while a higher one waits, no job of a lower one is admitted."""
 
     HIGH = "high"
     NORMAL = "normal"

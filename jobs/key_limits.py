@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, post_load, validate
 from marshmallow import fields as ma
 
+from jobs.job import Priority
 from jobs.lanes import MOST_MONEY, flat
 
 MOST_WEIGHT = 100
@@ -16,17 +17,19 @@ MOST_WEIGHT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """The limits of one name. `weight`: its share of admission relative to other names.
+    """The limits of one name. `weight`: its share of admission relative to other names of its `priority`.
 
     `max_cost_per_day` in USD, by days of UTC.
     """
 
     weight: int = 1
+    priority: Priority = Priority.NORMAL
     max_cost_per_day: Decimal | None = None
 
 
 class _Limits(Schema):
     weight = ma.Integer(strict=True, load_default=1, validate=validate.Range(1, MOST_WEIGHT))
+    priority = ma.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
     max_cost_per_day = ma.Decimal(
         load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
     )

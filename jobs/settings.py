@@ -25,6 +25,7 @@ from jobs.setting_readers import IN_REDIS, CommaSeparated, image_store
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
 MIN_SECRET = 16
+NO_CALLBACK_SECRETS = "must be set where BOOMERANG_PUBLIC_URL is: the webhook recognizes forged callbacks by it"
 #: The first poll, in seconds, where callbacks come and where they do not (provider-contract, "Polling advice").
 POLL_FIRST_WITH_CALLBACKS = 30.0
 POLL_FIRST_WITHOUT = 5.0
@@ -51,7 +52,8 @@ class Settings(ConnectionSettings):
         CommaSeparated,
         (),
         f"Comma-separated, at least {MIN_SECRET} characters each. The worker signs callback addresses with the first; "
-        "the webhook accepts all. Required if `BOOMERANG_PUBLIC_URL` is set.",
+        "the webhook accepts all. Worker and webhook need it if `BOOMERANG_PUBLIC_URL` is set; give it to no other "
+        "process.",
         secret=True,
     )
     max_in_flight: int = setting(
@@ -90,7 +92,9 @@ class Settings(ConnectionSettings):
         None,
         'Limits of producers\' keys, as a JSON object by the key\'s name: `{"shop": {"weight": 3, '
         '"max_cost_per_day": "50"}}`. `weight` (1 to 100, default 1) is the key\'s share of admission beside other '
-        "waiting keys. `max_cost_per_day` is in USD, by days of UTC: a job that would exceed it "
+        "waiting keys. `priority` (`high`, `normal`, `low`; default `normal`): while jobs of a higher key wait, none "
+        "of a lower key is [admitted](explanation/admission.md#queues-priorities-fairness). `max_cost_per_day` is in "
+        "USD, by days of UTC: a job that would exceed it "
         "[waits](guides/limit-spending.md#what-it-may-cost).",
     )
     poll_first: float = setting(
@@ -246,6 +250,11 @@ class Settings(ConnectionSettings):
         return self.unknown_parameters is UnknownParameters.PASS
 
     @property
+    def lacks_callback_secrets(self) -> bool:
+        """Whether the provider is to call the webhook, and no secret shows which callbacks are forged."""
+        return self.public_url is not None and not self.callback_secrets
+
+    @property
     def lanes(self) -> tuple[LaneSettings, ...]:
         """The provider's accounts; by default one with the limits above."""
         alone = LaneSettings(
@@ -256,13 +265,7 @@ class Settings(ConnectionSettings):
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield problems of settings that are valid by themselves but not together. `given` lacks invalid ones."""
-        secrets = given.get("callback_secrets", ())
-        if given.get("public_url") and not secrets:
-            yield (
-                "callback_secrets",
-                "must be set where BOOMERANG_PUBLIC_URL is: the webhook recognizes forged callbacks by it",
-            )
-        if any(len(secret) < MIN_SECRET for secret in secrets):
+        if any(len(secret) < MIN_SECRET for secret in given.get("callback_secrets", ())):
             yield "callback_secrets", f"each must be at least {MIN_SECRET} characters long"
         if given.get("named_lanes") and any(map(given.get, ("max_in_flight", "submit_rate", "learn_limit"))):
             unset = "BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and BOOMERANG_LEARN_LIMIT"

@@ -3,6 +3,7 @@
 from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json
 from schemas.callback_address import callback_path, token_is_valid
+from schemas.error_budget import bounded
 from schemas.error_text import clean
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
 from schemas.images import MAX_BYTES as MAX_IMAGE
@@ -38,6 +39,7 @@ __all__ = [
     "TaskReport",
     "TaskStatus",
     "Usage",
+    "bounded",
     "callback_path",
     "checked_in",
     "clean",

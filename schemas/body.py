@@ -9,6 +9,9 @@ from schemas.errors import BodyInvalid
 
 #: Most levels of nesting. The deepest documented body has six.
 MAX_DEPTH = 64
+#: Bytes from which on the values of a body are counted, and the most that it may have. A value of two bytes takes up to
+#: 64 in memory. A request has fewer than a hundred values, and at most 32 more parameters of 64 KiB together.
+_SMALL, _MOST_VALUES = 1024 * 1024, 100_000
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -38,15 +41,10 @@ def parse_json(body: bytes) -> object:
     """Parse one JSON value in UTF-8, without a byte order mark.
 
     Raises only `BodyInvalid`: for bytes that are not UTF-8, NaN and infinities, numbers beyond a float or Python's
-    digit limit, duplicate keys, lone surrogates (UTF-8 cannot encode them), and more than `MAX_DEPTH` levels. The
-    caller must limit the size before it reads the body.
+    digit limit, duplicate keys, lone surrogates (UTF-8 cannot encode them), more than `MAX_DEPTH` levels, and too many
+    values. The caller must limit the size before it reads the body.
     """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BodyInvalid(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
-    if text.startswith("\ufeff"):
-        raise BodyInvalid("it begins with a byte order mark; send UTF-8 without one")
+    text = _decode(body)
     try:
         value: object = _decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -66,6 +64,18 @@ def parse_json(body: bytes) -> object:
         except UnicodeEncodeError:
             raise BodyInvalid("a string has half of a surrogate pair; send whole characters") from None
     return value
+
+
+def _decode(body: bytes) -> str:
+    if len(body) > _SMALL and sum(map(body.count, (b",", b":", b"[", b"{"))) > _MOST_VALUES:
+        raise BodyInvalid(f"it has more than {_MOST_VALUES:,} commas, colons and brackets; a request has under 1,000")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BodyInvalid(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
+    if text.startswith("\ufeff"):
+        raise BodyInvalid("it begins with a byte order mark; send UTF-8 without one")
+    return text
 
 
 def deeper_than(value: object, levels: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 
 _MAX_VALUE = 60
 _MAX_NAME = 64
@@ -35,8 +36,14 @@ def quoted(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most similar to `name`, or None."""
+    return _nearest(clean(name).lower(), tuple(known))
+
+
+@lru_cache(maxsize=4096)
+def _nearest(name: str, known: tuple[str, ...]) -> str | None:
+    """Look up a name once: the lines of a file repeat their mistakes, and a look-up takes as long as to read a line."""
     lowered = {candidate.lower(): candidate for candidate in known}
-    matches = get_close_matches(clean(name).lower(), lowered, n=1, cutoff=0.6)
+    matches = get_close_matches(name, lowered, n=1, cutoff=0.6)
     return lowered[matches[0]] if matches else None
 
 

@@ -8,6 +8,8 @@ SchemaError
 
 from collections.abc import Mapping, Sequence
 
+from schemas.error_budget import bounded
+
 
 class SchemaError(ValueError):
     """Data from outside does not have the required shape."""
@@ -17,15 +19,16 @@ class RequestInvalid(SchemaError):
     """A generation request is ambiguous, or the provider would refuse it.
 
     `errors` maps the path of each field (`subject_image_list.0.subject_image`; `request` for the whole) to messages
-    that say what is wrong and what to do. `codes` are the provider's codes for these errors (`002016001`-`002016003`),
-    each once. `unknown`: the paths of parameters that are refused only because no schema knows them.
+    that say what is wrong and what to do, within the bounds of `schemas.error_budget`. `codes` are the provider's codes
+    for these errors (`002016001`-`002016003`), each once. `unknown`: those of the paths that name parameters which no
+    schema knows.
     """
 
     def __init__(
         self, errors: Mapping[str, Sequence[str]], codes: Sequence[str] = (), unknown: Sequence[str] = ()
     ) -> None:
-        self.errors: dict[str, list[str]] = {field: list(messages) for field, messages in errors.items()}
-        self.unknown = tuple(unknown)
+        self.errors = bounded(errors)
+        self.unknown = tuple(name for name in unknown if name in self.errors)
         self.codes: list[str] = list(dict.fromkeys(codes))
         super().__init__("; ".join(f"{field}: {' '.join(messages)}" for field, messages in self.errors.items()))
 

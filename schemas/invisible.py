@@ -13,11 +13,13 @@ _IGNORABLE = (
 _INVISIBLE = re.compile(f"[{_IGNORABLE}]")
 #: Control and format characters.
 _CONTROL = frozenset({"Cc", "Cf"})
+#: Characters. Each is examined alone, so a longer text does not count as blank. Other rules limit its length.
+_LONGEST = 10_000
 
 
 def is_blank(text: str) -> bool:
-    """Return whether a text has only white space and invisible characters, or nothing at all."""
-    return all(char.isspace() or is_invisible(char) for char in text)
+    """Return whether a text of at most 10,000 characters has only white space and invisible ones, or nothing at all."""
+    return len(text) <= _LONGEST and all(char.isspace() or is_invisible(char) for char in text)
 
 
 def is_invisible(char: str) -> bool:

@@ -153,7 +153,7 @@ class BatchQuery(Schema):
     priority = fields.String(
         validate=Options(PRIORITIES),
         metadata={
-            "description": "Priority of those of its jobs that name none. Higher classes are always submitted first."
+            "description": "Priority of those of its jobs that name none. Of your jobs, higher classes go first."
         },
     )
     weight = fields.Integer(

@@ -95,8 +95,8 @@ class Services:
             )
         except RequestInvalid as error:
             # Producers cannot change settings.
-            for name in error.unknown if caller().admin else ():
-                error.errors[name].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
+            if error.unknown and caller().admin:
+                error.errors[error.unknown[0]].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
             raise
         return checked_in(wanted, self.store_image)
 

@@ -11,7 +11,7 @@ from jobs import settings as shared
 from jobs.api_keys import Scope
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
-from jobs.settings import MIN_SECRET
+from jobs.settings import MIN_SECRET, NO_CALLBACK_SECRETS
 from schemas.signatures import check_secrets
 from webhook.access.api_keys import Key
 from webhook.access.rate_limits import read_rates
@@ -205,8 +205,10 @@ class Settings(shared.Settings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Yield the problems of the shared settings, of sizes, and a secret that is in both lists of keys."""
+        """Yield the shared settings' problems, and those of callback secrets, of sizes, and of secrets in both lists."""
         yield from super().problems(given)
+        if given.get("public_url") and given.get("callback_secrets") == ():
+            yield "callback_secrets", NO_CALLBACK_SECRETS
         memory, largest = given.get("body_memory", BODY_MEMORY), given.get("max_body", JOB_LIMIT)
         if memory < largest:
             yield "body_memory", f"is {memory}, less than BOOMERANG_MAX_BODY ({largest}): such a body would never fit"

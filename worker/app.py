@@ -6,10 +6,12 @@ from typing import Any
 from celery import Celery, bootsteps
 from kombu import Exchange, Queue
 
-from jobs.connections.kombu import for_kombu
+from jobs.connections.kombu import ASKS_ONLY, for_kombu
 from jobs.liveness import ROUND_INTERVAL
+from jobs.settings import NO_CALLBACK_SECRETS
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from worker.bootsteps import Guard
+from worker.broker_scripts import LoadScripts
 from worker.continuity import compare_step
 from worker.flower_events import Dispatcher
 from worker.generate.revoke import revoke_step
@@ -19,6 +21,8 @@ from worker.services import Services
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
 
+#: The beginnings of URLs of a broker that is a Redis.
+_REDIS = ("redis", "sentinel")
 #: Seconds after which an unacknowledged message is delivered again. Longer than any task takes.
 VISIBILITY = 300
 #: Seconds without an answer after which a connection to Redis is dead. Without it, a silent drop would hang a worker.
@@ -37,14 +41,20 @@ def create_app(settings: Settings) -> Celery:
     app.events.dispatcher_cls = Dispatcher
     services = Services(app, settings)
     register(app, services)
-    app.steps["worker"].update((_key_step(settings), NoMingleOrGossip, compare_step(lambda: services.continuity)))
-    app.steps["consumer"].add(Guard)
+    app.steps["worker"].update((_secrets_step(settings), NoMingleOrGossip, compare_step(lambda: services.continuity)))
+    app.steps["consumer"].update((Guard, LoadScripts))
     heart = Heart(lambda: services.store)
     app.steps["worker"].add(heart_step(heart))
     app.steps["consumer"].add(heartbeat_step(heart, Path(settings.health_file) if settings.health_file else None))
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: services.generate_handler))
     return app
+
+
+def ask_only(app: Celery) -> None:
+    """Let the app only ask workers and read events. Its user in Redis then needs no right to run scripts."""
+    if app.conf.broker_url.startswith(_REDIS):
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, ASKS_ONLY: True}
 
 
 class NoMingleOrGossip(bootsteps.Step):
@@ -59,22 +69,24 @@ class NoMingleOrGossip(bootsteps.Step):
         parent.options.update(without_mingle=True, without_gossip=True)
 
 
-def _key_step(settings: Settings) -> type:
-    """Return a step that ends a worker without the provider's keys. Beat and Flower, which load this app, need none."""
+def _secrets_step(settings: Settings) -> type:
+    """Return a step that ends a worker without its secrets. Beat and Flower, which load this app, need none."""
 
-    class NeedsProviderKey(bootsteps.Step):
+    class NeedsSecrets(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
+            if settings.lacks_callback_secrets:
+                raise SystemExit(f"BOOMERANG_CALLBACK_SECRETS: {NO_CALLBACK_SECRETS}.")
             missing = [lane.key_variable for lane in settings.lanes if not settings.key_of(lane)]
             if missing:
                 raise SystemExit(f"{', '.join(missing)}: not set. A worker needs the key of the generation API.")
 
-    return NeedsProviderKey
+    return NeedsSecrets
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Return Celery's settings."""
-    redis_broker = settings.broker_url.startswith(("redis", "sentinel"))
+    redis_broker = settings.broker_url.startswith(_REDIS)
     broker, results = for_kombu(settings.broker_url), for_kombu(settings.result_url)
     transport = _redis_transport() if redis_broker else {"confirm_publish": True}
     return {

@@ -7,6 +7,11 @@ WorkerError
 └── NotifyFailed       a notification was not accepted at the producer's callback_url
 """
 
+from schemas import clean
+
+#: Characters of a refusal that are stored as the task's result. The errors of a request have fewer bytes.
+_LONGEST = 10_000
+
 
 class WorkerError(Exception):
     """Base of all errors that leave this package."""
@@ -17,7 +22,10 @@ class GenerationFailed(WorkerError):
 
 
 class GenerationRefused(WorkerError):
-    """The request was not accepted. The message names the fields and says what to do."""
+    """The request was not accepted. The message names the fields, says what to do, and is cut to 10,000 characters."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(clean(message, _LONGEST))
 
 
 class MessageUnfinished(WorkerError):

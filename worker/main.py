@@ -6,11 +6,11 @@ from logging import Logger
 from typing import Any
 
 import click
-from celery import signals
+from celery import Celery, signals
 
 from jobs import logs
 from jobs.errors import SettingsInvalid
-from worker.app import create_app
+from worker.app import ask_only, create_app
 from worker.settings import Settings
 
 
@@ -24,9 +24,10 @@ def _shutting_down(how: str, **_: Any) -> None:
         logs.at_once(__name__, f"worker: {how} shutdown")
 
 
-def _loads_tasks(**_: Any) -> None:
+def _loads_tasks(sender: Celery, **_: Any) -> None:
     context = click.get_current_context(silent=True)
     if context is not None and context.info_name == "flower":
+        ask_only(sender)
         # Imported by name, because Flower may not be installed elsewhere.
         importlib.import_module("worker.flower").take_over()
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import overload
 
 from boomerang_client.connection import (
@@ -20,6 +19,7 @@ from boomerang_client.connection import (
 from boomerang_client.errors import NotFound, StillRunning, UsageError
 from boomerang_client.following import PAUSE, BatchChanges, EndedJobs
 from boomerang_client.ids import new_id, spellings
+from boomerang_client.image_folders import Folders
 from boomerang_client.jobs import PAGE, Jobs
 from boomerang_client.ndjson import Lines, open_lines
 from boomerang_client.parsing import read_batch, read_changed, read_job, read_list
@@ -49,7 +49,7 @@ class Batches(Jobs):
         max_cost: Decimal | str | None = ...,
         on_error: str | None = ...,
         key: str | None = ...,
-        folder: Path | None = ...,
+        folder: Folders | None = ...,
         patience: float = ...,
         progress: Progress | None = ...,
         on_wait: OnWait | None = ...,
@@ -65,7 +65,7 @@ class Batches(Jobs):
         max_cost: Decimal | str | None = None,
         on_error: str | None = None,
         key: str | None = None,
-        folder: Path | None = None,
+        folder: Folders | None = None,
         patience: float = PATIENCE,
         progress: Progress | None = None,
         on_wait: OnWait | None = None,
@@ -97,7 +97,7 @@ class Batches(Jobs):
         max_cost: Decimal | str | None = None,
         on_error: str | None = None,
         key: str | None = None,
-        folder: Path | None = None,
+        folder: Folders | None = None,
         patience: float = PATIENCE,
         progress: Progress | None = None,
         on_wait: OnWait | None = None,
@@ -115,7 +115,8 @@ class Batches(Jobs):
         all lines or none; a refused line raises UsageError or Invalid, whose `lines` lists all refused ones. With `key`
         or "abort" the lines are sent in one request, from a temporary file.
 
-        Images may be a Path or bytes, as in `generate`; with `folder` also the name of a file, relative to it.
+        Images may be a Path or bytes, as in `generate`; with `folder` also the name of a file below it, or
+        below one of several folders.
         `max_cost` is what all jobs of the batch together may cost, in US dollars. `weight` (1 to 100) is the batch's
         share against other batches.
 

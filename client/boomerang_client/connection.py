@@ -12,6 +12,7 @@ from urllib.parse import quote
 from boomerang_client.errors import NotFound, ServiceUnavailable, TooBusy, UnexpectedAnswer, UsageError
 from boomerang_client.ids import spellings
 from boomerang_client.image_uploads import ImageUploader
+from boomerang_client.public_hosts import is_at_private_address
 from boomerang_client.records import Batch
 from boomerang_client.transport import Transport
 
@@ -30,6 +31,8 @@ class Connection:
     or 504, is repeated up to `retries` times. The pause before repeat k is random (full jitter), up to
     `backoff` × 2^(k-1) seconds; a Retry-After of up to a minute is honoured.
 
+    Images are saved from public hosts only, unless `private_hosts`, or the service itself is at a private address.
+
     Every method may raise ServiceUnavailable, UnexpectedAnswer and ApiError. `boomerang_client.errors` lists all
     errors.
     """
@@ -42,6 +45,7 @@ class Connection:
         *,
         retries: int = 4,
         backoff: float = 0.5,
+        private_hosts: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         environ: Mapping[str, str] = os.environ,
@@ -53,11 +57,18 @@ class Connection:
             retries=retries,
             backoff=backoff,
         )
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._sleep, self._private_hosts = clock, sleep, private_hosts
         self._images = ImageUploader(self._transport, clock)
 
     def __repr__(self) -> str:
         return f"Client({self._transport.url!r})"
+
+    @property
+    def _may_call_private_hosts(self) -> bool:
+        """Whether images may come from hosts that are not public."""
+        if self._private_hosts is None:
+            self._private_hosts = is_at_private_address(self._transport.url)
+        return self._private_hosts
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

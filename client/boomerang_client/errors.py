@@ -20,6 +20,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+
+#: Errors that are kept of an answer: fields of a request, messages on each, and lines of an upload. The service sends
+#: no more; earlier versions, and other servers, might.
+_MOST_FIELDS, _MOST_MESSAGES, _MOST_LINES = 21, 20, 1_000
+#: Characters of one text, and of all errors of a request.
+_LONGEST, _LONGEST_ALL = 2_000, 16_000
+#: The path of errors on a request as a whole.
+_WHOLE = "request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +191,10 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
     errors, codes, line = body.get("errors"), body.get("codes"), body.get("line")
     error = kind(
         status,
-        str(body.get("title") or ""),
-        str(body.get("detail") or ""),
+        _text(body.get("title") or ""),
+        _text(body.get("detail") or ""),
         errors=field_errors(errors),
-        codes=tuple(map(str, codes)) if isinstance(codes, list) else (),
+        codes=tuple(map(_text, codes[:_MOST_FIELDS])) if isinstance(codes, list) else (),
         retry_after=retry_after,
         line=line if isinstance(line, int) else None,
     )
@@ -194,19 +203,35 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
 
 
 def line_errors(errors: Iterable[object]) -> tuple[LineError, ...]:
-    """Parse the refused lines of an upload. Entries without a line number are left out."""
-    found = [one for one in errors if isinstance(one, Mapping) and isinstance(one.get("line"), int)]
+    """Parse the first 1,000 refused lines of an upload. Entries without a line number are left out."""
+    found = (one for one in errors if isinstance(one, Mapping) and isinstance(one.get("line"), int))
     return tuple(
-        LineError(one["line"], field_errors(one.get("errors")), tuple(map(str, one.get("codes") or ())))
-        for one in found
+        LineError(one["line"], field_errors(one.get("errors")), tuple(map(_text, one.get("codes") or ())))
+        for one in islice(found, _MOST_LINES)
     )
 
 
 def field_errors(errors: object) -> dict[str, tuple[str, ...]]:
-    """Parse the `errors` of a problem: field path → messages. Anything but a mapping gives no errors."""
+    """Parse the `errors` of a problem: field path → messages. Anything but a mapping gives no errors.
+
+    Of very many or very long errors, the first are kept. Fields that are left out are counted under `request`.
+    """
     if not isinstance(errors, Mapping):
         return {}
-    return {
-        str(name): tuple(map(str, messages)) if isinstance(messages, list) else (str(messages),)
-        for name, messages in errors.items()
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    left = _LONGEST_ALL
+    for name, messages in islice(errors.items(), _MOST_FIELDS):
+        texts = tuple(map(_text, messages[:_MOST_MESSAGES] if isinstance(messages, list) else [messages]))
+        left -= len(str(name)) + sum(map(len, texts))
+        if left < 0:
+            break
+        found[_text(name)] = texts
+    omitted = len(errors) - len(found)
+    if omitted:
+        found[_WHOLE] = (*found.get(_WHOLE, ()), f"has {omitted:,} more errors")
+    return found
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

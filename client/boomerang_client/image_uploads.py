@@ -1,12 +1,14 @@
 """Upload the local images of requests: check each, upload it once, and replace it by a reference."""
 
 import hashlib
+import stat
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from boomerang_client.errors import BoomerangError, Invalid, UnexpectedAnswer, UsageError
+from boomerang_client.image_folders import Folders, find_image, folders_of
 from boomerang_client.image_rules import MAX_BYTES, problem_of, read_header
 
 LocalImage: TypeAlias = Path | bytes
@@ -87,27 +89,24 @@ class ImageUploader:
 
 
 def resolve_images(
-    request: Mapping[str, Any], reference: Callable[[LocalImage], str], folder: Path | None = None
+    request: Mapping[str, Any], reference: Callable[[LocalImage], str], folder: Folders | None = None
 ) -> Mapping[str, Any]:
     """Return the request as the API expects it: local images replaced by references, bare list entries wrapped.
 
-    With `folder`, texts that name a file are local images too, relative to it. Raises ImagesRefused with everything
-    that is wrong.
+    With `folder`, texts that name a file are local images too, below that folder or one of those folders. Raises
+    ImagesRefused with everything that is wrong.
     """
+    folders = folders_of(folder)
     if not any(name in request for name in (*IMAGE_LISTS, *IMAGE_MEMBERS)):
         return request
     errors: dict[str, tuple[str, ...]] = {}
 
     def resolve(path: str, value: Any) -> Any:
-        image = _local_image(value, folder)
-        if image is None:
-            if folder is None and isinstance(value, str) and names_file(value[:LONGEST_NAME]):
-                errors[path] = (f"{value[:80]!r} is text; for a file pass a pathlib.Path",)
-            return value
         try:
-            return reference(image)
+            image = _local_image(value, folders)
+            return value if image is None else reference(image)
         except Invalid as error:
-            errors[path] = (f"{_name_of(image)}: {error}",)
+            errors[path] = (f"{value if isinstance(value, str) else _name_of(value)}: {error}",)
         except UsageError as error:
             errors[path] = (BoomerangError.__str__(error),)
         return None
@@ -138,12 +137,16 @@ def _resolve_list(given: Any, name: str, member: str, resolve: Callable[[str, An
     return resolved
 
 
-def _local_image(value: Any, folder: Path | None) -> LocalImage | None:
-    if isinstance(value, Path | bytes):
-        return value if isinstance(value, bytes) or folder is None else folder / value
-    if folder is not None and isinstance(value, str) and len(value) < LONGEST_NAME and names_file(value):
-        return folder / Path(value).expanduser()
-    return None
+def _local_image(value: Any, folders: tuple[Path, ...]) -> LocalImage | None:
+    if isinstance(value, Path):
+        return folders[0] / value if folders else value
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not names_file(value[:LONGEST_NAME]):
+        return None
+    if not folders:
+        raise UsageError(f"{value[:80]!r} is text; for a file pass a pathlib.Path")
+    return find_image(value, folders) if len(value) < LONGEST_NAME else None
 
 
 def names_file(text: str) -> bool:
@@ -164,6 +167,8 @@ def _file_identity(path: Path) -> tuple[str, int, int]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{path} cannot be read ({why}); check the name") from error
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe might never end
+        raise UsageError(f"{path} is not a regular file; name a PNG or JPEG file")
     return str(path.absolute()), found.st_mtime_ns, found.st_size
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from boomerang_client.connection import Connection, Query, attach_repeat_id, label_params, query, to_iso, try_spellings
 from boomerang_client.errors import Conflict, NoOutput, NotSaved, StillRunning
 from boomerang_client.ids import new_id
+from boomerang_client.image_folders import Folders
 from boomerang_client.image_uploads import resolve_images
 from boomerang_client.parsing import read_job, read_list
 from boomerang_client.records import Job, Status
@@ -61,12 +62,12 @@ class Jobs(Connection):
         }  # fmt: skip
         return self.enqueue({name: value for name, value in members.items() if value is not None} | more)
 
-    def enqueue(self, request: Mapping[str, Any], *, folder: Path | None = None) -> Job:
+    def enqueue(self, request: Mapping[str, Any], *, folder: Folders | None = None) -> Job:
         """Enqueue one job. `request` is the documented generation request (`model`, `prompt`, …).
 
         It may also have `labels`, `priority` and `expires_in`. An image may be a Path or bytes; with `folder` also the
-        name of a file, relative to it. Without an `external_task_id` the client generates one, so that repeats of the
-        call find the same job.
+        name of a file below it, or below one of several folders. Without an `external_task_id` the client generates
+        one, so that repeats of the call find the same job.
 
         Raises ImagesRefused and Invalid; Conflict when the id belongs to another request. If an error has a
         `repeat_id`, it is unknown whether the job was accepted.
@@ -174,7 +175,7 @@ class Jobs(Connection):
         and a file that exists is not downloaded again, so you may repeat the call. An image that cannot be downloaded
         does not stop the others: `Saved.error` says why. Raises NotSaved when the folder cannot be created.
         """
-        saver = Saver(folder, at_once)
+        saver = Saver(folder, at_once, private_hosts=self._may_call_private_hosts)
         try:
             yield from saver.save(jobs)
         finally:
@@ -187,7 +188,7 @@ class Jobs(Connection):
             raise NoOutput(f"Job {job.id} is {job.status.words} and has no images{why}.")
         folder = Path(folder)
         create_folder(folder)
-        saver = Saver(folder)
+        saver = Saver(folder, private_hosts=self._may_call_private_hosts)
         paths = []
         try:
             for index in range(len(job.output)):

@@ -1,12 +1,8 @@
 """Download results into a folder: complete files with stable names, several at once. Existing files stay."""
 
-import os
-import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
@@ -14,16 +10,18 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 from requests.exceptions import RequestException
 
+from boomerang_client.downloading import Downloader, TooSlow, limited_time
 from boomerang_client.errors import NotSaved
+from boomerang_client.new_files import new_file
+from boomerang_client.public_hosts import NotPublic
 from boomerang_client.records import Job, Output
 from boomerang_client.responses import Saved
-from boomerang_client.transport import UNAVAILABLE, ClosingAdapter, JitteredRetry, pause_before
+from boomerang_client.transport import UNAVAILABLE, JitteredRetry, pause_before
 
 AT_ONCE = 8
 TRIES = 4
-#: Maximum bytes of one result; seconds to connect, and to wait for the next bytes.
+#: Maximum bytes of one result.
 LARGEST = 512 * 1024 * 1024
-TIMEOUT = (10.0, 60.0)
 _CHUNK = 256 * 1024
 
 #: The first bytes of a result → the extension of its file.
@@ -34,25 +32,21 @@ _EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "bin")
 class Saver:
     """Downloads results from the provider's storage. The service's key is never sent there.
 
-    `at_once` is the number of simultaneous downloads. Proxies are those of the environment.
+    `at_once` is the number of simultaneous downloads. Only public hosts are called, at each redirect too, unless
+    `private_hosts`. Proxies are those of the environment.
     """
 
-    def __init__(self, folder: Path | str, at_once: int = AT_ONCE) -> None:
+    def __init__(self, folder: Path | str, at_once: int = AT_ONCE, *, private_hosts: bool = False) -> None:
         self._folder = Path(folder)
         self._at_once = at_once
         self._stopped = threading.Event()
-        self._session = requests.Session()
-        self._session.auth = lambda request: request  # no login, not even from .netrc
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         options: Mapping[str, Any] = {"backoff_factor": 0.5, "raise_on_status": False}
         retry = JitteredRetry(TRIES - 1, status_forcelist=(429, *UNAVAILABLE), **options)
-        adapter = ClosingAdapter(pool_maxsize=at_once, max_retries=retry)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+        self._downloader = Downloader(retry, at_once, private_hosts=private_hosts)
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._downloader.close()
 
     def save(self, jobs: Iterable[Job]) -> Iterator[Saved]:
         """Save the results of the jobs as they arrive. Jobs without results are skipped.
@@ -89,7 +83,8 @@ class Saver:
             if path.exists():
                 return Saved(job=job.id, url=output.url, path=path, was_there=True)
         try:
-            return Saved(job=job.id, url=output.url, path=self._download(output, name))
+            with limited_time():
+                return Saved(job=job.id, url=output.url, path=self._download(output, name))
         except NotSaved as error:
             return Saved(job=job.id, url=output.url, error=str(error))
 
@@ -102,28 +97,29 @@ class Saver:
                 if attempt == TRIES or self._stopped.is_set():
                     raise NotSaved(f"{output.url} cannot be downloaded ({type(error).__name__}). Try again.") from error
                 self._stopped.wait(pause_before(attempt, 0.5))
+            except NotPublic as error:
+                raise NotSaved(
+                    f"{output.url} leads to {error}, which is not a public host. If you trust it, allow it: "
+                    "--private-hosts, or private_hosts=True in Python."
+                ) from error
+            except TooSlow as error:
+                raise NotSaved(f"{output.url} {error}. Try again.") from error
             except OSError as error:
-                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror}.") from error
+                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.") from error
         raise AssertionError  # the loop returns or raises
 
     def _try_download(self, output: Output, name: str) -> Path:
-        with closing(self._session.get(output.url, stream=True, timeout=TIMEOUT)) as response:
+        with self._downloader.get(output.url) as response:
             if not response.ok:
                 gone = response.status_code in (403, 404, 410)
                 remedy = "The provider has deleted it, or its URL has expired" if gone else "Try again"
                 raise NotSaved(f"{output.url} was refused (HTTP {response.status_code}). {remedy}.")
-            part = self._folder / f".{name}.{secrets.token_hex(4)}.part"
-            try:
-                with part.open("xb") as file:
-                    head = self._copy(response, file)
-                    file.flush()
-                    os.fsync(file.fileno())
+            if _announced(response) > LARGEST:
+                raise NotSaved(f"{output.url} is larger than {LARGEST:,} bytes.")
+            with new_file(self._folder, name) as (file, finish):
+                head = self._copy(response, file)
                 target = self._folder / f"{name}.{_extension(head, output)}"
-                part.replace(target)
-            except BaseException:
-                with suppress(OSError):
-                    part.unlink()
-                raise
+                finish(target)
         return target
 
     def _copy(self, response: requests.Response, file: BinaryIO) -> bytes:
@@ -142,6 +138,11 @@ class Saver:
         if not size:
             raise NotSaved(f"{response.url} is empty. Try again.")
         return head
+
+
+def _announced(response: requests.Response) -> int:
+    size = response.headers.get("Content-Length", "")
+    return int(size) if size.isascii() and size.isdigit() else 0
 
 
 def create_folder(folder: Path) -> None:

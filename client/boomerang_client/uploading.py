@@ -24,6 +24,7 @@ from boomerang_client.errors import (
     UsageError,
     continue_upload,
 )
+from boomerang_client.image_folders import Folders
 from boomerang_client.image_uploads import ImagesRefused, LocalImage, resolve_images
 from boomerang_client.ndjson import Line, NotEncodable, Numbered, encode, parse_request
 from boomerang_client.parsing import read_accepted
@@ -100,7 +101,7 @@ class Upload:
         batch: str,
         options: Params,
         *,
-        folder: Path | None,
+        folder: Folders | None,
         clock: Callable[[], float],
         progress: Progress | None,
     ) -> None:

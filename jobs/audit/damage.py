@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from jobs.api_keys import AccessKey
+from jobs.api_keys import MIGRATED, AccessKey
 from jobs.audit.findings import Finding, Reader
 from jobs.audit.spending import ENTRY_BARS
 from jobs.decoding import UNREADABLE, decoding, read_labels
@@ -68,7 +68,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
     yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)
     yield from _hash(reader, "image", single("kept"), _kept, by_field=True)
-    yield from _hash(reader, "key", single("access"), _access, by_field=True)
+    yield from _hash(reader, "key", reader.keys.access, _access, by_field=True)
     yield from _times(reader)
     yield from _changes(reader)
 
@@ -164,7 +164,7 @@ def _lane(field: str, value: str) -> str | None:
 
 
 def _pool(field: str, value: str) -> str | None:
-    return _finite(value) if re.fullmatch("v[012]", field) else _whole(field, value)
+    return _finite(value) if re.match(r"v[012](\||$)", field) else _whole(field, value)
 
 
 def _spent(field: str, value: str) -> str | None:
@@ -183,6 +183,8 @@ def _kept(field: str, value: str) -> str | None:
 
 
 def _access(field: str, value: str) -> str | None:
+    if field == MIGRATED:
+        return _whole(field, value)
     return _readable(lambda text: AccessKey.from_json(field, text), value)
 
 

@@ -1,5 +1,6 @@
 """The audit of queues: their jobs, whether they take part in admission, and their weights."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -8,6 +9,9 @@ from jobs.errors import RecordDamaged
 from jobs.fields import Field, Payer, is_newer, printable, wrong
 from jobs.states import State
 from jobs.store.scripts import Scripts
+
+#: Parts of the name of an owner's set (jobs.store.redis_keys) after the pool: class and owner.
+OF_OWNER = 2
 
 
 def entry_findings(reader: Reader) -> Iterator[Finding]:
@@ -21,7 +25,13 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     of_pool: dict[str, list[str]] = defaultdict(list)
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
-    targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
+    owners: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(reader.names["queues"]):
+        pool, *rest = name.split("|", 2)
+        if len(rest) == OF_OWNER:
+            owners[pool].append(rest[-1])
+    pools = sorted({*reader.names["pool"], *of_pool, *owners})
+    targets = [(pool, json.dumps(owners[pool]), *of_pool[pool]) for pool in pools]
     answers = scripts.call_each([("repair_pool", "0", *target) for target in targets]) if targets else []
     for target, problems in zip(targets, answers, strict=True):
         pool, key = target[0], reader.keys.member("pool", target[0])
@@ -41,6 +51,10 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
                 detail = f"its queue {what} takes part in admission without jobs that wait, or the other way round"
                 remedy = "Pause the batch and resume it; or enqueue a job to it."
                 yield Finding(rule, what.split("|", 2)[-1][1:], detail, remedy, check)
+            elif rule == "key":
+                owner = f"the key {printable(what)}" if what else "what has no key"
+                detail = f"{owner} takes part in admission without queues that wait, or the other way round"
+                yield Finding(rule, f"pool {pool}", detail, "Enqueue a job of it.", check)
             else:
                 name, _, over = what.rpartition(" ")
                 detail = f"{name or 'the number of jobs that wait'} differs from its recount by {over}"
@@ -50,8 +64,9 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
 
 def _queues(reader: Reader) -> set[str]:
     """Return the queues in which jobs wait, and those that take part in admission."""
-    places = reader.names["queues"]
-    return reader.names["ready"].union(*(reader.members(reader.keys.member("queues", place)) for place in places))
+    # The members of a pool's own set are owners. Its name has no `|`.
+    sets = [name for name in reader.names["queues"] if "|" in name]
+    return reader.names["ready"].union(*(reader.members(reader.keys.member("queues", name)) for name in sets))
 
 
 def _entries(reader: Reader, queue: str) -> Iterator[Finding]:

@@ -1,9 +1,10 @@
 """Settings for kombu and Celery's results from our URLs, and Redis channels that outlive their server."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from queue import Empty
 from typing import Any
 
@@ -19,6 +20,9 @@ from jobs.errors import Unroutable
 SILENCE = 5
 #: Parts of a binding, as kombu stores it.
 _BINDING = 3
+#: The transport option of a process that only asks workers and reads events: Flower, the doctor. Its user may run no
+#: scripts, and it does not return the unacknowledged messages of others.
+ASKS_ONLY = "asks_only"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,38 @@ class _Routing(kombu_redis.Channel):
         return super().basic_publish(message, exchange, routing_key, **kwargs)  # type: ignore[no-untyped-call]
 
 
-class _OutlivesServer(_Routing):
+class _QoS(kombu_redis.QoS):
+    """kombu's record of unacknowledged messages."""
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Return messages of workers that ended to their queues, except in a process that only asks."""
+        if not self.channel.asks_only:
+            super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+class _Frugal(_Routing):
+    """A channel that runs no script where the process only asks: it uses commands instead."""
+
+    QoS = _QoS
+    asks_only = False
+    from_transport_options: Any = (*_Routing.from_transport_options, ASKS_ONLY)
+
+    @cached_property
+    def _refresh_binding(self) -> Callable[..., Any]:
+        return _refresh_binding if self.asks_only else super()._refresh_binding
+
+    def sweep_bindings(self, limit: int = 100) -> int:
+        """Delete the bindings of queues that expired. Workers do that for the processes that only ask."""
+        return 0 if self.asks_only else int(super().sweep_bindings(limit))  # type: ignore[no-untyped-call]
+
+
+def _refresh_binding(*, keys: Sequence[str], args: Sequence[Any], client: redis.Redis) -> None:
+    """Do what kombu's script REFRESH_BINDING does. A server's clock that differs by seconds does no harm here."""
+    client.sadd(keys[0], args[0])
+    client.zadd(keys[1], {args[1]: int(time.time() * 1000) + int(args[2])}, gt=True)
+
+
+class _OutlivesServer(_Frugal):
     """A channel that can be closed although its server is gone, and whose later use raises a clear error.
 
     kombu (5.7) uses the server while it closes a channel: it reads a pending answer, deletes queues and returns
@@ -147,6 +182,7 @@ class Transport(kombu_redis.Transport):
 class WatchedChannel(_OutlivesServer, kombu_redis.SentinelChannel):
     """kombu's channel for `sentinel://`, which leaves a server that is no longer the primary."""
 
+    from_transport_options: Any = (*kombu_redis.SentinelChannel.from_transport_options, ASKS_ONLY)
     connection_class = Connection
     connection_class_ssl = EncryptedConnection  # type: ignore[assignment] # kombu's own is only one of its kind
 

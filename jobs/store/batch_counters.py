@@ -69,9 +69,12 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
 
 
 def _pace(fields: Mapping[str, str], shared: dict[str, Any], settings: Settings) -> eta.Pace:
-    weights = {name: each.weight for name, each in settings.key_limits.items()}
     share = eta.share(
-        shared["flows"], weights, fields.get("class", "1"), fields.get("key", ""), int(fields.get("weight", 1))
+        shared["flows"],
+        settings.key_limits,
+        fields.get("class", "1"),
+        fields.get("key", ""),
+        int(fields.get("weight", 1)),
     )
     limits = {lane.name: (lane.max_in_flight, lane.submit_rate) for lane in settings.lanes}
     return eta.pace(shared["lanes"], limits, share)

@@ -46,7 +46,7 @@ SINGLE: Mapping[str, str] = {
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
     "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
-    "access": "access",  # HASH id of a producer's key → its name, the hash of its secret, its scopes, as JSON
+    "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
@@ -62,13 +62,17 @@ FAMILY: Mapping[str, str] = {
     # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began; mark and `+` → how
     # often one began again
     "finished_messages": "kt:",
+    "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
-    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.
+    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
+    # fair queueing is `<pool>`, whose members are owners, or `<place>|<owner>`, whose members are that owner's queues.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
-    "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
-    "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that became empty not long ago
-    "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
+    "queues": "f:",  # ZSET member → start tag: the members of a set that take part in admission
+    "tags": "g:",  # ZSET member → finish tag of its last job, of members that left the set not long ago
+    # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), and virtual times: v<rank of
+    # owners>, v<class>|<owner>
+    "pool": "p:",
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
@@ -92,7 +96,7 @@ _TYPES = {
     "going labelled grouped state ready queues tags",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines",
-    "string": "written repair admit_hint reconcile_hint text labels result celery object",
+    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes pinned",
     "list": "history staged members",
     "stream": "changes",
@@ -114,6 +118,14 @@ class Keys:
     def member(self, name: str, member: str) -> str:
         """The key of that family for a job id, batch id or state."""
         return self.prefix + FAMILY[name] + member
+
+    @property
+    def access(self) -> str:
+        """The HASH of producers' keys: id → name, hash of the secret and scopes, as JSON.
+
+        Its prefix differs from that of all other keys: so Redis allows only the operator to write it (ops/access).
+        """
+        return f"{self.prefix.removesuffix(':')}keys:access"
 
     def lua(self, names: Collection[str]) -> str:
         """These names as a Lua table: `KEY.alarms`, and for families the part before the id."""

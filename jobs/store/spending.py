@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from jobs.fields import Entry, Payer
+from jobs.job import CLASSES, Priority
 from jobs.lanes import LaneSettings
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
@@ -154,10 +155,12 @@ def next_day(moment: float) -> datetime:
 
 
 def rules(settings: Settings, lane: LaneSettings) -> str:
-    """Return the weights and daily caps for admission through a lane, as JSON for admit.lua."""
+    """Return the weights, ranks and daily caps for admission through a lane, as JSON for admit.lua."""
     weights = {name: each.weight for name, each in settings.key_limits.items()}
+    limits = settings.key_limits.items()
+    ranks = {name: int(CLASSES[each.priority]) for name, each in limits if each.priority is not Priority.NORMAL}
     of_lane = {"cap": nano(lane.max_cost_per_day)} if lane.max_cost_per_day is not None else {}
-    return json.dumps({"weights": weights, "caps": key_caps(settings), **of_lane})
+    return json.dumps({"weights": weights, "ranks": ranks, "caps": key_caps(settings), **of_lane})
 
 
 def budgets(settings: Settings) -> str:

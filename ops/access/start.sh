@@ -14,6 +14,8 @@ users=${TMPDIR:-/tmp}/users.acl
 # Since Redis 7.2 a client names its library. Older servers reject the rule, and would not start.
 version=$(redis-server --version | sed 's/.*v=\([0-9]*\)\.\([0-9]*\).*/\1\2/')
 [ "$version" -ge 72 ] && more=" +client|setinfo" || more=
+# Keys that a user may only read exist since 7.0.
+[ "$version" -ge 70 ] && read="%R~" || read="~"
 # Selectors exist since 7.0. This one counts a queue of any name, and gives no other access to it.
 [ "$version" -ge 70 ] && count=" (+llen ~*)" || count=
 queues=${BOOMERANG_PRODUCER_QUEUES:-shop}
@@ -21,7 +23,7 @@ case $queues in *[!A-Za-z0-9._:,\ -]*)
   echo "BOOMERANG_PRODUCER_QUEUES: $queues: must be beginnings of names, of letters, digits and . _ : -, and spaces" >&2
   exit 1 ;;
 esac
-more=$more count=$count queues=$queues awk '
+more=$more count=$count queues=$queues read=$read awk '
   /^#/ || !NF { next }
   $4 == ">PASSWORD" {
     name = "BOOMERANG_REDIS_PASSWORD_" toupper($2)
@@ -32,7 +34,7 @@ more=$more count=$count queues=$queues awk '
     n = split(ENVIRON["queues"], names, /[ ,]+/)
     for (i = 1; i <= n; i++) if (names[i] != "") keys = keys " ~" names[i] "*"
   }
-  { sub(/\+client\|setname/, "&" ENVIRON["more"]); sub(/ ~shop\*/, keys) }
+  { sub(/%R~/, ENVIRON["read"]); sub(/\+client\|setname/, "&" ENVIRON["more"]); sub(/ ~shop\*/, keys) }
   $2 == "flower" && ENVIRON["count"] == "" { sub(/ resetchannels/, keys "&") }
   $2 == "flower" { $0 = $0 ENVIRON["count"] }
   { print }

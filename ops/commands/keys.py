@@ -94,6 +94,29 @@ def revoke(ids: tuple[str, ...]) -> None:
             _audited("keys.revoke", key)
 
 
+@keys.command(epilog=examples("boomerang-server keys migrate", "boomerang-server keys migrate --remove"))
+@click.option(
+    "--remove",
+    is_flag=True,
+    help="Also delete the keys where the version before reads them. Do this when none of its webhooks runs any more.",
+)
+def migrate(*, remove: bool) -> None:
+    """Copy the keys of the version before to where only the operator's user may write.
+
+    Until then they are valid without the scope `admin`. Look at what is copied: before, an attacker in the webhook or
+    in a worker could add keys. `keys add` and `keys revoke` do this, too. Repeat it as often as you like.
+    """
+    with open_key_ring() as ring:
+        ids = ring.migrate()
+        if remove:
+            ring.remove_before()
+        found = {key.id: key for key in ring.all()}
+    for key_id in ids:
+        if key := found.get(key_id):
+            _audited("keys.migrate", key)
+    click.echo(f"Keys copied: {len(ids)}.", err=True)
+
+
 @contextmanager
 def open_key_ring() -> Iterator[KeyRing]:
     """Open the keys of the service that the environment configures."""

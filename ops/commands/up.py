@@ -44,7 +44,7 @@ def run(data: Path, port: int | None, sim: str, *, flower: bool) -> None:
     stack = LocalStack(options, report)
     try:
         with stop_on_signal(stack.stop_now):
-            console.print("Starting Redis, worker, beat, webhook, Flower and provider …", style="dim", soft_wrap=True)
+            console.print("Starting the service …", style="dim", soft_wrap=True)
             with stack:
                 print_summary(console, stack)
                 try:

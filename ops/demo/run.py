@@ -56,9 +56,7 @@ def run(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
             )
             stack = LocalStack(options, reporter(console))
             with stop_on_signal(stack.stop_now):
-                console.print(
-                    "Starting Redis, worker, beat, webhook and a simulated provider …", style="dim", soft_wrap=True
-                )
+                console.print("Starting the service with a simulated provider …", style="dim", soft_wrap=True)
                 with stack:
                     outcome = _run(console, stack, [*make_jobs(name, count, seed), make_rejected_job(name)], out)
     except CANNOT_START as error:

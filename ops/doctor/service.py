@@ -22,7 +22,7 @@ from ops.commands.store import open_store
 from ops.doctor.check import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
-from worker.app import create_app
+from worker.app import ask_only, create_app
 from worker.provider import Held, Provider, Unavailable
 from worker.settings import Settings as WorkerSettings
 from worker.settings import Switch
@@ -42,6 +42,7 @@ def check_workers(settings: WorkerSettings) -> Iterator[Finding]:
         return
     app = create_app(settings)
     try:
+        ask_only(app)
         inspect = app.control.inspect(timeout=PATIENCE)
         queues = inspect.active_queues() or {}
     except Exception as error:  # noqa: BLE001 - kombu, redis and amqp each raise their own
@@ -237,9 +238,13 @@ def check_keys(settings: WebhookSettings) -> Iterator[Finding]:
     """Check that producers can have access: that there is at least one valid key."""
     try:
         with open_store(settings) as store:
-            keys = KeyRing(store.context.client, store.context.keys).all()
+            ring = KeyRing(store.context.client, store.context.keys)
+            keys, migrated = ring.all(), ring.migrated
     except StoreUnavailable:
         return  # reported already
+    if not migrated:
+        detail = "those of the version before are still valid, and webhook and worker may write them"
+        yield warning("keys of producers", detail, "Copy them once, as the operator: boomerang-server keys migrate")
     kept = sum(key.opens(datetime.now(UTC)) for key in keys)
     named = len(settings.keys)
     if named or kept:

@@ -15,6 +15,8 @@ from ops.local.redis_server import TETHER
 
 #: Bytes. A stack that runs for weeks must not fill the disk.
 LOG_LIMIT = 20 * 1024 * 1024
+#: Only the owner may read what a process writes.
+PRIVATE_UMASK = 0o077
 
 
 def warning_lines(*, without: bytes) -> re.Pattern[bytes]:
@@ -51,7 +53,7 @@ class Child:
         self.spec = spec
         self.log = logs / f"{spec.name}.log"
         _rotate(self.log)
-        with self.log.open("ab") as out:
+        with open(self.log, "ab", opener=_private) as out:
             self._read_to = out.tell()
             # In its own session it does not get the terminal's Ctrl-C: the parent stops children in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own commands
@@ -63,6 +65,7 @@ class Child:
                 cwd=cwd,
                 pass_fds=spec.pass_fds,
                 start_new_session=True,
+                umask=PRIVATE_UMASK,
             )
         self.started = time.monotonic()
 
@@ -107,6 +110,10 @@ class Child:
         return whole.splitlines()
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _plain(line: bytes) -> str:
     return _COLOUR.sub(b"", line).decode(errors="replace").rstrip()
 
@@ -114,5 +121,6 @@ def _plain(line: bytes) -> str:
 def _rotate(log: Path) -> None:
     """Copy a log that is too long to `NAME.log.1`, and empty it in place: the child has it open and appends to it."""
     if log.exists() and log.stat().st_size > LOG_LIMIT:
-        log.with_suffix(".log.1").write_bytes(log.read_bytes())
+        with open(log.with_suffix(".log.1"), "wb", opener=_private) as copy:
+            copy.write(log.read_bytes())
         os.truncate(log, 0)

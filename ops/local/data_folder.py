@@ -20,6 +20,9 @@ PREFERRED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
 #: Seconds to wait until a port of the last start is free.
 PORT_PATIENCE = 3.0
 _ENVIRONMENT, _PORTS = "environment.json", "ports.json"
+#: What a stack writes into its folder.
+_FILES = frozenset({"env", "ledger.jsonl", "lock", "secrets.json", _ENVIRONMENT, _PORTS})
+_FOLDERS = frozenset({"broker", "logs", "redis", "run"})
 #: The variable with Flower's address, in the saved environment of a stack.
 FLOWER_ADDRESS = "FLOWER_URL"
 
@@ -58,7 +61,8 @@ def locked(folder: Path) -> Iterator[Path]:
     """Create the folder if needed, and lock it for this process while the block runs. Raises FolderInUse."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("a+") as lock:
+    make_private(folder)
+    with os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -66,6 +70,21 @@ def locked(folder: Path) -> Iterator[Path]:
                 f"Another stack runs in {folder}. Stop it first, or use another folder: --data DIR"
             ) from None
         yield folder
+
+
+def make_private(folder: Path) -> None:
+    """Let only the owner into the folder, and let only the owner read what a stack wrote there, also an earlier one.
+
+    Other files of the folder keep their modes. Links are not followed.
+    """
+    folder.chmod(0o700)
+    for each in folder.iterdir():
+        if each.name in _FILES or each.name in _FOLDERS:
+            for path in (each, *each.rglob("*")):
+                if path.is_dir() and not path.is_symlink():
+                    path.chmod(0o700)
+                elif path.is_file() and not path.is_symlink():
+                    path.chmod(0o600)
 
 
 def load_secrets(folder: Path) -> Secrets:
@@ -106,14 +125,14 @@ def choose_ports(folder: Path, asked: int | None) -> dict[str, int]:
             ports[name] = before
         else:
             ports[name] = liked if liked not in ports.values() and _is_free(liked) else free_port()
-    (folder / _PORTS).write_text(json.dumps(ports))
+    write_private(folder / _PORTS, json.dumps(ports))
     return ports
 
 
 def replace_ports(folder: Path, ports: Mapping[str, int]) -> dict[str, int]:
     """Choose new ports, because another process took one in the meantime. The webhook keeps its own: it is bound."""
     replaced = {name: port if name == "webhook" else free_port() for name, port in ports.items()}
-    (folder / _PORTS).write_text(json.dumps(replaced))
+    write_private(folder / _PORTS, json.dumps(replaced))
     return replaced
 
 

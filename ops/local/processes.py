@@ -22,9 +22,13 @@ WORKER_STOP_LIMIT = 40.0
 #: Children run the same code as this process, installed or not, and write their logs unbuffered.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"}
 _ACCESS_KEYS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
-#: Secrets that only the webhook gets.
-_WEBHOOK_ONLY = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN")
-_KEYS = (PROVIDER_KEY, *_ACCESS_KEYS, *_WEBHOOK_ONLY)
+#: Secrets that only the webhook gets, and those that only the worker gets.
+_WEBHOOK_ONLY = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN", "BOOMERANG_SIGNATURE_SECRETS")
+_WORKER_ONLY = ("BOOMERANG_NOTIFY_SECRETS", "BOOMERANG_PROVIDER_PROXY")
+_CALLBACK_SECRETS = "BOOMERANG_CALLBACK_SECRETS"
+#: Beat and Flower neither make callback addresses nor check them.
+_CALLBACKS = ("BOOMERANG_PUBLIC_URL", _CALLBACK_SECRETS)
+_KEYS = (PROVIDER_KEY, *_ACCESS_KEYS, *_WEBHOOK_ONLY, *_WORKER_ONLY)
 _STATE_URL = "BOOMERANG_REDIS_URL"
 #: The names of the two Redis servers: the first one holds the jobs.
 STATE, BROKER = "redis", "broker"
@@ -72,7 +76,7 @@ class Plan:
 
 
 def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None) -> dict[str, str]:
-    """Return the settings that every process of the service gets, without the keys of the provider and of producers.
+    """Return the settings that worker and webhook get, without the secrets that only one of them needs.
 
     Celery results are kept in the broker's Redis, so that no producer needs access to the jobs; RabbitMQ keeps no
     results. `redis_url` None: the process does not use the jobs. `broker_url` None: one Redis serves both purposes.
@@ -83,7 +87,7 @@ def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None
     env = {
         **given,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and simulator are on loopback
-        "BOOMERANG_CALLBACK_SECRETS": plan.environ.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
+        _CALLBACK_SECRETS: plan.environ.get(_CALLBACK_SECRETS) or plan.secrets.callback_secret,
         **plan.settings,
         **({_STATE_URL: redis_url} if redis_url else {}),
         "BOOMERANG_BROKER_URL": broker_url,
@@ -140,7 +144,7 @@ def service_processes(plan: Plan, state: Mapping[str, str], broker: Mapping[str,
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
-            env={**env("webhook"), **plan.keys, **{name: plan.environ.get(name, "") for name in _WEBHOOK_ONLY}},
+            env={**env("webhook"), **plan.keys, **_given(plan, _WEBHOOK_ONLY)},
             ready=responds(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
             # The doctor sends a callback for a job that does not exist.
@@ -149,18 +153,26 @@ def service_processes(plan: Plan, state: Mapping[str, str], broker: Mapping[str,
         ChildSpec(
             name="worker",
             argv=(*celery, "worker"),
-            env={**env("worker"), **_provider_keys(plan, env("worker"))},
+            env={**env("worker"), **_provider_keys(plan, env("worker")), **_given(plan, _WORKER_ONLY)},
             stop_limit=WORKER_STOP_LIMIT,
         ),
         ChildSpec(
             name="beat",
             argv=(*celery, "beat"),
-            env=env("beat"),
+            env=_without_callbacks(env("beat")),
         ),
     ]
     if plan.flower:
-        specs.append(_flower(plan, env("flower"), celery))
+        specs.append(_flower(plan, _without_callbacks(env("flower")), celery))
     return specs
+
+
+def _given(plan: Plan, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: plan.environ.get(name, "") for name in names}
+
+
+def _without_callbacks(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in _CALLBACKS}
 
 
 def _provider_keys(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
@@ -172,12 +184,13 @@ def _provider_keys(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
 
 def _simulator(plan: Plan) -> ChildSpec:
     argv = (sys.executable, "-m", "ops.simulator", "--port", str(plan.ports["simulator"]))
-    keep = ("--key", plan.secrets.provider_key, "--ledger", str(plan.folder / "ledger.jsonl"))
+    keep = ("--ledger", str(plan.folder / "ledger.jsonl"))
     bare = {name: value for name, value in plan.environ.items() if not name.startswith("BOOMERANG_")}
     return ChildSpec(
         name="simulator",
         argv=(*argv, *keep, *shlex.split(plan.simulator or "")),
-        env={**bare, **_PYTHON},
+        # In the environment, because every user of the machine can read command lines.
+        env={**bare, **_PYTHON, "BOOMERANG_SIMULATOR_KEYS": plan.secrets.provider_key},
         ready=responds(f"{plan.url('simulator')}/_sim/stats"),
     )
 
@@ -186,7 +199,6 @@ def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> Chil
     settings = {
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(plan.ports["flower"]),
-        # In the environment, because every user of the machine can read command lines.
         "FLOWER_BASIC_AUTH": f"boomerang:{plan.secrets.flower_password}",
         "FLOWER_COOKIE_SECRET": plan.secrets.flower_cookie_secret,
         # The worker sends events about jobs. Celery's events would show messages instead.

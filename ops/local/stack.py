@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jobs.api_keys import KeyRing
 from jobs.connections.client import connect
 from jobs.settings import Settings
+from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from ops.local import data_folder, processes
 from ops.local.child import ChildSpec
@@ -153,6 +155,7 @@ class LocalStack:
             try:
                 self._supervisor.start(self._servers(), START_LIMIT, wanted=wanted)
                 _load_scripts(self.state_urls["worker"])
+                _migrate_keys(self.redis_url)
                 self._supervisor.start(self._services(), START_LIMIT, wanted=wanted)
                 break
             except StartFailed as error:
@@ -180,6 +183,15 @@ class LocalStack:
             self.broker_url, self.broker_urls = broker.url, broker.urls
             specs.append(processes.redis_process(processes.BROKER, broker))
         return specs
+
+
+def _migrate_keys(redis_url: str) -> None:
+    """Copy producers' keys that the version before stored, as the operator's user: no other may write them."""
+    client = connect(redis_url, most_connections=1)
+    try:
+        KeyRing(client, Keys()).migrate()
+    finally:
+        client.close()
 
 
 def _load_scripts(redis_url: str) -> None:

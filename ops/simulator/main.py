@@ -30,6 +30,8 @@ def _run(**options: Any) -> None:
     logs.start()
     fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id", "public_url")}
     fields |= {"keys": frozenset(options.pop("key")), "ledger_file": options.pop("ledger")}
+    if key_file := options.pop("key_file"):
+        fields["keys"] |= frozenset(key_file.read().split())
     where = {name: options.pop(name) for name in ("host", "port", "url_file")}
     storm = options.pop("storm")
     given = {name: value for name, value in options.items() if value is not None}
@@ -74,7 +76,17 @@ simulate = click.Command(
             metavar="URL",
             help="base URL of result images, if callers reach them under another one than the submissions",
         ),
-        click.Option(["--key"], multiple=True, help="an accepted API key, repeatable; without it any key is accepted"),
+        click.Option(
+            ["--key"],
+            multiple=True,
+            envvar="BOOMERANG_SIMULATOR_KEYS",
+            show_envvar=True,
+            help="an accepted API key, repeatable; without one any key is accepted. Other users of the machine see "
+            "command lines: use the variable, with spaces between keys, or --key-file",
+        ),
+        click.Option(
+            ["--key-file"], type=click.File(), metavar="FILE|-", help="file of accepted API keys, one a line; -: stdin"
+        ),
         click.Option(
             ["--seed"], default="0", show_default=True, help="the same seed and external ids cause the same faults"
         ),

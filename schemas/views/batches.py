@@ -38,7 +38,11 @@ class BatchAccepted(Schema):
     rejected = fields.Integer(
         required=True, metadata=described("Number of refused lines, including those that `errors` omits.", 2)
     )
-    errors = fields.List(fields.Nested(LineError), required=True, metadata=described("The first 1,000 refused lines."))
+    errors = fields.List(
+        fields.Nested(LineError),
+        required=True,
+        metadata=described("The first refused lines, up to 1,000 and 256 KiB."),
+    )
 
 
 class CountsView(Schema):

@@ -87,7 +87,9 @@ class JobView(Schema):
     )
     priority = fields.String(
         required=True,
-        metadata=described("high, normal or low. Jobs of a higher class are submitted first.", "normal"),
+        metadata=described(
+            "high, normal or low. Of the same producer's jobs, those of a higher class are submitted first.", "normal"
+        ),
     )
     expires_at = instant(
         "When the job expires, unpaid, if it was not submitted before; otherwise null.", required=True, allow_none=True

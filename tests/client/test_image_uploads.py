@@ -1,6 +1,7 @@
 """Local images: their rules, and that each is uploaded once."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 import boomerang_client
-from boomerang_client import Client, ImagesRefused
+from boomerang_client import Client, ImagesRefused, UsageError
 from boomerang_client.image_uploads import names_file
 from tests.support.drawing import drawn
 from tests.support.fake_boomerang import FakeService, Fault
@@ -103,7 +104,7 @@ def test_all_errors_are_named_and_nothing_is_sent(client: Client, service: FakeS
     assert list(caught.value.errors) == ["style_image", *(f"image_list.{number}.image" for number in range(3))]
     assert f"image_list.0.image: {small} is 100 × 100 px" in str(caught.value)
     assert "away.png cannot be read (No such file or directory)" in str(caught.value)
-    assert "Is a directory" in str(caught.value)
+    assert f"{tmp_path} is not a regular file" in str(caught.value)
     assert service.seen == []
 
 
@@ -134,6 +135,51 @@ def test_names_are_relative_to_a_folder(client: Client, service: FakeService, ca
         {"image": reference(cat.read_bytes())},
         {"image": "https://x.example/1.png"},
     ]
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> dict[str, str]:
+    """Names of images outside of the folder `tmp_path/in`, as requests may write them."""
+    folder, secret = tmp_path / "in", tmp_path / "private" / "secret.png"
+    for each in (folder / "deep", secret.parent):
+        each.mkdir(parents=True)
+    secret.write_bytes(drawn(500, 500))
+    (folder / "link.png").symlink_to(secret)
+    (folder / "linked").symlink_to(secret.parent)
+    return {
+        "relative": "../private/secret.png", "absolute": str(secret), "link": "link.png",
+        "folder": "linked/secret.png", "twice": "deep/../../private/secret.png", "absent": "../private/no.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["relative", "absolute", "link", "folder", "twice", "absent"])
+@pytest.mark.parametrize("member", ["image_list", "scene_image", "style_image", "subject_image_list"])
+def test_a_request_from_elsewhere_reaches_no_image_outside_of_the_folder(
+    *, client: Client, service: FakeService, tmp_path: Path, away: dict[str, str], name: str, member: str
+) -> None:
+    line = json.dumps(OMNI | {member: [away[name]] if member.endswith("list") else away[name]}).encode()
+    with pytest.raises(UsageError, match="Nothing was sent") as caught:
+        client.batch([line], "b", folder=tmp_path / "in", on_error="abort")
+    [refused] = caught.value.lines
+    (message,) = (" ".join(each) for each in refused.errors.values())
+    assert f"--pictures {tmp_path / 'private'}" in message
+    assert service.images == {}
+    # Allowed, it is sent.
+    if name != "absent":
+        client.batch([line], "b", folder=[tmp_path / "in", tmp_path / "private"])
+        assert list(service.images) == [reference(drawn(500, 500))]
+
+
+def test_a_name_is_looked_for_in_every_folder(client: Client, service: FakeService, tmp_path: Path, cat: Path) -> None:
+    (tmp_path / "in").mkdir()
+    client.enqueue(OMNI | {"style_image": cat.name}, folder=[tmp_path / "in", cat.parent])
+    assert list(service.images) == [reference(cat.read_bytes())]
+
+
+def test_a_pipe_is_not_read(client: Client, service: FakeService, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImagesRefused, match="not a regular file"):
+        client.enqueue(OMNI | {"style_image": "pipe.png"}, folder=tmp_path)
 
 
 @pytest.mark.parametrize(

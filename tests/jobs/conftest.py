@@ -1,10 +1,14 @@
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from jobs.job import Result
+from jobs.new_job import BatchOptions
+from jobs.store.store import Store
 from tests.support.bench import IMAGES, Bench, InThread, MakeJob, OpenBench, Priced, bench_on, new
 
 
@@ -24,6 +28,19 @@ def open_bench() -> OpenBench:
 def make() -> MakeJob:
     """`make("id", n=2, owed="nc")`: a new job, not yet enqueued."""
     return new
+
+
+@pytest.fixture
+def fill(bench: Bench, make: MakeJob) -> Callable[..., Any]:
+    """`fill("x", 3, weight=2)`: add three jobs to a batch, `x0 x1 x2`."""
+    sizes: Counter[str] = Counter()
+
+    def fill(batch: str, count: int, *, store: Store | None = None, n: int = 1, **options: Any) -> None:
+        jobs = [make(f"{batch}{sizes[batch] + number}", n=n) for number in range(count)]
+        sizes[batch] += count
+        (store or bench.store).jobs.enqueue(jobs, batch, BatchOptions(**options))
+
+    return fill
 
 
 @pytest.fixture

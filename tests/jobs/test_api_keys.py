@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, parsed
+from jobs.api_keys import MIGRATED, PRODUCER, AccessKey, KeyRing, Scope, parsed
 from jobs.errors import KeyNotFound
+from jobs.store.redis_keys import Keys
 from tests.support.bench import Bench
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -21,8 +22,8 @@ def test_a_key_is_stored_without_its_secret(ring: KeyRing, bench: Bench) -> None
     found = parsed(text)
     assert found is not None
     assert found[0] == key.id
-    stored = bench.raw.hgetall("{b}:access")
-    assert list(stored) == [key.id]
+    stored = bench.raw.hgetall("{b}keys:access")
+    assert set(stored) == {MIGRATED, key.id}
     assert found[1] not in str(stored)
     assert json.loads(stored[key.id])["scopes"] == ["cancel", "enqueue", "read"]
     assert ring.find(key.id) == key
@@ -62,6 +63,55 @@ def test_the_time_of_the_last_use_is_stored(ring: KeyRing) -> None:
     key, _ = ring.add("shop", PRODUCER)
     ring.note_use(key.id, NOW)
     assert [each.used_at for each in ring.all()] == [NOW]
+
+
+def stored_by_the_version_before(bench: Bench, ring: KeyRing, *scopes: Scope) -> AccessKey:
+    other = KeyRing(bench.store.context.client, Keys("{other}:"))
+    key, _ = other.add("shop", scopes)
+    bench.raw.hset("{b}:access", key.id, key.to_json())
+    return key
+
+
+def test_a_key_of_the_version_before_is_valid_but_never_an_administrators(bench: Bench, ring: KeyRing) -> None:
+    key = stored_by_the_version_before(bench, ring, Scope.READ, Scope.ADMIN)
+    found = ring.find(key.id)
+    assert found is not None
+    assert (found.scopes, found.digest) == ({Scope.READ}, key.digest)
+    assert ring.all() == [key]
+    assert ring.migrate() == [key.id]
+    assert ring.find(key.id) == key
+    assert ring.migrate() == []
+
+
+@pytest.mark.parametrize("first", ["add", "revoke", "migrate"])
+def test_after_any_change_of_the_keys_those_of_the_version_before_are_ignored(
+    first: str, bench: Bench, ring: KeyRing
+) -> None:
+    known = stored_by_the_version_before(bench, ring, *PRODUCER)
+    match first:
+        case "add":
+            ring.add("press", PRODUCER)
+        case "revoke":
+            ring.revoke(known.id)
+        case _:
+            ring.migrate()
+    # An attacker in the webhook adds a key, and changes one, where it may write.
+    minted = stored_by_the_version_before(bench, ring, Scope.ADMIN)
+    bench.raw.hset("{b}:access", known.id, minted.to_json())
+    assert ring.find(minted.id) is None
+    assert minted.id not in [each.id for each in ring.all()]
+    found = ring.find(known.id)
+    assert found is not None
+    assert (found.scopes, found.digest) == (PRODUCER, known.digest)
+
+
+def test_webhooks_of_the_version_before_refuse_a_revoked_key(bench: Bench, ring: KeyRing) -> None:
+    key = stored_by_the_version_before(bench, ring, *PRODUCER)
+    revoked = ring.revoke(key.id, NOW)
+    assert AccessKey.from_json(key.id, bench.raw.hget("{b}:access", key.id)) == revoked == ring.find(key.id)
+    ring.remove_before()
+    assert not bench.raw.exists("{b}:access")
+    assert ring.find(key.id) == revoked
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "-shop", "a" * 33, "a shop", "celery"])

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from jobs.eta import Pace, eta, pace, rate, share
-from jobs.job import Result
+from jobs.job import Priority, Result
+from jobs.key_limits import KeyLimits
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob
 
@@ -140,6 +141,13 @@ def test_the_pace_of_lanes_comes_from_their_slots_and_rates(learned: Any, limits
     assert (found.took, found.jobs) == (expected.took, pytest.approx(expected.jobs))
 
 
+LIMITS = {
+    "big": KeyLimits(weight=3),
+    "first": KeyLimits(priority=Priority.HIGH),
+    "last": KeyLimits(priority=Priority.LOW),
+}
+
+
 @pytest.mark.parametrize(
     ("flows", "weight", "expected"),
     [
@@ -150,13 +158,17 @@ def test_the_pace_of_lanes_comes_from_their_slots_and_rates(learned: Any, limits
         pytest.param({"1|shop": 1, "1|press": 50}, 1, 1 / 2, id="beside another key, however many batches it has"),
         pytest.param({"1|shop": 2, "1|big": 1}, 1, 1 / 8, id="beside a key with more weight"),
         pytest.param(
-            {"1|shop": 1, "0|press": 1, "2|last": 9}, 1, 1 / 2, id="a higher class counts, a lower one does not"
+            {"1|shop": 1, "0|press": 1, "2|late": 9}, 1, 1 / 3, id="beside other keys, whatever their classes"
         ),
+        pytest.param(
+            {"0|shop": 1, "1|shop": 1, "2|shop": 9}, 1, 1 / 2, id="its key's higher classes count, lower ones do not"
+        ),
+        pytest.param({"1|shop": 1, "1|first": 1, "1|last": 1}, 1, 1 / 2, id="keys of a lower rank do not count"),
         pytest.param({"1|press": 0}, 1, 1.0, id="nothing waits"),
     ],
 )
 def test_the_share_of_a_batch_follows_the_weights(flows: dict[str, int], weight: int, expected: float) -> None:
-    assert share(flows, {"big": 3}, "1", "shop", weight) == pytest.approx(expected)
+    assert share(flows, LIMITS, "1", "shop", weight) == pytest.approx(expected)
 
 
 def test_the_eta_before_the_first_end_uses_what_the_lane_has_learned(bench: Bench, make: MakeJob) -> None:

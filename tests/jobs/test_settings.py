@@ -155,11 +155,6 @@ def test_secrets_are_not_in_the_repr_or_in_errors() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_public_url_requires_callback_secrets() -> None:
-    with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_SECRETS: must be set where BOOMERANG_PUBLIC_URL is"):
-        read(PUBLIC_URL="https://boomerang.example.com")
-
-
 @pytest.mark.parametrize(
     ("variables", "first"),
     [

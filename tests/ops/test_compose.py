@@ -148,7 +148,7 @@ def test_the_simulators_options_are_valid() -> None:
     assert chosen
     given = chosen.make_context("simulate", rest, parent=GROUP).params
     assert (given["host"], str(given["port"])) == ("0.0.0.0", inner_port("simulator"))
-    assert list(given["key"]) == [environment("worker")["BOOMERANG_PROVIDER_KEY"]]
+    assert environment("simulator")["BOOMERANG_SIMULATOR_KEYS"] == environment("worker")["BOOMERANG_PROVIDER_KEY"]
     # Users on the host fetch the images from the published port.
     assert given["public_url"] == f"http://{filled(SERVICES['simulator']['ports'][0]).rpartition(':')[0]}"
 
@@ -173,8 +173,13 @@ def test_flowers_options_exist() -> None:
 
 def test_only_worker_and_operator_have_the_providers_key() -> None:
     holders = [name for name in SERVICES if "provider-key" in environment(name).values()]
-    assert holders == ["worker", "operator"]
+    assert holders == ["worker", "operator", "simulator"]
     assert SERVICES["operator"]["env_file"] == SERVICES["worker"]["env_file"]
+
+
+def test_only_processes_that_make_or_check_callback_addresses_have_their_secrets() -> None:
+    holders = [name for name in SERVICES if "BOOMERANG_CALLBACK_SECRETS" in environment(name)]
+    assert holders == ["worker", "webhook", "operator"]
 
 
 def test_the_operator_has_all_that_the_commands_need() -> None:

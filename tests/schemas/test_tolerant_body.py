@@ -157,6 +157,7 @@ WORST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", WORST.values(), ids=WORST)
 def test_the_worst_answers_end_within_bounds(body: bytes) -> None:
     began = time.process_time()
@@ -165,6 +166,7 @@ def test_the_worst_answers_end_within_bounds(body: bytes) -> None:
     assert time.process_time() - began < 20  # without bounds: hours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", WORST.values(), ids=WORST)
 def test_memory_is_bounded_by_the_size_of_the_answer(body: bytes) -> None:
     size = LARGEST // 16

@@ -248,7 +248,7 @@ def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0
 def test_a_damaged_key_gets_503_and_the_others_work(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
     ring = KeyRing(store.context.client, store.context.keys)
     (broken, secret), (_, other) = ring.add("shop", PRODUCER), ring.add("shop", PRODUCER)
-    raw.hset(Keys().singleton("access"), broken.id, json.dumps({"name": "shop"}))
+    raw.hset(Keys().access, broken.id, json.dumps({"name": "shop"}))
     codes = [
         client.get("/v1/jobs", headers={"Authorization": f"Bearer {each}"}).status_code for each in (secret, other)
     ]

@@ -106,3 +106,8 @@ def test_addresses_and_networks_are_accepted() -> None:
 def test_an_invalid_network_is_refused(given: str) -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_ADDRESSES: must be addresses or networks"):
         Settings.from_env({"BOOMERANG_CALLBACK_ADDRESSES": given})
+
+
+def test_a_public_url_requires_callback_secrets() -> None:
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_SECRETS: must be set where BOOMERANG_PUBLIC_URL is"):
+        Settings.from_env({"BOOMERANG_PUBLIC_URL": "https://boomerang.example.com"})

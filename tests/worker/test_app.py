@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,11 @@ def test_every_bad_variable_is_named_at_once() -> None:
         "BOOMERANG_AMBIGUOUS": "guess",
         "BOOMERANG_EVENTS": "maybe",
         "BOOMERANG_MAX_ATTEMPTS": "0",
-        "BOOMERANG_PUBLIC_URL": "https://ours.example",  # without a secret
     }
     with pytest.raises(SettingsInvalid) as raised:
         Settings.from_env(bad)
     named = {problem.partition(":")[0] for problem in raised.value.problems}
-    assert named == (bad.keys() - {"BOOMERANG_PUBLIC_URL"}) | {"BOOMERANG_CALLBACK_SECRETS"}
+    assert named == bad.keys()
     assert "two words" not in str(raised.value)
 
 
@@ -307,3 +307,12 @@ def test_only_internal_tasks_ignore_their_results() -> None:
     tasks = create_app(SETTINGS).tasks
     internal = {"boomerang.submit", "boomerang.reconcile", "boomerang.deliver", "celery.chord_unlock"}
     assert {name for name, task in tasks.items() if task.ignore_result} == internal
+
+
+def test_a_worker_with_a_public_url_needs_callback_secrets_but_beat_and_flower_do_not() -> None:
+    lacks = Settings(provider_key="k", public_url="https://boomerang.example.com", broker_url="memory://")
+    app = create_app(lacks)
+    (step,) = [each for each in app.steps["worker"] if getattr(each, "__name__", "") == "NeedsSecrets"]
+    with pytest.raises(SystemExit, match="BOOMERANG_CALLBACK_SECRETS"):
+        step(None)
+    assert create_app(replace(lacks, provider_key=None)).conf.beat_schedule

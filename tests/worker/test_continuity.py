@@ -52,6 +52,15 @@ class Environment:
         if restarted:
             self.state.hset("{b}:epoch", "run", "another process")
 
+    def age(self, seconds: int) -> None:
+        """Make the last round and all changes that old."""
+        self.state.hincrby("{b}:totals", "round", -seconds * 1_000_000)
+        changes: Any = self.state.xrange("{b}:changes")
+        self.state.delete("{b}:changes")
+        for entry, fields in changes:
+            ms, number = map(int, entry.split(b"-"))
+            self.state.xadd("{b}:changes", fields, f"{ms - seconds * 1000}-{number}")
+
     def seen(self) -> dict[str, Sighting]:
         """Return what the witness holds, by installation."""
         return {each.installation: each for each in Witness(self.broker).read()}
@@ -218,7 +227,7 @@ def test_data_older_than_tolerated_are_refused(environment: Environment, caplog:
     worker()
     environment.enqueue("fox")
     environment.store.attempts.claim_due(1)
-    environment.state.hincrby("{b}:totals", "round", -3700 * 1_000_000)
+    environment.age(3700)
     backup = environment.copy()
     environment.enqueue("owl")
     worker()

@@ -158,7 +158,7 @@ def refused(problem: ProblemError) -> Response:
 
 
 def _message(problem: ProblemError) -> str:
-    if not problem.errors:
+    if not isinstance(problem.errors, Mapping) or not problem.errors:
         return problem.detail
     messages = [f"{field}: {'; '.join(texts)}" for field, texts in problem.errors.items()]
     omitted = len(messages) - _MAX_ERRORS

@@ -1,5 +1,6 @@
 """Uploads: from the lines of a body to jobs in the store, in chunks."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from webhook.services import Services
 CHUNK_JOBS = 500
 #: Bytes of requests in one call. A line may hold 40 MB of images.
 CHUNK_BYTES = 8 * 1024 * 1024
-#: Refused lines that an answer lists. It only counts the others.
-MOST_ERRORS = 1_000
+#: Refused lines that an answer lists, and bytes of all of them as JSON. It only counts the others.
+MOST_ERRORS, MOST_ERROR_BYTES = 1_000, 256 * 1024
 
 TAKEN = "This batch id (or Idempotency-Key) is taken. Send the upload under another one."
 
@@ -42,6 +43,7 @@ class Upload:
     known: int = 0
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    _bytes_left: int = MOST_ERROR_BYTES
 
     def join(self, existing: BatchOptions | None) -> None:
         """Use the options of the existing batch, if there is one.
@@ -72,10 +74,14 @@ class Upload:
         self.options = existing
 
     def refuse(self, line: int, errors: dict[str, list[str]], codes: list[str]) -> None:
-        """Count a refused line, and list it while the list is short."""
+        """Count a refused line, and list it until the list is full."""
         self.rejected += 1
-        if len(self.errors) < MOST_ERRORS:
-            self.errors.append({"line": line, "errors": errors, "codes": codes})
+        if len(self.errors) == MOST_ERRORS or self._bytes_left < 0:
+            return
+        error = {"line": line, "errors": errors, "codes": codes}
+        self._bytes_left -= len(json.dumps(error, ensure_ascii=False).encode())
+        if self._bytes_left >= 0:
+            self.errors.append(error)
 
     def count(self, number: int, job: NewJob, outcome: Outcome) -> None:
         """Count the outcome of a line. Raises a problem, 422, if the line differs from an earlier upload."""

@@ -21,7 +21,7 @@ from jobs.errors import (
     StoreUnavailable,
     WorkRefused,
 )
-from schemas import BodyInvalid, RequestInvalid
+from schemas import BodyInvalid, RequestInvalid, bounded
 
 #: Seconds after which a client may try again while Redis is down.
 RETRY_AFTER = 5
@@ -41,14 +41,17 @@ _log = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """An error with its answer. `more`: further members of the answer."""
+    """An error with its answer. `more`: further members of the answer.
+
+    `errors`: by field, of which only the first are kept (`schemas.error_budget`); of an upload, its refused lines.
+    """
 
     def __init__(
         self,
         status: int,
         detail: str,
         *,
-        errors: Mapping[str, Sequence[str]] | None = None,
+        errors: Mapping[str, Sequence[str]] | Sequence[Mapping[str, Any]] = (),
         codes: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         **more: Any,
@@ -56,7 +59,7 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.errors = errors
+        self.errors = bounded(errors) if isinstance(errors, Mapping) else errors
         self.codes = codes
         self.headers = dict(headers or {})
         self.more = more

@@ -1,6 +1,7 @@
 """boomerang.generate, the Celery entry point: record a producer's job and park its message, or return its result."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from jobs.store.celery_identity import identity_of
 from jobs.store.celery_messages import MOST_PARKED
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
-from schemas import RequestInvalid, checked_in, load_request, without_images
+from schemas import EXTERNAL_ID, RequestInvalid, checked_in, clean, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
 from worker.messages import Messages
 
@@ -30,7 +31,16 @@ POSITIONAL = (
     "(immutable=True, .si()) if another task comes before it."
 )
 
+#: A continuation that cannot be written as JSON, because something in it is nested some hundred levels deep.
+TOO_DEEP = ""
+
 log = logging.getLogger(__name__)
+_NESTED = (
+    "The request, or the tasks that follow this one with their arguments, are nested too deep. Nest them less, or send "
+    "a reference to the data instead."
+)
+#: Characters of a job's id in a log line.
+_LONGEST_ID = 128
 _CONFLICT = "external_task_id: {!r} belongs to another request. Use another id, or repeat that request."
 
 
@@ -65,7 +75,7 @@ class GenerateCall:
 class Ending:
     """How a task ends: with a job's view or an error. `first_delivery`: its continuation was not called before.
 
-    `mark` is that of the parked message that ends by it, or with `refused` that of the refused message. `attempts`: how
+    `mark` is that of the parked message that ends by it. With `refused` no job remembers the message. `attempts`: how
     often its end was begun before.
     """
 
@@ -91,7 +101,7 @@ class GenerateHandler:
         pass_unknown: bool = False,
     ) -> None:
         self._store = store
-        self._unreachable = unreachable
+        self.unreachable = unreachable
         self._messages = messages
         self._images = images
         self._allow_private_hosts = allow_private_hosts
@@ -103,7 +113,7 @@ class GenerateHandler:
         A call with only an `external_task_id` refers to a job that came by Celery, too. The calls that finish parked
         messages do so.
         """
-        with logs.about(job=call.job_id):
+        with logs.about(job=clean(call.job_id, _LONGEST_ID)):
             try:
                 if call.positional:
                     return self._refuse(call, TypeError(POSITIONAL))
@@ -111,7 +121,9 @@ class GenerateHandler:
                 identity = _identity(call)
                 if not call.finishes:
                     self._check_continuation(call, identity)
-                if not call.is_bare:
+                if call.is_bare:
+                    _check_id(call.job_id)
+                else:
                     self._enqueue(call)
                 return self._park(call, identity)
             except (GenerationRefused, TaskRevokedError) as error:
@@ -131,11 +143,15 @@ class GenerateHandler:
         if call.finishes:
             log.warning("task %s: its message is dropped, because its job is gone: %s", call.task_id, error)
             return None
+        return self._end_once(call, error)
+
+    def _end_once(self, call: GenerateCall, outcome: dict[str, Any] | Exception) -> Ending:
+        """End a message that no job remembers, so that its repeats call nothing again."""
         mark = _refusal_mark(call)
-        outcome = self._store.celery.begin_refusal(mark)
-        if outcome is RefusalOutcome.BUSY:
-            raise MessageUnfinished("another worker is refusing it")
-        return Ending(error, outcome is RefusalOutcome.FIRST, mark=mark, refused=True)
+        refusal, begun = self._store.celery.begin_refusal(mark)
+        if refusal is RefusalOutcome.BUSY:
+            raise MessageUnfinished("another worker is ending it")
+        return Ending(outcome, refusal is RefusalOutcome.FIRST, mark=mark, refused=True, attempts=begun)
 
     def _park(self, call: GenerateCall, identity: str) -> Ending | None:
         job_id = call.job_id
@@ -145,6 +161,8 @@ class GenerateHandler:
         match outcome:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
+                if not mark:
+                    return self._end_once(call, outcome_of(job))
                 return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
             case ParkOutcome.FOREIGN:
                 return Ending(GenerationRefused(str(JobNotFound(job_id))), job_id=job_id, mark=mark, attempts=begun)
@@ -177,9 +195,12 @@ class GenerateHandler:
             raise GenerationRefused(str(error)) from None
 
     def _check_continuation(self, call: GenerateCall, identity: str) -> None:
-        lost = self._unreachable(call.continuation)
-        # A message that is parked was accepted before: its broker may have lost a queue for a moment.
-        if lost and not self._store.celery.is_parked(call.job_id, call.task_id, call.continuation, identity):
+        try:
+            lost = self.unreachable(call.continuation)
+        except RecursionError:
+            raise GenerationRefused(_NESTED) from None
+        # A message that was accepted before is not refused: its broker may have lost a queue for a moment.
+        if lost and not self._store.celery.was_accepted(call.job_id, call.task_id, call.continuation, identity):
             raise GenerationRefused("; ".join(lost))
 
     def _enqueue(self, call: GenerateCall) -> None:
@@ -192,6 +213,8 @@ class GenerateHandler:
             )
         except RequestInvalid as error:
             raise _refused(error) from None
+        except RecursionError:
+            raise GenerationRefused(_NESTED) from None
         request = checked_in(request, self._images.put)
         try:
             job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=CELERY, delay=call.delay)
@@ -217,18 +240,25 @@ class GenerateHandler:
         return f"{call.task_id} was revoked" if self._store.celery.was_revoked(call.task_id) else ""
 
 
+def _check_id(job_id: str) -> None:
+    if not re.fullmatch(EXTERNAL_ID, job_id):
+        raise GenerationRefused(f"external_task_id: {clean(job_id)!r} cannot be the id of a job")
+
+
 def _identity(call: GenerateCall) -> str:
+    if call.continuation == TOO_DEEP:
+        raise GenerationRefused(_NESTED)
     try:
         return identity_of(call.continuation)
     except RecursionError:
-        raise GenerationRefused("the tasks that follow this one, or their arguments, are nested too deep") from None
+        raise GenerationRefused(_NESTED) from None
 
 
 def _refusal_mark(call: GenerateCall) -> str:
     try:
-        return identity_of(call.continuation, call.request)
+        return identity_of(call.continuation or "{}", call.request)
     except RecursionError:
-        return identity_of("{}", {"continuation": call.continuation})
+        return identity_of("{}", {"task_id": call.task_id, "continuation": call.continuation})
 
 
 def _refused(error: RequestInvalid) -> GenerationRefused:

@@ -8,11 +8,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from schemas import clean
 from worker.routes import ROUTING, Destination, Routes
 
 #: Fields that contain signatures: in a continuation and in a signature's options.
@@ -23,6 +25,10 @@ _MAPS = ("celery.map", "celery.starmap")
 REMEMBERED = 30.0
 #: Most destinations that are remembered.
 _MOST = 1_000
+#: Faults that a refusal names. The broker is not asked about further tasks: the producer decides how many there are.
+_MOST_FAULTS = 20
+#: Characters of a fault, which quotes names that the producer chose.
+_LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,10 @@ class Reachability:
         self._known: dict[Destination, float] = {}
 
     def __call__(self, continuation: str) -> list[str]:
-        """Return what is wrong with each task of a continuation (JSON) that would reach no queue."""
+        """Return what is wrong with the first 20 tasks of a continuation (JSON) that would reach no queue."""
         steps = _steps(json.loads(continuation), {})
-        return sorted({f"{step.name}: {why}" for step in steps if (why := self._fault(step))})
+        faults = (f"{clean(step.name)}: {clean(why, _LONGEST)}" for step in steps if (why := self._fault(step)))
+        return sorted(set(islice(faults, _MOST_FAULTS)))
 
     def _fault(self, step: _Step) -> str:
         amqp: Routes = self._app.amqp

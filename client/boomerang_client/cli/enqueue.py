@@ -88,8 +88,15 @@ class EnqueueCommand(click.Command):
 @click.option("--encoding", metavar="NAME", help="The encoding of FILE. Default: UTF-8, or UTF-16 if FILE is in it.")
 @click.option("--delimiter", metavar="CHARACTER", help="CSV: separates cells. Default: as in the heading.")
 @click.option("--sheet", metavar="NAME", help=".xlsx: the sheet. Default: the only visible one with content.")
+@click.option(
+    "--pictures",
+    multiple=True,
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    metavar="DIR",
+    help="Also allow images below DIR, and look there for names that FILE's folder does not have. May be repeated.",
+)
 @label_option("A label of the batch. May be repeated.")
-@priority_option("The batch's priority against others.")
+@priority_option("The batch's priority against your others.")
 @click.option("--weight", type=click.IntRange(1, 100), metavar="1-100", help="The batch's share at equal priority.")
 @click.option("--max-cost", type=money, metavar="USD", help="What all jobs of the batch together may cost.")
 @click.option(
@@ -116,6 +123,7 @@ def enqueue(
     encoding: str | None,
     delimiter: str | None,
     sheet: str | None,
+    pictures: tuple[Path, ...],
     labels: tuple[tuple[str, str], ...],
     priority: str | None,
     weight: int | None,
@@ -130,9 +138,9 @@ def enqueue(
 
     FILE has one generation request a line, as JSON; or a JSON array of requests; or a table (CSV or .xlsx); or one
     prompt a line (.txt). It may be compressed with gzip or zip. In a table, columns named like members of the request
-    need no option; --map and --template use others. Images may be files, by names relative to FILE's folder. Refused
-    lines are reported with their number, field and remedy; the others are enqueued. The model of prompts in a .txt is
-    kirin_image_omni, unless --set names another.
+    need no option; --map and --template use others. Images may be files below FILE's folder, by names relative to it.
+    Refused lines are reported with their number, field and remedy; the others are enqueued. The model of prompts in a
+    .txt is kirin_image_omni, unless --set names another.
     """
     screen: Screen = ctx.obj
     if key is not None and id_ is not None:
@@ -163,7 +171,7 @@ def enqueue(
                 max_cost=max_cost,
                 on_error=on_error,
                 key=key,
-                folder=Path(_name(file)).parent,
+                folder=[Path(_name(file)).parent, *pictures],
                 patience=patience,
                 progress=progress,
                 on_wait=screen.report_wait,

@@ -17,6 +17,7 @@ from boomerang_client.cli.options import (
     json_option,
     label_option,
     priority_option,
+    private_hosts_option,
     set_option,
 )
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
@@ -52,6 +53,7 @@ DEFAULT_MODEL = "kirin_image_omni"
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Save the images there."
 )
+@private_hosts_option
 @click.option("--timeout", type=duration, metavar="DURATION", help="Stop waiting after this time. The job continues.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and do not wait for its end.")
 @json_option
@@ -68,6 +70,7 @@ def generate(
     expires_in: float | None,
     id_: str | None,
     output: Path | None,
+    private_hosts: bool,
     timeout: float | None,
     no_wait: bool,
 ) -> None:
@@ -91,9 +94,10 @@ def generate(
         "expires_in": None if expires_in is None else math.ceil(expires_in),
     }
     request |= {name: value for name, value in options.items() if value}
-    client = screen.client()
+    client = screen.client(private_hosts=private_hosts or None)
     with _stoppable(ctx, request["external_task_id"]):
-        job = client.enqueue(request, folder=Path())
+        # The user has typed the names of images, so they may be anywhere.
+        job = client.enqueue(request, folder=[Path(), Path(Path().absolute().anchor)])
         if no_wait:
             _print_id(screen, job)
             return

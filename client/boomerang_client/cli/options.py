@@ -105,6 +105,15 @@ def expires_option(command: Command) -> Command:
     )(command)
 
 
+def private_hosts_option(command: Command) -> Command:
+    """Add `--private-hosts`."""
+    return click.option(
+        "--private-hosts",
+        is_flag=True,
+        help="Also save images from hosts that are not public. Without it only if the service is at a private address.",
+    )(command)
+
+
 def patience_option(default: str) -> Callable[[Command], Command]:
     """Add `--patience DURATION`."""
     return click.option(

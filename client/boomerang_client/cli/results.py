@@ -1,5 +1,6 @@
 """Commands that fetch the outcome of jobs: results, save."""
 
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ import click
 from boomerang_client.cli.formats import WRITERS
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
-from boomerang_client.cli.options import JOB_STATES, examples, json_option, patience_option
+from boomerang_client.cli.options import JOB_STATES, examples, json_option, patience_option, private_hosts_option
 from boomerang_client.cli.progress_bars import counting
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.client import Client
+from boomerang_client.new_files import new_file
 from boomerang_client.records import Batch, Job
 from boomerang_client.saving import AT_ONCE
 from boomerang_client.terminal import clean
@@ -119,6 +121,7 @@ def results(
     help="Simultaneous downloads.",
 )
 @patience_option("10m")
+@private_hosts_option
 @json_option
 @click.pass_context
 def save(
@@ -129,6 +132,7 @@ def save(
     follow: bool,
     at_once: int,
     patience: float,
+    private_hosts: bool,
     is_job: bool,
     is_batch: bool,
 ) -> None:
@@ -138,7 +142,7 @@ def save(
     The exit code is 1 if an image could not be saved.
     """
     screen: Screen = ctx.obj
-    client = screen.client()
+    client = screen.client(private_hosts=private_hosts or None)
     folder = output or Path(id_.replace(":", "+").replace("/", "+"))
     found = find(client, id_, kind_of(is_job=is_job, is_batch=is_batch))
     numbers = {"saved": 0, "there": 0, "failed": 0}
@@ -200,13 +204,13 @@ def _target(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    part = output.with_name(output.name + ".part")
     try:
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                yield file
-            part.replace(output)
-        finally:
-            part.unlink(missing_ok=True)
+        with (
+            new_file(output.parent, output.name) as (file, finish),
+            io.TextIOWrapper(file, "utf-8", newline="") as text,
+        ):
+            yield text
+            text.flush()
+            finish(output)
     except OSError as error:
-        raise click.FileError(str(output), error.strerror) from error
+        raise click.FileError(str(output), error.strerror or str(error)) from error

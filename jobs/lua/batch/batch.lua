@@ -22,7 +22,7 @@ for i = 1, #fields, 2 do
     end
     local state = redis.call('HGETALL', KEY.pool .. pool)
     for j = 1, #state, 2 do
-      if string.find(state[j], '|', 1, true) then flows[state[j]] = (flows[state[j]] or 0) + tonumber(state[j + 1]) end
+      if string.find(state[j], '^%d|') then flows[state[j]] = (flows[state[j]] or 0) + tonumber(state[j + 1]) end
     end
   end
   local class = string.match(fields[i], '^' .. BATCH.unfinished .. '(.*)$')

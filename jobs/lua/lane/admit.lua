@@ -11,15 +11,18 @@
 --       7 burst in µs
 --       8 µs until an admitted job that no worker claimed is put back
 --       9 names of all lanes of the pool, with spaces between
---      10 rules as JSON (jobs.store.spending.rules): {"weights": {key: weight; 1 where not named}, "caps": {key:
---         nano-dollars a day}, "cap": nano-dollars a day of this lane, where it has a budget}
+--      10 rules as JSON (jobs.store.spending.rules): {"weights": {key: weight; 1 where not named}, "ranks": {key: rank, 0
+--        to 2; 1 where not named}, "caps": {key: nano-dollars a day}, "cap": nano-dollars a day of this lane, where it
+--        has a budget}
 --      11 '1' where the lane learns its limit
 -- Returns: {1 where more jobs could be admitted at once, ids...}
 --
--- Classes go strictly one after another. Within a class, queues share by start-time fair queueing (Goyal, Vin, Cheng,
--- SIGCOMM 1996): the next job is that of the queue with the least start tag, which is the finish tag of its job before.
--- A job's length is its images divided by its queue's share: the weight of its producer's key, split among that key's
--- queues by their weights. Each queue keeps to the order of acceptance.
+-- Ranks, which the operator gives to keys, go strictly one after another. The keys of a rank share. A key's classes go
+-- strictly one after another, and its queues of a class share. Each queue keeps to the order of acceptance.
+--
+-- Both shares are start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996): the next job is that of the member with the
+-- least start tag, which is the end of its job before, but not before the set's virtual time, the start tag of the job
+-- that was served last. A job's length is its images divided by the weight of its key, and of its queue among that key's.
 --
 -- A job that would break a cap (shared/money.lua) stops its own queue only: its batch is paused, or the queue is set
 -- aside. A lane that cannot pay for the job passes the queue by, because another lane may be able to.
@@ -28,11 +31,11 @@ expect_installation()
 local name, pool, limit, most_dispatched = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rate, burst, putback = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local rules = cjson.decode(ARGV[10])
-local weights = rules.weights
+local weights, ranks, NORMAL = rules.weights, rules.ranks, 1
 local now = clock()
 local lane = KEY.lane .. name
--- Queues at a cap, in one call: how many are checked again or passed by, and how many are stopped.
-local MOST_CHECKED, MOST_STOPPED = 200, 2000
+-- Queues at a cap, in one call: how many are checked again, and how many are stopped or passed by, in all and of a key.
+local MOST_CHECKED, MOST_STOPPED, MOST_STOPPED_OF_KEY = 200, 2000, 200
 redis.call('DEL', KEY.admit_hint)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
 local answer = {0}
@@ -46,6 +49,13 @@ end
 if rules.cap then
   local spent, unknown = spent_today(PAYER.lane .. name, now)
   if unknown > 0 or spent + read_number(KEY.reserved, PAYER.lane .. name) >= rules.cap then return answer end
+end
+
+local more_queues = adopt_queues(pool, MOST_STOPPED)
+more_queues = adopt_queues('@' .. name, MOST_STOPPED) or more_queues
+local ranked, ranked_keys = {[NORMAL] = true}, 0
+for _, rank in pairs(ranks) do
+  ranked[rank], ranked_keys = true, ranked_keys + 1
 end
 
 local slots, dispatched = read_number(lane, 'slots'), read_number(lane, 'window')
@@ -114,94 +124,149 @@ local function try_to_admit(queue, id)
   return 0
 end
 
-local stops = 0
 local function pause_at_cap(batch, why)
   local was = is_halted(batch)
   redis.call('HSET', KEY.batch .. batch, 'paused', why)
   apply_halt(batch, was)
 end
 
--- Return whether a queue belongs to a batch that cannot be read, so that its cap is not known.
-local function is_broken(queue)
-  local _, _, kind, name_of_queue = split_queue(queue)
-  return kind == PAYER.batch and batch_of(name_of_queue).broken
+local function number(tag) return string.format('%.17g', tag) end
+
+-- What this call leaves where it is: by set, members that cannot be served now.
+local passed = {}
+local function passed_of(set)
+  passed[set] = passed[set] or {names = {}, count = 0}
+  return passed[set]
+end
+local function pass(set, member)
+  local those = passed_of(set)
+  if not those.names[member] then those.names[member], those.count = true, those.count + 1 end
 end
 
--- Serve the queues of one place. Returns whether the lane can admit more.
-local function serve(from, class)
-  local place, state = from .. '|' .. class, KEY.pool .. from
-  local too_dear, passed = {}, 0
-  -- Return the first queue that this lane can pay for, its tag, and the tag of the next.
-  local function first_two()
-    local found, row = {}, redis.call('ZRANGE', KEY.queues .. place, 0, passed + 1, 'WITHSCORES')
-    for i = 1, #row, 2 do
-      if not too_dear[row[i]] then
-        found[#found + 1] = row[i]
-        found[#found + 1] = tonumber(row[i + 1])
-      end
+-- Return the first member of a set that was not passed, its tag, and the tag of the next; `except`: names of `many`
+-- members that do not count.
+local function first_two(set, except, many)
+  local those, found = passed_of(set), {}
+  local row = redis.call('ZRANGE', KEY.queues .. set, 0, those.count + many + 1, 'WITHSCORES')
+  for i = 1, #row, 2 do
+    if not those.names[row[i]] and not except[row[i]] then
+      found[#found + 1] = row[i]
+      found[#found + 1] = tonumber(row[i + 1])
     end
-    return found[1], found[2], found[4]
   end
-  -- A queue that was passed by does not accumulate turns.
-  local function done(more)
-    local virtual = next(too_dear) and virtual_time(state, class)
-    for queue in pairs(too_dear) do
-      local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
-      if tag and tonumber(tag) < virtual then
-        redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue)
-      end
-    end
-    return more
+  return found[1], found[2], found[4]
+end
+
+-- The same for the keys of a pool that have a rank.
+local function first_keys(from, rank)
+  if rank == NORMAL then return first_two(from, ranks, ranked_keys) end
+  local found = {}
+  for owner, its in pairs(ranks) do
+    local tag = its == rank and not passed_of(from).names[owner] and redis.call('ZSCORE', KEY.queues .. from, owner)
+    if tag then found[#found + 1] = {owner, tonumber(tag)} end
   end
+  table.sort(found, function(a, b) return a[2] < b[2] end)
+  local first, second = unpack(found)
+  if first then return first[1], first[2], second and second[2] end
+end
+
+-- Return the first queue of a key, of the highest class that has one to serve, with what `first_two` returns.
+local highest = {}
+local function first_queue(from, owner)
+  local key = from .. '|' .. owner
+  for class = highest[key] or 0, 2 do
+    highest[key] = class
+    local queue, tag, other = first_two(from .. '|' .. class .. '|' .. owner, {}, 0)
+    if queue then return class, queue, tag, other end
+  end
+end
+
+-- The first jobs of a queue, which only this call takes out.
+local heads = {}
+local function head_of(queue)
+  heads[queue] = heads[queue] or {ids = redis.call('ZRANGE', KEY.ready .. queue, 0, limit - #answer), taken = 0}
+  return heads[queue]
+end
+
+-- Take a queue out of a key's set where it has no place: its batch is halted or unreadable, or another key's. Only the
+-- version before, or damage, leaves one there. Returns its weight where it has its place.
+local function weight_in_place(set, owner, queue)
+  local _, _, kind, name_of_queue = split_queue(queue)
+  local its, weight = owner_of(kind, name_of_queue)
+  local allowed = kind == PAYER.key or not is_halted(name_of_queue)
+  if allowed and its == owner then return weight end
+  if kind == PAYER.batch and batch_of(name_of_queue).broken then
+    redis.call('ZADD', KEY.capped, whole(now + CAP_RECHECK_IDLE), queue)
+  end
+  if its ~= owner then redis.call('ZREM', KEY.queues .. set, queue) end
+  update_participation(queue, allowed)
+end
+
+local stops, stops_of = 0, {}
+-- React to a cap that stops the first job of a queue. Returns whether this call can go on.
+local function stop_queue(from, set, owner, queue, stopped, till)
+  if stopped == 'full' or stops >= MOST_STOPPED then return false end
+  stops, stops_of[owner] = stops + 1, (stops_of[owner] or 0) + 1
+  if stopped == 'pause' then
+    local _, _, _, batch = split_queue(queue)
+    pause_at_cap(batch, till)
+  elseif stopped == 'aside' then
+    set_aside(queue, till)
+  else
+    pass(set, queue)
+  end
+  if stops_of[owner] >= MOST_STOPPED_OF_KEY then pass(from, owner) end
+  return true
+end
+
+-- Serve the keys of a pool that have a rank. Returns whether the lane can admit more.
+local function serve(from, rank)
+  local state = KEY.pool .. from
+  local virtual = virtual_time(state, rank)
   while #answer - 1 < limit do
-    local queue, tag, other = first_two()
-    while queue and is_broken(queue) do
-      set_aside(queue, now + CAP_RECHECK_IDLE)
-      queue, tag, other = first_two()
-    end
-    if not queue then return done(true) end
-    local _, _, kind, name_of_queue = split_queue(queue)
-    local owner, weight = owner_of(kind, name_of_queue)
-    -- The length of one image of this queue.
-    local length = read_number(state, class .. '|' .. owner) / (weight * (weights[owner] or 1))
-    local ids = redis.call('ZRANGE', KEY.ready .. queue, 0, limit - #answer)
-    local virtual, stopped, till = tag, nil, nil
-    for turn, id in ipairs(ids) do
-      if other and turn > 1 and tag >= other then break end
-      local n
-      n, stopped, till = try_to_admit(queue, id)
-      if stopped then break end
-      if n > 0 then
-        virtual = tag
-        tag = tag + n * length
+    local owner, tag, other = first_keys(from, rank)
+    if not owner then return true end
+    local class, queue, queue_tag, queue_other = first_queue(from, owner)
+    local set = queue and from .. '|' .. class .. '|' .. owner
+    local weight = queue and weight_in_place(set, owner, queue)
+    if weight then
+      local of_queues = virtual_time(state, class .. '|' .. owner)
+      -- A start tag is not before the present.
+      tag, queue_tag = math.max(tag, virtual), math.max(queue_tag, of_queues)
+      local head, begun, stopped, till = head_of(queue), false, nil, nil
+      while head.taken < #head.ids and #answer - 1 < limit do
+        if begun and (other and tag >= other or queue_other and queue_tag >= queue_other) then break end
+        local n
+        begun = true
+        n, stopped, till = try_to_admit(queue, head.ids[head.taken + 1])
+        if stopped then break end
+        head.taken = head.taken + 1
+        if n > 0 then
+          virtual, of_queues = tag, queue_tag
+          tag, queue_tag = tag + n / (weights[owner] or 1), queue_tag + n / weight
+        end
       end
-    end
-    redis.call('HSET', state, 'v' .. class, string.format('%.17g', virtual))
-    redis.call('ZADD', KEY.queues .. place, 'XX', string.format('%.17g', tag), queue)
-    update_participation(queue, true)
-    stops = stops + (stopped and 1 or 0)
-    if stopped == 'pause' and stops < MOST_STOPPED then
-      pause_at_cap(name_of_queue, till)
-    elseif stopped == 'aside' and stops < MOST_STOPPED then
-      set_aside(queue, till)
-    elseif stopped == 'dear' and passed < MOST_CHECKED then
-      too_dear[queue] = true
-      passed = passed + 1
-    elseif stopped then
-      return done(false)
+      redis.call('HSET', state, 'v' .. rank, number(virtual), 'v' .. class .. '|' .. owner, number(of_queues))
+      redis.call('ZADD', KEY.queues .. from, 'XX', number(tag), owner)
+      redis.call('ZADD', KEY.queues .. set, 'XX', number(queue_tag), queue)
+      if head.taken == #head.ids then
+        heads[queue] = nil
+        update_participation(queue, true)
+      end
+      if stopped and not stop_queue(from, set, owner, queue, stopped, till) then return false end
+    elseif not queue then
+      pass(from, owner) -- this lane can pay for none of its queues
+      leave_if_idle(from, owner)
     end
   end
-  return done(false)
+  return false
 end
 
 local function serve_all()
-  for class = 0, 2 do
-    for _, from in ipairs({'@' .. name, pool}) do
-      local place = from .. '|' .. class
-      -- Most places are empty, and an empty one has no tags left (update_participation).
-      if redis.call('EXISTS', KEY.queues .. place) == 1 then
-        if not serve(from, tostring(class)) then return end
-        redis.call('ZREMRANGEBYSCORE', KEY.tags .. place, '-inf', virtual_time(KEY.pool .. from, class))
+  for rank = 0, 2 do
+    if ranked[rank] then
+      for _, from in ipairs({'@' .. name, pool}) do
+        if redis.call('EXISTS', KEY.queues .. from) == 1 and not serve(from, rank) then return end
       end
     end
   end
@@ -213,4 +278,5 @@ if taken > 0 then
   -- The limit of this call ended it, and not the lane.
   if #answer - 1 == limit and limit > 1 and (has_waiting(pool) or has_waiting('@' .. name)) then answer[1] = 1 end
 end
+if more_queues then answer[1] = 1 end
 return answer

@@ -1,10 +1,11 @@
 -- Waiting: the queues, which of them take part in admission, and the hints that wake workers.
 --
 -- Waiting jobs stand in one queue for each batch (or producer's key, for jobs without a batch), pool of lanes and
--- class. Queues that take part in admission stand in `queues`, one set for each place (pool and class), at their start
--- tag (admit.lua). A batch is halted, or resumed, when its queues leave or join `queues`: one step, however many jobs
--- wait. With one queue for all, an admission would have to step over a million paused jobs, or each pause would have to
--- move them.
+-- class. Admission chooses in two steps, each from a sorted set that has every member at its start tag (admit.lua): the
+-- set of a pool has the keys whose jobs wait, and the set of a pool, class and key (`<pool>|<class>|<key>`) has that
+-- key's queues. Jobs without a key, such as those from Celery, are those of the key ''. A batch is halted, or resumed,
+-- when its queues leave or join their sets: one step, however many jobs wait. With one queue for all, an admission would
+-- have to step over a million paused jobs, or each pause would have to move them.
 
 local function place_of(job) return (job.pool or '') .. '|' .. (job.priority or '1') end
 local function queue_of(job)
@@ -30,35 +31,81 @@ local function is_halted(batch)
   return halted_batches[batch]
 end
 
--- Make a queue take part in admission exactly where it is `allowed` and has jobs, unless it is set aside at a cap. A
--- queue that joins starts at the virtual time of its place, but not before the end of its last job: leaving and joining
--- gains it nothing.
+-- Add a member to a set, at the end of its last job: leaving and joining gains it nothing. Admission lets nobody begin
+-- before the present (the set's virtual time), so a member saves up no turns while it is away.
+local function join_set(set, member)
+  local last = redis.call('ZSCORE', KEY.tags .. set, member)
+  redis.call('ZADD', KEY.queues .. set, last or 0, member)
+  if last then redis.call('ZREM', KEY.tags .. set, member) end
+end
+
+-- Remove a member from a set. The end of its last job is kept while others are left to compare with. Returns whether
+-- the set is empty now.
+local function leave_set(set, member, tag)
+  redis.call('ZREM', KEY.queues .. set, member)
+  if redis.call('EXISTS', KEY.queues .. set) == 1 then
+    redis.call('ZADD', KEY.tags .. set, tag, member)
+    return false
+  end
+  redis.call('DEL', KEY.tags .. set)
+  return true
+end
+
+-- Remove a key from its pool's set if no queue of it takes part.
+local function leave_if_idle(pool, owner)
+  local function set(class) return KEY.queues .. pool .. '|' .. class .. '|' .. owner end
+  if redis.call('EXISTS', set(0), set(1), set(2)) > 0 then return end
+  local tag = redis.call('ZSCORE', KEY.queues .. pool, owner)
+  if tag then leave_set(pool, owner, tag) end
+end
+
+-- Add `by` to the weights of a key's queues that take part in a class.
+local function count_weight(pool, class, owner, by)
+  local field = class .. '|' .. owner
+  if redis.call('HINCRBY', KEY.pool .. pool, field, by) == 0 then redis.call('HDEL', KEY.pool .. pool, field) end
+end
+
+-- Make a queue take part in admission exactly where it is `allowed` and has jobs, unless it is set aside at a cap.
 local function update_participation(queue, allowed)
   local pool, class, kind, name = split_queue(queue)
-  local place = pool .. '|' .. class
-  local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
+  local owner, weight = owner_of(kind, name)
+  local set = pool .. '|' .. class .. '|' .. owner
+  local tag = redis.call('ZSCORE', KEY.queues .. set, queue)
   local has = allowed and redis.call('EXISTS', KEY.ready .. queue) == 1
   if (tag and true or false) == has then return end
   if has and redis.call('ZSCORE', KEY.capped, queue) then return end
-  local owner, weight = owner_of(kind, name)
+  count_weight(pool, class, owner, has and weight or -weight)
   if has then
-    local last = tonumber(redis.call('ZSCORE', KEY.tags .. place, queue) or 0)
-    redis.call('ZADD', KEY.queues .. place, math.max(virtual_time(KEY.pool .. pool, class), last), queue)
-    redis.call('ZREM', KEY.tags .. place, queue)
-    redis.call('HINCRBY', KEY.pool .. pool, class .. '|' .. owner, weight)
+    join_set(set, queue)
+    if not redis.call('ZSCORE', KEY.queues .. pool, owner) then join_set(pool, owner) end
+  elseif leave_set(set, queue, tag) then
+    redis.call('HDEL', KEY.pool .. pool, 'v' .. class .. '|' .. owner)
+    leave_if_idle(pool, owner)
   else
-    redis.call('ZREM', KEY.queues .. place, queue)
-    redis.call('ZADD', KEY.tags .. place, tag, queue)
-    if redis.call('HINCRBY', KEY.pool .. pool, class .. '|' .. owner, -weight) == 0 then
-      redis.call('HDEL', KEY.pool .. pool, class .. '|' .. owner)
-    end
-    if redis.call('EXISTS', KEY.queues .. place) == 0 then
-      -- No queue is left to compare with: all begin anew at the last finish tag.
-      redis.call('HSET', KEY.pool .. pool, 'v' .. class,
-        redis.call('ZREVRANGE', KEY.tags .. place, 0, 0, 'WITHSCORES')[2])
-      redis.call('DEL', KEY.tags .. place)
-    end
+    local virtual = virtual_time(KEY.pool .. pool, class .. '|' .. owner)
+    redis.call('ZREMRANGEBYSCORE', KEY.tags .. set, '-inf', virtual)
   end
+end
+
+-- Move queues out of the sets of the version before, which had one for each pool and class. Its workers and webhooks may
+-- still add to them during an upgrade. Returns whether some are left.
+local function adopt_queues(pool, most)
+  local sets = KEY.queues .. pool
+  if redis.call('EXISTS', sets .. '|0', sets .. '|1', sets .. '|2') == 0 then return false end
+  local left = false
+  for class = 0, 2 do
+    local place = pool .. '|' .. class
+    for _, queue in ipairs(redis.call('ZRANGE', KEY.queues .. place, 0, most - 1)) do
+      local _, _, kind, name = split_queue(queue)
+      local owner, weight = owner_of(kind, name)
+      redis.call('ZREM', KEY.queues .. place, queue)
+      count_weight(pool, class, owner, -weight)
+      update_participation(queue, kind == PAYER.key or not is_halted(name))
+    end
+    redis.call('DEL', KEY.tags .. place)
+    left = left or redis.call('EXISTS', KEY.queues .. place) == 1
+  end
+  return left
 end
 
 -- Count `by` more jobs in a queue.
@@ -138,8 +185,8 @@ end
 
 -- Return whether jobs of a pool wait for admission.
 local function has_waiting(pool)
-  local queues = KEY.queues .. pool
-  return redis.call('EXISTS', queues .. '|0', queues .. '|1', queues .. '|2') > 0
+  local sets = KEY.queues .. pool
+  return redis.call('EXISTS', sets, sets .. '|0', sets .. '|1', sets .. '|2') > 0 -- also those of the version before
 end
 
 -- Return whether nothing may be sent through a lane: it is on hold, or its circuit breaker is open.

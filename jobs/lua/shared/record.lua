@@ -153,9 +153,10 @@ local function save(job, change)
   end
 end
 
--- Read the virtual time of a place. Only fairness depends on it, so a damaged value counts as 0 and is replaced.
-local function virtual_time(state, class)
-  local value = tonumber(redis.call('HGET', state, 'v' .. class) or 0)
+-- Read a virtual time of a pool (jobs/store/redis_keys.py). Only fairness depends on it, so a damaged value counts as 0
+-- and is replaced.
+local function virtual_time(state, of)
+  local value = tonumber(redis.call('HGET', state, 'v' .. of) or 0)
   return value and value == value and math.abs(value) ~= math.huge and value or 0
 end
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,28 @@ def test_results_into_a_folder_that_is_not_there(service: FakeService, run: Comm
     run("enqueue", file, "--id", "spring")
     result = run("results", "spring", "-o", str(tmp_path / "away" / "results.jsonl"))
     assert (result.exit_code, "Could not open file" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "results.jsonl.part"])
+def test_a_planted_link_is_not_followed(
+    service: FakeService, run: Command, tmp_path: Path, file: str, name: str
+) -> None:
+    run("enqueue", file, "--id", "spring")
+    (tmp_path / "precious").write_text("keep")
+    (tmp_path / name).symlink_to(tmp_path / "precious")
+    assert run("results", "spring", "-o", str(tmp_path / "results.jsonl")).exit_code == 0
+    assert (tmp_path / "precious").read_text() == "keep"
+    assert not (tmp_path / "results.jsonl").is_symlink()
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_device_or_pipe_is_not_replaced(service: FakeService, run: Command, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    os.mkfifo(tmp_path / "pipe")
+    result = run("results", "spring", "-o", str(tmp_path / "pipe"))
+    assert (result.exit_code, "not a regular file" in result.stderr) == (1, True)
+    assert (tmp_path / "pipe").is_fifo()
+    assert {each.name for each in tmp_path.iterdir()} == {"jobs.jsonl", "pipe"}
 
 
 def test_results_as_they_finish(service: FakeService, run: Command, file: str) -> None:

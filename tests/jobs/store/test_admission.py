@@ -17,26 +17,12 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.policy import RECHECK
 from jobs.states import State
-from jobs.store.store import Store
 from schemas import load_request
 from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _RESULT = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 _BUSY = Result(error={"code": "1302", "message": "too fast"})
-
-
-@pytest.fixture
-def fill(bench: Bench, make: Make) -> Callable[..., Any]:
-    """`fill("x", 3, weight=2)`: add three jobs to a batch, `x0 x1 x2`."""
-    sizes: Counter[str] = Counter()
-
-    def fill(batch: str, count: int, *, store: Store | None = None, n: int = 1, **options: Any) -> None:
-        jobs = [make(f"{batch}{sizes[batch] + number}", n=n) for number in range(count)]
-        sizes[batch] += count
-        (store or bench.store).jobs.enqueue(jobs, batch, BatchOptions(**options))
-
-    return fill
 
 
 def shares(ids: tuple[str, ...]) -> Counter[str]:

@@ -151,7 +151,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         stored_image,
         lambda b, each: b.store.context.scripts.call("repair_object", "1", each.hash, each.object),
     ),
-    "repair_pool": (break_invariant("HINCRBY", "p:", "ready", 1), repair("repair_pool", "1", "", "|1|k")),
+    "repair_pool": (break_invariant("HINCRBY", "p:", "ready", 1), repair("repair_pool", "1", "", "[]", "|1|k")),
     "repair_queue": (
         break_invariant("ZADD", "q:|1|bx", 1, "fox"),
         repair("repair_queue", "1", "|1|bx", "fox"),

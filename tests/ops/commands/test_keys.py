@@ -4,7 +4,8 @@ import logging
 import pytest
 from click.testing import CliRunner, Result
 
-from jobs.api_keys import KeyRing
+from jobs.api_keys import KeyRing, Scope
+from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from ops.cli import main
 
@@ -47,6 +48,22 @@ def test_a_key_is_made_listed_and_revoked(redis_url: str, key_ring: KeyRing, cap
         f"operation=keys.{what} key={key.id} producer=shop scopes=enqueue,read" for what in ("add", "revoke")
     ]
     assert hidden not in caplog.text
+
+
+def test_keys_of_the_version_before_are_copied_and_then_removed(
+    redis_url: str, key_ring: KeyRing, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "boomerang.audit")
+    client, keys = store.context.client, store.context.keys
+    key, _ = KeyRing(client, Keys("{other}:")).add("boss", [Scope.ADMIN])
+    client.hset(keys.singleton("access"), key.id, key.to_json())
+    assert run(redis_url, "migrate").exit_code == 0
+    assert key_ring.find(key.id) == key
+    assert f"operation=keys.migrate key={key.id} producer=boss scopes=admin" in caplog.text
+    assert client.exists(keys.singleton("access"))
+    assert run(redis_url, "migrate", "--remove").exit_code == 0
+    assert not client.exists(keys.singleton("access"))
+    assert key_ring.all() == [key]
 
 
 def test_a_new_key_is_a_producers_key_by_default(redis_url: str, key_ring: KeyRing) -> None:

@@ -113,6 +113,8 @@ def test_at_least_one_key_must_exist(redis_url: str, store: Store) -> None:
         (found,) = check_keys(WebhookSettings(redis_url=redis_url, **keys))
         return found
 
+    assert [each.subject for each in check_keys(WebhookSettings(redis_url=redis_url))] == ["keys of producers", "keys"]
+    KeyRing(store.context.client, store.context.keys).migrate()
     assert look().level is Level.WARNING
     assert look(api_keys=("shop:one",)).level is Level.OK
     key, _ = KeyRing(store.context.client, store.context.keys).add("shop", PRODUCER)

@@ -19,6 +19,28 @@ def test_a_folder_is_locked_by_one_process_until_it_ends(tmp_path: Path) -> None
         pass
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {str(each.relative_to(folder)): stat.S_IMODE(each.stat().st_mode) for each in [folder, *folder.rglob("*")]}
+
+
+def test_a_folder_that_exists_becomes_private_with_all_that_a_stack_wrote_there(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "data", tmp_path / "outside"
+    for path in ("secrets.json", "env", "logs/worker.log", "redis/appendonlydir/1.aof", "notes.txt"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    outside.touch()
+    (folder / "logs" / "link").symlink_to(outside)
+    for each in (folder, *folder.rglob("*"), outside):
+        each.chmod(0o755 if each.is_dir() else 0o644)
+    with data_folder.locked(folder):
+        found = modes(folder)
+        # A file of the user keeps its mode, also one that a link names.
+        kept = {name: found.pop(name) for name in ("notes.txt", "logs/link")}
+        assert set(kept.values()) == {0o644}
+        assert {mode for name, mode in found.items() if not (folder / name).is_dir()} == {0o600}
+        assert {mode for name, mode in found.items() if (folder / name).is_dir()} == {0o700}
+
+
 def test_secrets_are_generated_once_and_kept_private(tmp_path: Path) -> None:
     first = data_folder.load_secrets(tmp_path)
     assert data_folder.load_secrets(tmp_path) == first

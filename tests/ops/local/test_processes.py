@@ -51,7 +51,7 @@ def test_only_processes_that_call_the_provider_get_its_key(tmp_path: Path, outsi
     made = plan(tmp_path, outside, simulator=None if outside else "")
     key = outside.get("BOOMERANG_PROVIDER_KEY", made.secrets.provider_key)
     holders = [name for name, env in environments(made).items() if key in env.values()]
-    assert holders == ["worker"]
+    assert holders == (["worker"] if outside else ["simulator", "worker"])
     assert "BOOMERANG_PROVIDER_KEY" not in environments(made)["webhook"]
 
 
@@ -75,9 +75,28 @@ def test_a_producer_sends_the_secret_without_its_name(tmp_path: Path, keys: str)
     assert plan(tmp_path, {"BOOMERANG_API_KEYS": keys}).first_key == "one"
 
 
-def test_no_command_line_has_a_secret_except_the_simulators_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "processes"),
+    [
+        ("CALLBACK_SECRETS", ["webhook", "worker"]),
+        ("NOTIFY_SECRETS", ["worker"]),
+        ("PROVIDER_PROXY", ["worker"]),
+        ("SIGNATURE_SECRETS", ["webhook"]),
+    ],
+)
+def test_a_secret_reaches_only_the_processes_that_need_it(tmp_path: Path, variable: str, processes: list[str]) -> None:
+    given = environments(plan(tmp_path, {f"BOOMERANG_{variable}": "one-secret-of-32-characters-or-so"}))
+    assert [name for name, env in given.items() if "one-secret-of-32-characters-or-so" in env.values()] == processes
+    # Beat and Flower start without it.
+    for name in ("beat", "flower"):
+        assert WorkerSettings.from_env(given[name]).callback_secrets == ()
+
+
+def test_no_command_line_has_a_secret(tmp_path: Path) -> None:
     made = plan(tmp_path)
-    secrets = {made.secrets.api_key, made.secrets.callback_secret, made.secrets.flower_password, REDIS, BROKER}
+    generated = made.secrets
+    secrets = {generated.api_key, generated.callback_secret, generated.flower_password, generated.provider_key}
+    secrets |= {REDIS, BROKER}
     args = {arg for each in started(made) for arg in each.argv}
     assert not [arg for arg in args if any(secret in arg for secret in secrets)]
     assert not any(secret in repr(made) for secret in {*secrets, made.secrets.provider_key})
@@ -102,7 +121,7 @@ def test_shell_settings_reach_the_service_except_its_redis_urls(tmp_path: Path) 
     given = environments(plan(tmp_path, outside))
     settings = WorkerSettings.from_env(given["worker"])
     assert (settings.max_in_flight, settings.broker_url) == (12, BROKER)
-    assert [name for name in given["simulator"] if name.startswith("BOOMERANG_")] == []
+    assert [name for name in given["simulator"] if name.startswith("BOOMERANG_")] == ["BOOMERANG_SIMULATOR_KEYS"]
 
 
 def test_without_the_flower_option_there_is_no_flower_process(tmp_path: Path) -> None:

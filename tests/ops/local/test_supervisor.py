@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -80,6 +81,13 @@ def crew(tmp_path: Path) -> Iterator[Crew]:
     made = Crew(tmp_path)
     yield made
     made.supervisor.stop([], now=lambda: True)
+
+
+def test_only_the_owner_can_read_what_children_write(crew: Crew) -> None:
+    crew.up(crew.spec("one", LISTENS))
+    files = [each for folder in (crew.run, crew.run.parent / "logs") for each in folder.iterdir()]
+    assert files
+    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
 
 
 def test_a_child_that_dies_is_restarted_and_reported_once(crew: Crew, wait_for: Wait) -> None:

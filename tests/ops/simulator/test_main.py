@@ -25,11 +25,12 @@ ROOT = Path(__file__).parents[3]
 def run(tmp_path: Path, wait_for: WaitFor) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
     processes: list[subprocess.Popen[str]] = []
 
-    def begin(*options: str) -> tuple[subprocess.Popen[str], str]:
+    def begin(*options: str, **env: str) -> tuple[subprocess.Popen[str], str]:
         url_file = tmp_path / f"url-{len(processes)}"
         process = subprocess.Popen(
             [sys.executable, "-m", "ops.simulator", "--url-file", str(url_file), *options],
             cwd=ROOT,
+            env=os.environ | env,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -42,9 +43,9 @@ def run(tmp_path: Path, wait_for: WaitFor) -> Iterator[Callable[..., tuple[subpr
         process.communicate(timeout=10)
 
 
-def submit(url: str, name: str) -> requests.Response:
+def submit(url: str, name: str, key: str = "k") -> requests.Response:
     body = {"model": "kirin_image_omni", "prompt": "a cat", "external_task_id": name}
-    return requests.post(f"{url}/model/v1/generation", json=body, headers={"Authorization": "Bearer k"}, timeout=5)
+    return requests.post(f"{url}/model/v1/generation", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -57,6 +58,20 @@ def test_it_prints_its_address_and_exits_cleanly(
     out, _ = process.communicate(timeout=10)
     assert out == f"listening on {url}\n"
     assert process.returncode == 0
+
+
+def test_keys_come_from_the_environment_or_a_file_which_other_users_do_not_see(
+    run: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("k\nmore\n")
+    started = [
+        run(BOOMERANG_SIMULATOR_KEYS="first k"),
+        run("--key-file", str(tmp_path / "keys"), BOOMERANG_SIMULATOR_KEYS="first"),
+    ]
+    for process, url in started:
+        assert submit(url, "a").status_code == 200
+        assert submit(url, "a", "other").status_code == 401
+        assert b"first" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
 def test_options_are_parsed_into_settings(

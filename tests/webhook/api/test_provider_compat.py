@@ -126,9 +126,9 @@ def test_an_invalid_request_is_refused_in_the_gateways_form(
 
 
 def test_the_message_about_many_mistakes_is_bounded(client: FlaskClient) -> None:
-    answer = client.post(SUBMIT, json=wrapped(**{f"x{number}": 1 for number in range(500)}))
+    answer = client.post(SUBMIT, json=wrapped(**{f"x{number}": 1 for number in range(15)}))
     assert len(answer.json["error"]["message"]) < 5_000
-    assert "and 490 more" in answer.json["error"]["message"]
+    assert "and 5 more" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
