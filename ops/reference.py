@@ -10,7 +10,7 @@ import click
 from aiohttp import web
 
 from boomerang_client.cli import main as client_main
-from jobs import lane_health, liveness, policy
+from jobs import lane_health, liveness, policy, receivers
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
@@ -84,6 +84,13 @@ def limits() -> str:
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
         ("longest wait before a delivery is tried again", f"{policy.DELIVERY_CAP:g} s"),
         ("a delivery is given up after so many failures", f"{policy.MOST_DELIVERIES}"),
+        ("requests at once to a receiver of notifications that accepts them", f"{receivers.MOST_TO_ONE}"),
+        ("failures in a row that open a receiver's circuit breaker", f"{receivers.FAILURES_TO_OPEN}"),
+        (
+            "pause of a receiver's circuit breaker: first, longest",
+            f"{receivers.FIRST_PAUSE:g} s, {receivers.LONGEST_PAUSE:g} s",
+        ),
+        ("lease of a notification under way", f"{receivers.LEASE:g} s"),
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),

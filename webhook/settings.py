@@ -205,7 +205,7 @@ class Settings(shared.Settings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Yield the shared settings' problems, and those of callback secrets, of sizes, and of secrets in both lists."""
+        """Yield the problems of the shared settings, of callback secrets, of sizes, and of secrets in both lists."""
         yield from super().problems(given)
         if given.get("public_url") and given.get("callback_secrets") == ():
             yield "callback_secrets", NO_CALLBACK_SECRETS

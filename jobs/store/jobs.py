@@ -126,6 +126,12 @@ class Jobs:
         return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
 
     @translate_errors()
+    def get_text(self, job_id: str) -> str | None:
+        """Read only the request of a job, as it is stored; None if there is none."""
+        text = self._client.get(self._keys.member("text", job_id))
+        return None if text is None else str(text)
+
+    @translate_errors()
     def in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
         """Return those of these jobs that are in one of the states."""
         with self._client.pipeline(transaction=False) as pipe:

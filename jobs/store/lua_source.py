@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness
+from jobs import eta, lane_health, liveness, receivers
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
@@ -34,7 +34,19 @@ HINT_MS = 1_000
 
 _FOLDER = files("jobs") / "lua"
 #: The shared files, in the order in which they use one another.
-_SHARED = ("record", "prices", "money", "unknown_costs", "queues", "images", "epoch", "lib", "accept", "lanes")
+_SHARED = (
+    "record",
+    "prices",
+    "money",
+    "unknown_costs",
+    "queues",
+    "images",
+    "epoch",
+    "lib",
+    "accept",
+    "lanes",
+    "receivers",
+)
 SHARED_FOLDER = "shared"
 
 
@@ -144,7 +156,9 @@ def _constants() -> str:
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
-        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n" + lane_health.constants()
+        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
+        + lane_health.constants()
+        + receivers.constants()
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from jobs.new_job import Outcome
+from jobs.receivers import BeginOutcome
 
 
 class InProgressOutcome(StrEnum):
@@ -257,6 +258,7 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "begin_notification": BeginOutcome,
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,

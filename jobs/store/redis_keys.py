@@ -41,6 +41,9 @@ SINGLE: Mapping[str, str] = {
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
     "refused": "refused",
+    # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
+    "notifying": "notifying",
+    "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -87,15 +90,18 @@ FAMILY: Mapping[str, str] = {
     "pinned": "i:",  # SET hashes of the images that a staged upload names
     "object": "o:",  # STRING an image's bytes, where Redis is the image store
     "members": "m:",  # LIST job ids of a batch, in input order
+    "receiver": "n:",  # HASH failures, open_until, pause, accepted: of an `<owner>|<receiver>`; expires
+    "waiting_receivers": "wr:",  # ZSET receiver with waiting notifications of an owner → µs when last considered
+    "waiting": "wn:",  # ZSET id → µs since when its notification waits: of an `<owner>|<receiver>`
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
 _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images "
-    "going labelled grouped state ready queues tags",
+    "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
-    "finished_messages pool lane batch spent lines",
+    "finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes pinned",
     "list": "history staged members",

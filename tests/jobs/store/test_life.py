@@ -40,6 +40,7 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
+from jobs.receivers import BeginOutcome
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.celery_messages import Message
@@ -535,15 +536,28 @@ class Life(RuleBasedStateMachine):
             if kind is Delivery.CELERY and (parked := self.store.celery.get_parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
-            if fails and kind is Delivery.NOTIFY:
-                # Here a delivery is given up after three attempts.
-                wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
-                failed = partial(self.store.deliveries.record, due, kind, retry_in=wait, why="no")
-                given_up = partial(self.store.deliveries.give_up, due, kind, "no")
-                self.call(given_up if wait is None else failed, twice=twice)
+            if kind is Delivery.NOTIFY:
+                self.notify(due, fails=fails, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
             self.call(partial(self.store.deliveries.record, due, kind), twice=twice)
+
+    def notify(self, due: Due, *, fails: bool, twice: bool) -> None:
+        """Notify the producer as worker.notifications does. There is one place, and the producer has one receiver."""
+        deliveries = self.store.deliveries
+        turn = self.call(partial(deliveries.begin_notification, due, "hooks.shop.example", 1), twice=twice)
+        wait = next_delivery(due.job.delivery_tries, 0.5)
+        if turn.outcome is BeginOutcome.OPEN:
+            later = max(wait or 0.0, turn.pause)
+            self.call(partial(deliveries.record, due, Delivery.NOTIFY, retry_in=later, why="no"), twice=twice)
+        elif turn.outcome is BeginOutcome.GRANTED:
+            # Here a delivery is given up after three attempts.
+            given: dict[str, Any] = {"retry_in": wait if due.job.delivery_tries < 2 else None, "why": "no"}
+            if not fails:
+                self.message_finished[due.job.id, f"{Delivery.NOTIFY} {due.job.state}"] += 1
+                given = {}
+            end = partial(deliveries.end_notification, due, turn, limit=1, random=0.5, **given)
+            self.deliveries += deliveries.claim(self.call(end, twice=twice))
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """Finish messages as worker.deliver and worker.generate.task do, unless the broker loses the message."""
