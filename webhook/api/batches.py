@@ -64,8 +64,9 @@ def create(query: dict[str, Any]) -> Response:
         with shared.transfers.enter(Direction.BODY):
             store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
     except ProblemError as problem:
-        # How to continue: with the id, what was enqueued makes no second job.
-        problem.more = done.view() | problem.more
+        if not problem.errors:
+            # How to continue: sent again under the id, what was enqueued makes no second job.
+            problem.more = done.view() | problem.more
         raise
     finally:
         annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
