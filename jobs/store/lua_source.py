@@ -17,6 +17,7 @@ from jobs import eta, lane_health, liveness, receivers
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
+from jobs.provider_result import NO_OUTPUT
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
@@ -149,6 +150,7 @@ def _constants() -> str:
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local NO_OUTPUT='{NO_OUTPUT}'\n"
         f"local ANYONE='{ANYONE}'\nlocal CELERY='{CELERY}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
