@@ -27,7 +27,7 @@ HEAD_SECONDS = 5.0
 MOST_HEAD = 16 * 1024
 #: Seconds, and bytes, for which a closed connection is still read, so that its client gets the last answer.
 LINGER_SECONDS = 5.0
-LINGER_BYTES = 256 * 1024 * 1024
+LINGER_BYTES = 64 * 1024 * 1024
 _LINGER_CHUNK = 256 * 1024
 #: Seconds for which a process that stops keeps a connection, because a request may be on its way.
 STOP_SECONDS = 2.0
