@@ -1,6 +1,7 @@
 """/v1/batches: upload, list and show batches. Uploads are streamed, never whole in memory."""
 
 import hashlib
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response, request, url_for
@@ -64,7 +65,7 @@ def create(query: dict[str, Any]) -> Response:
         with shared.transfers.enter(Direction.BODY):
             store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
     except ProblemError as problem:
-        if not problem.errors:
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             # How to continue: sent again under the id, what was enqueued makes no second job.
             problem.more = done.view() | problem.more
         raise
