@@ -151,8 +151,8 @@ class Settings(shared.Settings):
         "BOOMERANG_METRICS_TOKEN",
         ma.String,
         None,
-        f"What Prometheus sends as bearer token for `/metrics`, at least {MIN_SECRET} characters. Unset: `/metrics` is "
-        "open, and your proxy must keep it inside.",
+        f"What Prometheus sends as bearer token for `/metrics`, at least {MIN_SECRET} characters; `/readyz` shows "
+        "details with it, too. Unset: only an administrator's key reads them.",
         secret=True,
         validate=hard_to_guess,
     )

@@ -51,6 +51,7 @@ SINGLE: Mapping[str, str] = {
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
     "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
+    "logged_out": "logged-out",  # ZSET id of a session that a person ended → when it would have ended, in seconds
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.
@@ -98,7 +99,7 @@ FAMILY: Mapping[str, str] = {
 
 _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
-    "batches images "
+    "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines receiver",
