@@ -92,7 +92,8 @@ def ask(server: Any, request: bytes) -> tuple[int, bytes]:
 
 
 def metric(server: Any, pool: str, outcome: str) -> float:
-    text = exchange(server.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
+    key = server.authorization["Authorization"].removeprefix("Bearer ")
+    text = exchange(server.port, head("GET", "/metrics", key, "Connection: close")).decode()
     name = f'boomerang_places_total{{outcome="{outcome}",pool="{pool}"}} '
     return sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))
 
