@@ -37,7 +37,9 @@ def enqueue_body(
     for another request under the same id, and 429 when the service is full.
     """
     shared = services()
-    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body)))
+    memory = shared.memory.for_body()
+    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body, memory)))
+    memory.settle()
     wanted = replace(shared.load(data), callback_form=form)
     given, owner = wanted.external_task_id or new_id(), caller().name
     job = NewJob.of(wanted, internal_id(given, owner), shared.settings.lanes, owner=owner)
