@@ -1,6 +1,7 @@
 """Limits of API keys, by their names: the share of admission, and the spending of a day."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,16 +14,20 @@ from jobs.job import Priority
 from jobs.lanes import MOST_MONEY, flat
 
 MOST_WEIGHT = 100
+#: `*`, a name or an address, or `*.` and a name.
+_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
     """The limits of one name. `weight`: its share of admission relative to other names of its `priority`.
 
-    `max_cost_per_day` in USD, by days of UTC.
+    `max_cost_per_day` in USD, by days of UTC. `callback_hosts`: the hosts of its `callback_url`s, which the operator
+    vouches for; None: any.
     """
 
     weight: int = 1
+    callback_hosts: tuple[str, ...] | None = None
     priority: Priority = Priority.NORMAL
     max_cost_per_day: Decimal | None = None
 
@@ -34,8 +39,14 @@ class _Limits(Schema):
         load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
     )
 
+    callback_hosts = ma.List(
+        ma.String(validate=validate.Regexp(_HOST)), load_default=None, allow_none=True, validate=validate.Length(min=1)
+    )
+
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> KeyLimits:
+        if data["callback_hosts"] is not None:
+            data["callback_hosts"] = tuple(host.lower() for host in data["callback_hosts"])
         return KeyLimits(**data)
 
 
