@@ -15,7 +15,7 @@ from jobs.lanes import MOST_MONEY, flat
 
 MOST_WEIGHT = 100
 #: `*`, a name or an address, or `*.` and a name.
-_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+_HOST = re.compile(r"(?:\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
