@@ -22,14 +22,16 @@ _HOST = re.compile(r"(?:\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-
 class KeyLimits:
     """The limits of one name. `weight`: its share of admission relative to other names of its `priority`.
 
-    `max_cost_per_day` in USD, by days of UTC. `callback_hosts`: the hosts of its `callback_url`s, which the operator
-    vouches for; None: any.
+    `max_cost_per_day` in USD, by days of UTC. `max_unfinished`: jobs. `max_stored`: bytes of its jobs in Redis.
+    `callback_hosts`: the hosts of its `callback_url`s, which the operator vouches for; None: any.
     """
 
     weight: int = 1
     callback_hosts: tuple[str, ...] | None = None
     priority: Priority = Priority.NORMAL
     max_cost_per_day: Decimal | None = None
+    max_unfinished: int | None = None
+    max_stored: int | None = None
 
 
 class _Limits(Schema):
@@ -38,6 +40,8 @@ class _Limits(Schema):
     max_cost_per_day = ma.Decimal(
         load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
     )
+    max_unfinished = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
+    max_stored = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
 
     callback_hosts = ma.List(
         ma.String(validate=validate.Regexp(_HOST)), load_default=None, allow_none=True, validate=validate.Length(min=1)

@@ -23,7 +23,7 @@ from webhook import metrics as webhook_metrics
 from webhook.api.openapi import document
 from webhook.app import API
 from webhook.settings import Settings as WebhookSettings
-from worker import breaker, reconcile
+from worker import answers, breaker, reconcile
 from worker.provider import outcomes
 from worker.settings import Settings as WorkerSettings
 
@@ -80,6 +80,11 @@ def limits() -> str:
         ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKUPS_BEFORE_ABSENT}"),
         ("submissions of one attempt that created no task, after which the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
         ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),
+        ("a task may be completed without a usable result for", f"{answers.RESULT_PATIENCE:g} s"),
+        (
+            "a late task may get no answer, while the provider answers other calls, for",
+            f"{answers.ANSWER_PATIENCE:g} s",
+        ),
         ("wait before attempt 2 (doubled for each further one)", _between(policy.ATTEMPT_BASE)),
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
         ("longest wait before a delivery is tried again", f"{policy.DELIVERY_CAP:g} s"),

@@ -83,7 +83,8 @@ class Settings(shared.Settings):
         None,
         "A PEM file of the certificate authorities that may sign the provider's certificate, for a network whose proxy "
         "or gateway has a certificate of its own. It replaces the public authorities. `REQUESTS_CA_BUNDLE` has no "
-        "effect.",
+        "effect. Python 3.13 and later ask for certificates by RFC 5280: an authority has the key usage `keyCertSign`, "
+        "and the provider's certificate has an authority key identifier.",
         validate=certificate_file,
     )
     provider_proxy: str | None = setting(

@@ -17,6 +17,7 @@ from jobs import eta, lane_health, liveness, receivers
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
+from jobs.provider_result import NO_OUTPUT
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
@@ -29,6 +30,8 @@ REDIS_TIME = (
 )
 #: Most entries of the event stream.
 CHANGES_KEPT = 20_000
+#: Bytes that a job takes in Redis beside its request and labels: docs/explanation/benchmarks.md.
+RECORD_SIZE = 600
 #: Milliseconds for which a hint counts as under way. After that its message counts as lost.
 HINT_MS = 1_000
 
@@ -149,12 +152,14 @@ def _constants() -> str:
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local NO_OUTPUT='{NO_OUTPUT}'\n"
         f"local ANYONE='{ANYONE}'\nlocal CELERY='{CELERY}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
+        f"local RECORD_SIZE={RECORD_SIZE}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()

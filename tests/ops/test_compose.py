@@ -42,7 +42,7 @@ ENV_FILE = {
         for user in ("WORKER", "WEBHOOK", "BEAT", "FLOWER", "OPERATOR", "PRODUCER")
     },
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-of-some-length",
-    "BOOMERANG_API_KEYS": "key",
+    "BOOMERANG_API_KEYS": "a-key-of-some-length",
     "BOOMERANG_PROVIDER_KEY": "provider-key",
     "BOOMERANG_PUBLIC_URL": "https://boomerang.example",
     "FLOWER_BASIC_AUTH": "user:password",
