@@ -41,8 +41,15 @@ def enqueue_body(
     data = unwrap(parse_json(read_decoded(request, shared.settings.max_body, memory)))
     memory.settle()
     wanted = replace(shared.load(data), callback_form=form)
-    given, owner = wanted.external_task_id or new_id(), caller().name
-    job = NewJob.of(wanted, internal_id(given, owner), shared.settings.lanes, owner=owner)
+    settings, owner = shared.settings, caller().name
+    given = wanted.external_task_id or new_id()
+    job = NewJob.of(
+        wanted,
+        internal_id(given, owner),
+        settings.lanes,
+        owner=owner,
+        notify_unbegun=settings.callback_hosts(owner) is not None,
+    )
     outcome = shared.enqueue(job)
     annotate(job_id=job.id, outcome=outcome.value)
     if outcome is Outcome.CONFLICT:

@@ -248,7 +248,16 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
             given = request.external_task_id or f"{done.given_id}.{number}"
             job_id = internal_id(given, done.options.owner)
             try:
-                yield number, NewJob.of(request, job_id, settings.lanes, batch_labels=done.options.labels)
+                yield (
+                    number,
+                    NewJob.of(
+                        request,
+                        job_id,
+                        settings.lanes,
+                        batch_labels=done.options.labels,
+                        notify_unbegun=settings.callback_hosts(caller().name) is not None,
+                    ),
+                )
             except NoLane as error:
                 done.refuse(number, {"model": [str(error)]}, [])
 
