@@ -91,6 +91,14 @@ def read_limited(request: Request, limit: int) -> bytes:
     return body
 
 
+def read_form(request: Request) -> None:
+    """Parse the form in the body; `request.form` then has it. Raises a problem, 400, if the body cannot be read."""
+    try:
+        _ = request.form
+    except _BROKEN as error:
+        raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
+
+
 def drain(request: Request, most: int = _DRAIN_BYTES) -> None:
     """Read and discard up to `most` bytes of a body, for a few seconds: a client that still sends reads no answer."""
     end = time.monotonic() + _DRAIN_SECONDS
