@@ -148,7 +148,7 @@ def _read(request: Request, settings: Settings) -> tuple[TaskReport | None, str]
     if settings.signature_secrets:
         _check_signature(dict(request.headers), body, settings.signature_secrets)
     try:
-        return read_callback(parse_json(body)), ""
+        return read_callback(parse_json(body, exact=True)), ""
     except BodyInvalid as error:
         return None, error.reason
 

@@ -1,20 +1,19 @@
 """What the views of an app share. Nothing connects before it is used, so that a process may fork after building it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
-from threading import BoundedSemaphore
 from typing import cast
 
-from flask import Response, current_app
+from flask import current_app
 
+from jobs.api_keys import KeyRing, Scope
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
 from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
-from jobs.store.memory import Memory
 from jobs.store.store import Store
 from jobs.task_names import SUBMIT
 from schemas import (
@@ -26,57 +25,15 @@ from schemas import (
     without_images,
 )
 from webhook.access.auth import caller
-from webhook.backpressure import Backpressure
-from webhook.http.problems import unavailable
+from webhook.backpressure import Backpressure, Usage
 from webhook.metrics import Counters
+from webhook.places import EVENTS, SLOW, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
 
-#: Limits of concurrent requests that take long. Their sum is below gunicorn's number of threads
-#: (webhook.gunicorn_conf), so that a callback always finds a free thread. They are separate, so that long polls do not
-#: keep uploads out.
-WAITS = 32
-STREAMS = 16
-EVENTS = 8
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
 
 Send = Callable[..., bool]
-
-
-class ConcurrencyLimit:
-    """A limit on how many requests of one kind run at once."""
-
-    def __init__(self, count: int) -> None:
-        self._free = BoundedSemaphore(count)
-
-    @contextmanager
-    def try_enter(self) -> Iterator[bool]:
-        """Count as running until the block ends. Yields False if the limit is reached."""
-        taken = self._free.acquire(blocking=False)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self._free.release()
-
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Count as running until the block ends. Raises a problem, 503, if the limit is reached."""
-        with self.try_enter() as taken:
-            if not taken:
-                raise unavailable("Too many uploads, results or event streams at once. Try again in a moment.")
-            yield
-
-    def stream(self, make: Callable[[], Response]) -> Response:
-        """Return the answer that `make` makes, and count as running until it is sent or the client is gone.
-
-        Raises a problem, 503, if the limit is reached, and what `make` raises.
-        """
-        with ExitStack() as running:
-            running.enter_context(self.enter())
-            answer = make()
-            answer.call_on_close(running.pop_all().close)
-            return answer
 
 
 @dataclass
@@ -88,16 +45,32 @@ class Services:
     ping_broker: Callable[[], bool]
     given: Store | None = None
     counters: Counters = field(default_factory=Counters)
-    waits: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(WAITS))
-    streams: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(STREAMS))
-    events: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(EVENTS))
+    waits: Places = field(init=False)
+    transfers: Places = field(init=False)
+    events: Places = field(init=False)
+    slow: Places = field(init=False)
+    memory: Places = field(init=False)
     pressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressure = Backpressure(self._read_memory, self.settings, self.counters.turned_away)
+        counter = self.counters.places
+        self.waits = Places("waits", WAITS, counter)
+        self.transfers = Places("transfers", TRANSFERS, counter)
+        self.events = Places("events", EVENTS, counter)
+        self.slow = Places("slow", SLOW, counter)
+        self.memory = Places("memory", self.settings.body_memory, counter)
+        self.pressure = Backpressure(self._read_usage, self.settings, self.counters.turned_away, self._producers)
 
-    def _read_memory(self) -> Memory | None:
-        return self.store.statistics.memory()
+    def _read_usage(self) -> Usage:
+        return Usage(self.store.statistics.memory(), self.store.statistics.held())
+
+    def _producers(self) -> set[str]:
+        """Return the names of the keys that may enqueue, without those of operators."""
+        made = KeyRing(self.store.context.client, self.store.context.keys).all()
+        now = datetime.now(UTC)
+        given = [(key.name, key.scopes) for key in self.settings.keys]
+        given += [(key.name, key.scopes) for key in made if key.opens(now)]
+        return {name for name, scopes in given if Scope.ENQUEUE in scopes and Scope.ADMIN not in scopes}
 
     @cached_property
     def store(self) -> Store:
@@ -117,9 +90,10 @@ class Services:
 
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""
-        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(file.data)) == 0
+        owner = caller().owner
+        full = self.settings.image_store == IN_REDIS and self.pressure.full(len(file.data), owner)
         if full and self.images.absent([file.hash]):
-            raise self.pressure.refused("Send the same again later: nothing is stored twice.")
+            raise self.pressure.refused("Send the same again later: nothing is stored twice.", owner=owner)
         return self.images.put(file)
 
     def load(self, data: object) -> GenerationRequest:
@@ -145,10 +119,11 @@ class Services:
 
         Raises a problem, 429, if the service is full, and `RequestInvalid` if an image is missing.
         """
-        enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)), caller=caller().owner)
+        room = self.pressure.room(len(job.text), job.owner)
+        enqueued = self.store.jobs.enqueue([job], room=room, caller=caller().owner)
         (outcome,) = enqueued.outcomes
         if outcome is Outcome.FULL:
-            raise self.pressure.refused()
+            raise self.pressure.refused(owner=job.owner)
         self.counters.jobs.labels(outcome.value).inc()
         if enqueued.admit_hint:
             self.send(SUBMIT)

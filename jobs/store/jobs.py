@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,9 +18,11 @@ from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.read_models import Page
+from jobs.room import Room
 from jobs.states import State
-from jobs.store.arguments import at_most, flag, job_arguments
+from jobs.store.arguments import flag, job_arguments, within
 from jobs.store.context import StoreContext
+from jobs.store.liveness import PULSE
 from jobs.store.outcomes import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.spending import DAYS_KEPT
@@ -58,17 +60,17 @@ class Jobs:
         options: BatchOptions | None = None,
         *,
         caller: str = "",
-        most: int | None = None,
+        room: Room | None = None,
     ) -> Enqueued:
         """Accept jobs in one atomic step, at most a few hundred per call. Creates the `batch`, even an empty one.
 
         `options` apply only if the call creates the batch. A job is known (`Outcome.KNOWN`) only to its owner, or if
-        `caller` is `ANYONE`. `most`: the limit of unfinished jobs, above which new jobs
+        `caller` is `ANYONE`. `room`: limits of unfinished jobs, above which new jobs
         are refused (`Outcome.FULL`).
         """
         facts = (options or BatchOptions()).to_script_json()
         hint, *outcomes = self._scripts.call(
-            "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), caller, *job_arguments(jobs)
+            "enqueue", batch or "", facts, duration_micros(RECHECK), within(room), caller, *job_arguments(jobs)
         )
         return Enqueued(tuple(map(Outcome, outcomes)), bool(hint))
 
@@ -76,16 +78,19 @@ class Jobs:
 
     def get(self, job_id: str, *, text: bool = False) -> Job:
         """Read a job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
-        job = self.inspect_many([job_id], text=text)[0]
-        if job is None:
-            raise JobNotFound(job_id)
-        if isinstance(job, RecordDamaged):
-            raise job
-        return job
+        return _found(job_id, self.inspect_many([job_id], text=text)[0])
 
-    def with_reason(self, job: Job) -> Job:
-        """Return the job with the reason why it waits."""
-        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job))
+    def show(self, job_id: str) -> Job:
+        """Read a job with the reason why it waits. Raises `JobNotFound` and `RecordDamaged`.
+
+        Takes one round trip, and for a waiting job another one.
+        """
+        row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, _BESIDE), PULSE)
+        return self.with_reason(_found(job_id, _job(job_id, row, _BESIDE)), pulse)
+
+    def with_reason(self, job: Job, pulse: Any = None) -> Job:
+        """Return the job with the reason why it waits. `pulse`: the signs of life, if they were read before."""
+        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job, pulse))
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""
@@ -99,17 +104,20 @@ class Jobs:
     @translate_errors()
     def inspect_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | RecordDamaged | None]:
         """Read several jobs in one round trip: None for an unknown id, `RecordDamaged` for a damaged record."""
-        of = self._keys.member
-        beside = ("result", "labels", "text") if text else ("result", "labels")
+        beside = (*_BESIDE, "text") if text else _BESIDE
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hgetall(of("job", job_id))
-                for name in beside:
-                    pipe.get(of(name, job_id))
+                self._read_row(pipe, job_id, beside)
             answers = pipe.execute(raise_on_error=False)
         step = 1 + len(beside)
         rows = [answers[start : start + step] for start in range(0, len(answers), step)]
         return [_job(job_id, row, beside) for job_id, row in zip(ids, rows, strict=True)]
+
+    def _read_row(self, pipe: Any, job_id: str, beside: Sequence[str]) -> None:
+        """Read the record, and what is stored beside it."""
+        pipe.hgetall(self._keys.member("job", job_id))
+        for name in beside:
+            pipe.get(self._keys.member(name, job_id))
 
     def owners(self, ids: Sequence[str]) -> list[str | None]:
         """Read the name of the API key that each job came with ('': none); None for an unknown id."""
@@ -141,8 +149,11 @@ class Jobs:
         return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
 
     @translate_errors()
-    def wait(self, job_id: str, seconds: float) -> Job:
-        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`."""
+    def wait(self, job_id: str, seconds: float, gives_up: Callable[[], bool] = lambda: False) -> Job:
+        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`.
+
+        `gives_up` ends the wait earlier, within `WAIT_RECHECK` seconds.
+        """
         job = self.get(job_id)
         end = time.monotonic() + seconds
         if job.state.final or seconds <= 0:
@@ -152,6 +163,8 @@ class Jobs:
             # Read the job again once the subscription is confirmed: from then on its end cannot be missed.
             ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
             while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
+                if gives_up():
+                    break
                 ended.get_message(timeout=min(left, WAIT_RECHECK))
         return job
 
@@ -249,6 +262,18 @@ class Jobs:
         """Delete jobs and batches that ended before the retention, at most `limit`; return how many (jobs, batches)."""
         jobs, batches = self._scripts.call("purge", duration_micros(self._settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
+
+
+#: What is stored beside each record, and read with it.
+_BESIDE = ("result", "labels")
+
+
+def _found(job_id: str, job: Job | RecordDamaged | None) -> Job:
+    if job is None:
+        raise JobNotFound(job_id)
+    if isinstance(job, RecordDamaged):
+        raise job
+    return job
 
 
 def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | RecordDamaged | None:

@@ -36,7 +36,9 @@ def enqueue_body(
     same id, and 429 when the service is full.
     """
     shared = services()
-    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body)))
+    memory = shared.memory.for_body()
+    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body, memory)))
+    memory.settle()
     wanted = replace(shared.load(data), callback_form=form)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
