@@ -108,7 +108,7 @@ def read_limited(request: Request, limit: int) -> bytes:
 
 
 def read_form(request: Request) -> None:
-    """Parse the form in the body, within ten seconds; `request.form` then has it. Raises a problem, 400, if it cannot."""
+    """Parse the form in the body within ten seconds; `request.form` then has it. Raises a problem, 400, if not."""
     _wait_at_most(request, _CALLBACK_SECONDS)
     try:
         _ = request.form
