@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -149,8 +149,11 @@ class Jobs:
         return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
 
     @translate_errors()
-    def wait(self, job_id: str, seconds: float) -> Job:
-        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`."""
+    def wait(self, job_id: str, seconds: float, gives_up: Callable[[], bool] = lambda: False) -> Job:
+        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`.
+
+        `gives_up` ends the wait earlier, within `WAIT_RECHECK` seconds.
+        """
         job = self.get(job_id)
         end = time.monotonic() + seconds
         if job.state.final or seconds <= 0:
@@ -160,6 +163,8 @@ class Jobs:
             # Read the job again once the subscription is confirmed: from then on its end cannot be missed.
             ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
             while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
+                if gives_up():
+                    break
                 ended.get_message(timeout=min(left, WAIT_RECHECK))
         return job
 

@@ -1,6 +1,7 @@
 """/v1/batches: upload, list and show batches. Uploads are streamed, never whole in memory."""
 
 import hashlib
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response, request, url_for
@@ -19,7 +20,8 @@ from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
 from webhook.api.ownership import filter_from
 from webhook.api.uploads import Upload, upload, upload_whole
-from webhook.http.bodies import decoded, drain, lines
+from webhook.http.bodies import decoded, lines
+from webhook.http.connection import Direction
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
@@ -60,10 +62,12 @@ def create(query: dict[str, Any]) -> Response:
     store_lines = upload_whole if query.get("on_error") == "abort" else upload
     done = Upload(batch, shared.imageless, *options_from(query))
     try:
-        with shared.streams.enter():
-            store_lines(shared, done, lines(decoded(request), shared.settings.max_body))
-    except ProblemError:
-        drain(request)
+        with shared.transfers.enter(Direction.BODY):
+            store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
+    except ProblemError as problem:
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # How to continue: sent again under the id, what was enqueued makes no second job.
+            problem.more = done.view() | problem.more
         raise
     finally:
         annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)

@@ -36,9 +36,18 @@ def enqueue_body(
     same id, and 429 when the service is full.
     """
     shared = services()
-    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body)))
+    memory = shared.memory.for_body()
+    data = unwrap(parse_json(read_decoded(request, shared.settings.max_body, memory)))
+    memory.settle()
     wanted = replace(shared.load(data), callback_form=form)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
+    settings, owner = shared.settings, caller().name
+    job = NewJob.of(
+        wanted,
+        wanted.external_task_id or new_id(),
+        settings.lanes,
+        owner=owner,
+        notify_unbegun=settings.callback_hosts(owner) is not None,
+    )
     outcome = shared.enqueue(job)
     annotate(job_id=job.id, outcome=outcome.value)
     if outcome is Outcome.CONFLICT:

@@ -65,15 +65,17 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     """Show a job, or wait until it has ended.
 
     With `wait`, the answer comes when the job has ended, but no later than after that many seconds. When too many
-    callers wait already, it comes at once, with a Retry-After.
+    callers wait already, or another producer needs the place, it comes at once, with a Retry-After.
     """
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
         return json_response(serialize_job(store.jobs.show(job_id)))
-    with shared.waits.try_enter() as may_wait:
-        if may_wait:
-            return json_response(serialize_job(store.jobs.with_reason(store.jobs.wait(job_id, seconds))))
+    with shared.waits.try_enter() as place:
+        if place:
+            job = store.jobs.wait(job_id, seconds, lambda: place.lost)
+            headers = {"Retry-After": "1"} if place.lost and not job.state.final else {}
+            return json_response(serialize_job(store.jobs.with_reason(job)), headers=headers)
     return json_response(serialize_job(store.jobs.show(job_id)), headers={"Retry-After": "1"})
 
 

@@ -240,7 +240,16 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
         else:
             job_id = request.external_task_id or f"{done.id}.{number}"
             try:
-                yield number, NewJob.of(request, job_id, settings.lanes, batch_labels=done.options.labels)
+                yield (
+                    number,
+                    NewJob.of(
+                        request,
+                        job_id,
+                        settings.lanes,
+                        batch_labels=done.options.labels,
+                        notify_unbegun=settings.callback_hosts(caller().name) is not None,
+                    ),
+                )
             except NoLane as error:
                 done.refuse(number, {"model": [str(error)]}, [])
 

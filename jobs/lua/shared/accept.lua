@@ -53,6 +53,7 @@ local function accept(batch, specs, now, recheck, free, caller)
       end
       set(FIELD.images, facts.images)
       set(FIELD.owed_at_end, facts.owed_at_end)
+      set(FIELD.only_begun, facts.only_begun)
       set(FIELD.batch, job.batch)
       set(FIELD.owner, job.owner)
       set(FIELD.pool, job.pool)

@@ -11,7 +11,7 @@ from jobs.errors import BatchNotFound, StoreUnavailable
 from jobs.read_models import Batch
 from jobs.store.store import Store
 from schemas.views.batches import BatchView
-from webhook import gunicorn_conf, services
+from webhook import gunicorn_conf, places
 from webhook.api import batch_events
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
@@ -114,7 +114,7 @@ def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
 
 
 def test_concurrent_streams_are_limited(client: FlaskClient, foxes: Store) -> None:
-    open_ones = [client.get("/v1/batches/b/events", buffered=False) for _ in range(services.EVENTS)]
+    open_ones = [client.get("/v1/batches/b/events", buffered=False) for _ in range(places.EVENTS)]
     refused = client.get("/v1/batches/b/events")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     # Uploads have a separate limit
@@ -133,14 +133,14 @@ def test_a_stream_that_fails_to_start_does_not_count(
 
     with monkeypatch.context() as patch:
         patch.setattr(batch_events, "progress", broken)
-        answers = [client.get("/v1/batches/b/events").status_code for _ in range(services.EVENTS)]
-    assert answers == [500] * services.EVENTS
+        answers = [client.get("/v1/batches/b/events").status_code for _ in range(places.EVENTS)]
+    assert answers == [500] * places.EVENTS
     with client.get("/v1/batches/b/events", buffered=False) as stream:
         assert stream.status_code == 200
 
 
 def test_one_thread_always_remains_for_callbacks() -> None:
-    assert gunicorn_conf.threads > services.WAITS + services.STREAMS + services.EVENTS
+    assert gunicorn_conf.threads > places.WAITS + places.TRANSFERS + places.EVENTS + places.SLOW
 
 
 def test_a_stream_ends_when_its_key_is_revoked(app: Flask, foxes: Store) -> None:

@@ -14,7 +14,7 @@ from jobs.store.store import Store
 from schemas.views.jobs import JobView
 from tests.support.redis_copy import copy, put_back
 from webhook.api.batch_results import COLUMNS
-from webhook.services import STREAMS
+from webhook.places import TRANSFERS
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox","labels":{"shop":"K\xc3\xb6ln, \\"S\xc3\xbcd\\""}}\n'
 URLS = [f"https://cdn.example.com/{number}.png?a=1,2" for number in range(2)]
@@ -114,7 +114,7 @@ def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
 
 def test_every_stream_releases_its_place(client: FlaskClient) -> None:
     client.post("/v1/batches?id=foxes", data=LINE)
-    for _ in range(STREAMS + 1):
+    for _ in range(TRANSFERS + 1):
         client.get("/v1/batches/foxes/results?format=csv").close()
         client.get("/v1/batches/foxes/errors").close()
         client.get("/v1/batches/unknown/errors")
