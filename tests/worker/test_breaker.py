@@ -131,7 +131,7 @@ def test_an_unexpected_error_in_a_probe_does_not_stop_the_round(
     simulator.turn(outage="503")
     w.start(*IDS[:FAILURES_TO_OPEN])
 
-    def broken() -> Any:
+    def broken(_known: str = "") -> Any:
         raise RuntimeError("a bug")
 
     w.provider.probe = broken
