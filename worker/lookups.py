@@ -88,11 +88,11 @@ class Lookups:
         if isinstance(answer, Found):
             by_external_id = self._providers[lane].can_look_up or not due.job.task_id
             self._found[lane] = due.now, due.job.external_task_id if by_external_id else str(due.job.task_id)
-        silent = isinstance(answer, Unavailable) and answer.seen is None
-        if isinstance(answer, (Unavailable, Held)) and (
-            isinstance(answer, Held) or (silent and is_late(due, self._settings))
-        ):
-            return Unanswered(answer.reason) if self._answers(lane, due.now) else answer
+        match answer:
+            case Held(reason) if self._answers(lane, due.now):
+                return Unanswered(reason)
+            case Unavailable(reason, seen=None) if is_late(due, self._settings) and self._answers(lane, due.now):
+                return Unanswered(reason)
         return answer
 
     def _answers(self, lane: str, now: datetime) -> bool:
