@@ -15,7 +15,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas import callback_path
+from schemas import GenerationRequest, callback_path
 from tests.support.http_server import Server
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -95,7 +95,8 @@ class Provider:
                 continue
             assert self.store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
             image = {"type": "image", "url": f"{self.images}/1.png"}
-            body = {"id": "t", "status": "completed", "output": [{"content": [image]}], "usage": {"cost": "0.0065"}}
+            output = [{"content": [image]}] * GenerationRequest.from_text(claim.text).n
+            body = {"id": "t", "status": "completed", "output": output, "usage": {"cost": "0.0065"}}
             path = callback_path(claim.external_task_id, SECRET)
             assert requests.post(self.url + path, json=body, timeout=10).status_code == 204
             self.ended.append(claim.id)
