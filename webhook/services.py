@@ -17,6 +17,7 @@ from jobs.setting_readers import IN_REDIS
 from jobs.store.store import Store
 from jobs.task_names import SUBMIT
 from schemas import (
+    CallbackRules,
     GenerationRequest,
     ImageFile,
     RequestInvalid,
@@ -101,7 +102,10 @@ class Services:
         settings = self.settings
         try:
             wanted = load_request(
-                data, allow_private_hosts=settings.allow_private_hosts, pass_unknown=settings.passes_unknown
+                data,
+                allow_private_hosts=settings.allow_private_hosts,
+                pass_unknown=settings.passes_unknown,
+                callbacks=CallbackRules(settings.callback_ports, settings.callback_hosts(caller().name)),
             )
         except RequestInvalid as error:
             # Producers cannot change settings.

@@ -1,7 +1,7 @@
 """Open the store for a command, and explain errors that keep a command from running."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,6 +13,7 @@ from kombu.exceptions import KombuError, OperationalError
 from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
+from jobs.producer_ids import internal_id
 from jobs.settings import Settings
 from jobs.store.store import Store
 
@@ -24,6 +25,13 @@ _AS_OPERATOR = (
     "Run it as the operator user: docker compose run --rm operator {command}; or set {variable} to that user's URL."
 )
 _NOT_SET = "BOOMERANG_REDIS_URL is not set. For a stack of boomerang-server up, run: source .boomerang/env"
+
+#: For commands that take ids of jobs.
+owner_option = click.option(
+    "--owner",
+    metavar="NAME",
+    help="The producer whose jobs have these ids. Without it, give ids as this program prints them: dawn-1@shop.",
+)
 
 
 class Commands(click.Group):
@@ -47,6 +55,11 @@ def open_store(settings: Settings | None = None) -> Iterator[Store]:
         yield Store(client, settings)
     finally:
         client.close()
+
+
+def jobs_named(store: Store, ids: Sequence[str], owner: str | None) -> list[str]:
+    """Return the service's ids of jobs that an operator names, with or without their producer."""
+    return [(owner and store.jobs.find(each, owner)) or internal_id(each, owner or "") for each in ids]
 
 
 def describe_error(error: Exception, command: str) -> str:
