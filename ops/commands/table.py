@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import click
 
+from jobs.plain_text import one_line
+
 _GAP = "  "
 
 
@@ -49,4 +51,4 @@ def _paragraphs(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str 
 
 
 def _one_line(cell: str) -> str:
-    return cell.replace("\t", " ").replace("\n", " ")
+    return one_line(cell.replace("\t", " ").replace("\n", " "))

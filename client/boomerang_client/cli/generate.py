@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from boomerang_client.cli.columns import assign
 from boomerang_client.cli.options import (
@@ -119,7 +120,7 @@ def _waiting(screen: Screen, job: Job) -> Iterator[Callable[[Job], None]]:
             screen.message(f"Job {clean(seen.id)} waits: {clean(seen.reason)}", "yellow")
         last[0] = seen.reason
 
-    with screen.err.status(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job."):
+    with screen.err.status(Text(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job.")):
         yield show
 
 
