@@ -18,7 +18,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], colours: S
     If the output is not a terminal, each row is a line with tabs between the cells, without a heading.
     """
     plain = [[_one_line(cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         for row in plain:
             click.echo("\t".join(row))
         return
@@ -28,6 +28,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], colours: S
         _aligned(columns, painted, widths)
     else:
         _paragraphs(columns, painted)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _aligned(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str | None]], widths: Sequence[int]) -> None:

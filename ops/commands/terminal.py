@@ -11,17 +11,24 @@ from jobs import plain_text
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Print a text of one or several lines. Text from outside that a terminal might obey is escaped."""
-    click.echo(plain_text.lines(text), err=err)
+    """Print one line. What a terminal might obey in text from outside is escaped, and so is a line feed."""
+    click.echo(plain_text.one_line(text), err=err)
 
 
 @contextmanager
 def safe_errors() -> Iterator[None]:
-    """Escape the message of an error that click prints: it quotes arguments and names of files."""
+    """Escape the message of an error that click prints: it quotes arguments, names of files, and ends of logs.
+
+    Further lines of a message are indented.
+    """
     try:
         yield
     except click.ClickException as error:
-        text = plain_text.lines(error.format_message())
+        message = error.format_message()
+        if isinstance(error, click.UsageError):
+            text = plain_text.one_line(" ".join(message.split()))
+        else:
+            text = plain_text.lines(message).replace("\n", "\n  ")
         error.format_message = lambda: text  # type: ignore[method-assign]
         raise
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import click
 
-from boomerang_client.terminal import plain
+from boomerang_client.terminal import clean, plain
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -22,7 +22,7 @@ def safe_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        text = plain(error.format_message())
+        text = clean(error.format_message())
         error.format_message = lambda: text  # type: ignore[method-assign]
         raise
 
