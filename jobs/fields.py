@@ -62,6 +62,8 @@ class Field:
     UNDELIVERED = "U"  #: the deliveries that were given up
     DELIVERY_ERROR = "D"  #: why the last delivery failed
     UNREADABLE_SINCE = "A"  #: since when the provider gives no readable answer about the attempt
+    UNANSWERED_SINCE = "X"  #: since when it gives no answer about the attempt, although it answers other calls
+    NO_RESULT_SINCE = "N"  #: since when the attempt is completed without a usable result
     UNKNOWN_COST = "C"  #: `<lane>|<what was sent>`: the cost of a result is unknown (lua/shared/unknown_costs.lua)
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
     STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
@@ -133,7 +135,7 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
-    **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE), _WHOLE),
+    **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
     **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",

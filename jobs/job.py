@@ -111,6 +111,8 @@ class Job:
     deadline: datetime | None = None
     doubt_since: datetime | None = None
     unreadable_since: datetime | None = None  #: since when the provider gives no readable answer about it
+    unanswered_since: datetime | None = None  #: since when it gives none, although it answers other calls
+    no_result_since: datetime | None = None  #: since when it is completed without a usable result
     phase: State | None = None
     task_id: str | None = None
     batch: str | None = None
@@ -189,12 +191,12 @@ class Job:
                 fence=int(get(Field.FENCE, 0)),
                 created_at=from_micros(fields[Field.CREATED_AT]),
                 updated_at=from_micros(fields[Field.UPDATED_AT]),
-                ended_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
-                deadline=from_micros(fields[Field.DEADLINE]) if Field.DEADLINE in fields else None,
-                doubt_since=from_micros(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None,
-                unreadable_since=from_micros(fields[Field.UNREADABLE_SINCE])
-                if Field.UNREADABLE_SINCE in fields
-                else None,
+                ended_at=_moment(get(Field.ENDED_AT)),
+                deadline=_moment(get(Field.DEADLINE)),
+                doubt_since=_moment(get(Field.DOUBT_SINCE)),
+                unreadable_since=_moment(get(Field.UNREADABLE_SINCE)),
+                unanswered_since=_moment(get(Field.UNANSWERED_SINCE)),
+                no_result_since=_moment(get(Field.NO_RESULT_SINCE)),
                 task_id=get(Field.TASK_ID),
                 batch=get(Field.BATCH),
                 settled_by=get(Field.SETTLED_BY),
@@ -217,11 +219,11 @@ class Job:
                 lane=get(Field.LANE, LANE),
                 pool=get(Field.POOL, ""),
                 priority=PRIORITIES[get(Field.PRIORITY, "1")],
-                expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
+                expires_at=_moment(get(Field.EXPIRES_AT)),
                 resolution=get(Field.RESOLUTION, ""),
                 admitted=Field.ADMITTED_BY in fields,
                 unknown_cost=fields[Field.UNKNOWN_COST].partition("|")[2] if Field.UNKNOWN_COST in fields else None,
-                started_at=from_micros(fields[Field.STARTED_AT]) if Field.STARTED_AT in fields else None,
+                started_at=_moment(get(Field.STARTED_AT)),
                 starts=int(get(Field.STARTS, 1)),
                 forgotten=Field.FORGOTTEN in fields,
             )
@@ -237,17 +239,25 @@ class Due:
     @property
     def doubtful_for(self) -> float:
         """Seconds since its outcome became unknown; 0: it is known."""
-        return (self.now - self.job.doubt_since).total_seconds() if self.job.doubt_since else 0.0
+        return self._seconds_since(self.job.doubt_since)
 
     @property
-    def unreadable_for(self) -> float:
-        """Seconds since the provider gives no readable answer about it; 0: it did."""
-        return (self.now - self.job.unreadable_since).total_seconds() if self.job.unreadable_since else 0.0
+    def unanswered_for(self) -> float:
+        """Seconds since the provider gives no answer about it, although it answers other calls; 0: it did."""
+        return self._seconds_since(self.job.unanswered_since)
+
+    @property
+    def no_result_for(self) -> float:
+        """Seconds since the provider completed it without a usable result; 0: it did not."""
+        return self._seconds_since(self.job.no_result_since)
 
     @property
     def overdue(self) -> bool:
         """Whether its deadline has passed."""
         return self.job.deadline is not None and self.now >= self.job.deadline
+
+    def _seconds_since(self, moment: datetime | None) -> float:
+        return (self.now - moment).total_seconds() if moment else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +276,10 @@ class Claim:
     def external_task_id(self) -> str:
         """The external id of the attempt."""
         return external_id(self.id, self.attempt)
+
+
+def _moment(micros: str | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
 
 
 def external_id(job_id: str, attempt: int) -> str:

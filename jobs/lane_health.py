@@ -54,6 +54,8 @@ class Reachability(StrEnum):
     ANSWER = "answer"  #: it answered, in whatever way
     SILENCE = "silence"  #: no answer in time, a broken connection, or 5xx
     UNREADABLE = "unreadable"  #: it answered, but not readably about this task: that says nothing about other tasks
+    NO_RESULT = "no_result"  #: it answered that the task is completed, but without a usable result
+    UNANSWERED = "unanswered"  #: no answer about this task, although it answers other calls
     NOTHING = ""  #: there was no call, or it shows neither
 
 

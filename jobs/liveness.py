@@ -192,7 +192,7 @@ def _unread(queue: str, since: float) -> Trouble:
     return Trouble(
         TroubleCode.QUEUE_UNREAD,
         f"no worker has read the queue {queue} since {_text(since)}: {_QUEUES[queue]}",
-        "Start workers without the option -Q, or name all queues in it.",
+        f"Start a worker that reads it: without -Q and -X, or with -Q {queue}.",
         _moment(since),
         stops_jobs=queue != DELIVER,
     )

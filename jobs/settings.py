@@ -19,12 +19,12 @@ from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
+from jobs.secret_strength import MIN_SECRET, all_hard_to_guess
 from jobs.setting import described, read, setting
 from jobs.setting_readers import IN_REDIS, CommaSeparated, image_store
 
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
-MIN_SECRET = 16
 NO_CALLBACK_SECRETS = "must be set where BOOMERANG_PUBLIC_URL is: the webhook recognizes forged callbacks by it"
 #: The first poll, in seconds, where callbacks come and where they do not (provider-contract, "Polling advice").
 POLL_FIRST_WITH_CALLBACKS = 30.0
@@ -55,6 +55,7 @@ class Settings(ConnectionSettings):
         "the webhook accepts all. Worker and webhook need it if `BOOMERANG_PUBLIC_URL` is set; give it to no other "
         "process.",
         secret=True,
+        validate=all_hard_to_guess,
     )
     max_in_flight: int = setting(
         "BOOMERANG_MAX_IN_FLIGHT",
@@ -265,8 +266,6 @@ class Settings(ConnectionSettings):
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield problems of settings that are valid by themselves but not together. `given` lacks invalid ones."""
-        if any(len(secret) < MIN_SECRET for secret in given.get("callback_secrets", ())):
-            yield "callback_secrets", f"each must be at least {MIN_SECRET} characters long"
         if given.get("named_lanes") and any(map(given.get, ("max_in_flight", "submit_rate", "learn_limit"))):
             unset = "BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and BOOMERANG_LEARN_LIMIT"
             yield "named_lanes", f"has limits for each lane; unset {unset}"

@@ -19,7 +19,8 @@ class State(StrEnum):
     IN_PROGRESS = "in_progress"
     #: The provider delivered the images. Final.
     COMPLETED = "completed"
-    #: The provider refused it for good, or all attempts failed. Final, except for a retry by hand.
+    #: The provider refused it for good, or all attempts failed. Final, except for a retry by hand, or for a late result
+    #: of a task that was completed without one.
     FAILED = "failed"
     #: The producer cancelled it. A late paid result is still stored and counted. Final, except for a retry by hand.
     CANCELLED = "cancelled"
@@ -72,7 +73,10 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.EXPIRED: "not over by its deadline, after a last look-up",
     },
     State.COMPLETED: {},
-    State.FAILED: {State.QUEUED: "retried by hand, as a new attempt"},
+    State.FAILED: {
+        State.COMPLETED: "it failed because its task was completed without a result, which came later",
+        State.QUEUED: "retried by hand, as a new attempt",
+    },
     State.CANCELLED: {State.QUEUED: "retried by hand once the provider is done with it"},
     State.EXPIRED: {
         State.COMPLETED: "a late result",

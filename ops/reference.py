@@ -10,7 +10,7 @@ import click
 from aiohttp import web
 
 from boomerang_client.cli import main as client_main
-from jobs import lane_health, liveness, policy
+from jobs import lane_health, liveness, policy, receivers
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
@@ -23,7 +23,7 @@ from webhook import metrics as webhook_metrics
 from webhook.api.openapi import document
 from webhook.app import API
 from webhook.settings import Settings as WebhookSettings
-from worker import breaker, reconcile
+from worker import answers, breaker, reconcile
 from worker.provider import outcomes
 from worker.settings import Settings as WorkerSettings
 
@@ -80,10 +80,22 @@ def limits() -> str:
         ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKUPS_BEFORE_ABSENT}"),
         ("submissions of one attempt that created no task, after which the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
         ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),
+        ("a task may be completed without a usable result for", f"{answers.RESULT_PATIENCE:g} s"),
+        (
+            "a late task may get no answer, while the provider answers other calls, for",
+            f"{answers.ANSWER_PATIENCE:g} s",
+        ),
         ("wait before attempt 2 (doubled for each further one)", _between(policy.ATTEMPT_BASE)),
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
         ("longest wait before a delivery is tried again", f"{policy.DELIVERY_CAP:g} s"),
         ("a delivery is given up after so many failures", f"{policy.MOST_DELIVERIES}"),
+        ("requests at once to a receiver of notifications that accepts them", f"{receivers.MOST_TO_ONE}"),
+        ("failures in a row that open a receiver's circuit breaker", f"{receivers.FAILURES_TO_OPEN}"),
+        (
+            "pause of a receiver's circuit breaker: first, longest",
+            f"{receivers.FIRST_PAUSE:g} s, {receivers.LONGEST_PAUSE:g} s",
+        ),
+        ("lease of a notification under way", f"{receivers.LEASE:g} s"),
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),

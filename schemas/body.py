@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from schemas.errors import BodyInvalid
+from schemas.exact_float import exact_float
 
 #: Most levels of nesting. The deepest documented body has six.
 MAX_DEPTH = 64
@@ -26,19 +27,27 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    number = float(text)
+    return _checked(float(text), text)
+
+
+def _exact(text: str) -> float:
+    return _checked(exact_float(text), text)
+
+
+def _checked(number: float, text: str) -> float:
     if not math.isfinite(number):
         raise BodyInvalid(f"the number {text[:20]} is too large; use one that a double can hold")
     return number
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
+_exact_decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_exact)
 _encoder = json.JSONEncoder(ensure_ascii=False)
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
-def parse_json(body: bytes) -> object:
-    """Parse one JSON value in UTF-8, without a byte order mark.
+def parse_json(body: bytes, *, exact: bool = False) -> object:
+    """Parse one JSON value in UTF-8, without a byte order mark. With `exact`, its floats keep their text (ExactFloat).
 
     Raises only `BodyInvalid`: for bytes that are not UTF-8, NaN and infinities, numbers beyond a float or Python's
     digit limit, duplicate keys, lone surrogates (UTF-8 cannot encode them), more than `MAX_DEPTH` levels, and too many
@@ -46,7 +55,7 @@ def parse_json(body: bytes) -> object:
     """
     text = _decode(body)
     try:
-        value: object = _decoder.decode(text)
+        value: object = (_exact_decoder if exact else _decoder).decode(text)
     except json.JSONDecodeError as error:
         raise BodyInvalid(f"it is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 
 from schemas.error_text import clean
+from schemas.exact_float import ExactFloat
 
 #: The highest cost in USD of one task. A higher amount is a mistake, and could exceed what is counted in 64 bits.
 MOST_COST = Decimal(1_000_000)
@@ -39,7 +40,8 @@ def read_cost(value: object) -> Cost:
     """Read a cost in USD: a string, a number, or nothing (`""` or null). Never raises, and takes bounded time.
 
     Amounts finer than a nano-dollar are rounded half to even. Anything that is not an amount from 0 to `MOST_COST` is
-    unreadable. A JSON number is read from its shortest text (`0.0065` is `Decimal("0.0065")`).
+    unreadable. A float is read from its own text (ExactFloat), or else from its shortest one: `0.0065`
+    is `Decimal("0.0065")`.
     """
     text = _text(value)
     if not text:
@@ -54,6 +56,8 @@ def _text(value: object) -> str:
             return ""
         case str():
             return value.strip() if len(value) <= _MAX_LENGTH else value
+        case ExactFloat() if len(value.text) <= _MAX_LENGTH:
+            return value.text
         case float() | Decimal():
             return str(value)
     try:

@@ -14,6 +14,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 PREFIX = "whsec_"
 #: Bytes of a secret, from the specification.
 MIN_BYTES, MAX_BYTES = 24, 64
+#: Different bytes of a secret. Random ones have far more.
+_LEAST_DIFFERENT = 6
 
 
 def secret_problem(secret: str) -> str | None:
@@ -22,11 +24,13 @@ def secret_problem(secret: str) -> str | None:
     if not secret.startswith(PREFIX):
         return f"each must begin with {PREFIX}; {remedy}"
     try:
-        size = len(b64decode(secret.removeprefix(PREFIX), validate=True))
+        decoded = b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
         return f"each must be base64 after {PREFIX}; {remedy}"
-    if not MIN_BYTES <= size <= MAX_BYTES:
-        return f"each must encode {MIN_BYTES} to {MAX_BYTES} bytes, and one encodes {size}; {remedy}"
+    if not MIN_BYTES <= len(decoded) <= MAX_BYTES:
+        return f"each must encode {MIN_BYTES} to {MAX_BYTES} bytes, and one encodes {len(decoded)}; {remedy}"
+    if len(set(decoded)) < _LEAST_DIFFERENT:
+        return f"each must be random, and one repeats few bytes; {remedy}"
     return None
 
 

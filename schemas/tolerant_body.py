@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.body import MAX_DEPTH, deeper_than, parse_json
 from schemas.errors import BodyInvalid
+from schemas.exact_float import exact_float
 from schemas.json_repair import repair
 
 #: Characters that a repair reads, because it is slow: the worst text takes half a second. The rest counts as missing.
@@ -39,10 +40,11 @@ def read_object(body: bytes) -> Reading:
     that repeat, half surrogates, commas at the end, text around the object, nesting of any depth (what is deeper than
     `MAX_DEPTH` becomes null), and an object that is cut off, with the members before the cut.
 
-    All strings can be encoded in UTF-8. Numbers that no double can hold are text; NaN and infinities are floats.
+    All strings can be encoded in UTF-8. Numbers that no double can hold are text; NaN and infinities are floats. Other
+    floats keep their text (ExactFloat).
     """
     try:
-        value = parse_json(body)
+        value = parse_json(body, exact=True)
     except BodyInvalid:
         value = None
     if isinstance(value, dict):
@@ -131,7 +133,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _float(text: str) -> float | str:
-    number = float(text)
+    number = exact_float(text)
     return number if math.isfinite(number) else _cut(text)
 
 

@@ -3,6 +3,7 @@
 from flask import Flask
 
 from jobs.api_keys import KeyRing
+from jobs.ended_sessions import EndedSessions
 from jobs.store.store import Store
 from webhook import callbacks, health, pages
 from webhook.access import audit_log, auth, sessions
@@ -60,7 +61,13 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     openapi.serve(app, API)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
-    authenticator = auth.Authenticator(keys, RateLimits(read_rates(settings.rate_limit)), settings.trusted_proxies)
+    authenticator = auth.Authenticator(
+        keys,
+        lambda: EndedSessions(shared.store.context.client, shared.store.context.keys),
+        RateLimits(read_rates(settings.rate_limit)),
+        settings.trusted_proxies,
+        settings.metrics_token,
+    )
     audit_log.install(app)
     auth.protect(app, authenticator)
     ownership.protect(app)

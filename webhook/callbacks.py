@@ -106,11 +106,15 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
     """Record a report, or have reconcile ask the provider. Raises `StoreUnavailable`."""
     if report is None or mode is CallbackMode.CONFIRM or _is_of_another(report, external_task_id):
         return _record(store, external_task_id, needs_lookup=True)
-    if report.status is not TaskStatus.COMPLETED or not report.settles:
-        # A failure is a hint only: a false one would cause, and cost, another attempt.
-        return _record(store, external_task_id, needs_lookup=report.status not in _UNFINISHED)
+    if report.status is not TaskStatus.COMPLETED or not report.settles or report.left_out or report.error:
+        # A failure is a hint only: a false one would cause, and cost, another attempt. So is a result with a defect.
+        recorded = _record(store, external_task_id, needs_lookup=report.status not in _UNFINISHED)
+        is_late_result = report.status is TaskStatus.COMPLETED and report.output
+        if recorded.outcome is not CallbackOutcome.ALREADY or not is_late_result:
+            return recorded
+        # No poll follows the end of a job. If it failed because it had no result, this is the result.
     settled = store.attempts.finish(external_task_id, *ended(report), "callback")
-    if settled.outcome is FinishOutcome.EXCESS:
+    if settled.outcome is FinishOutcome.OTHER_COUNT:
         return _record(store, external_task_id, needs_lookup=True)
     hints: list[tuple[str, ...]] = []
     if settled.owed:
@@ -144,7 +148,7 @@ def _read(request: Request, settings: Settings) -> tuple[TaskReport | None, str]
     if settings.signature_secrets:
         _check_signature(dict(request.headers), body, settings.signature_secrets)
     try:
-        return read_callback(parse_json(body)), ""
+        return read_callback(parse_json(body, exact=True)), ""
     except BodyInvalid as error:
         return None, error.reason
 

@@ -1,21 +1,27 @@
 """/healthz, /readyz and /metrics, for operators."""
 
-import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from jobs.api_keys import KeyRing
 from jobs.errors import StoreUnavailable
+from jobs.liveness import Trouble, TroubleCode
 from jobs.read_models import Lane
 from jobs.serializers import serialize_liveness
+from webhook.access.auth import authenticator
 from webhook.condition import OK, examine
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import Services, services
 
 blueprint = Blueprint("health", __name__)
+#: The words with which a dependency's text begins that anybody may read. What follows is for operators.
+_PUBLIC = re.compile(r"(?:ok|down|off|none|refused)\b")
 NO_KEYS = "none: every producer is refused. Set BOOMERANG_API_KEYS, or make a key with `boomerang-server keys add`"
 
 
@@ -30,26 +36,51 @@ def readyz() -> Response:
     """Answer whether the process can work, as `schemas.views.problems.Readiness`: 503 if Redis or the broker is down.
 
     The answer also names what is not configured, full, on hold or stalled, but stays 200: taking the process out of
-    service would only lose callbacks.
+    service would only lose callbacks. Without the metrics token or an administrator's key it names no lane, and does
+    not repeat the provider's answers.
     """
-    shared = services()
+    shared, detailed = services(), _may_read_details()
     now = examine(shared)
     notes = _notes(shared, store_answers=now.redis == OK)
+    troubles = now.troubles if detailed else tuple(map(_public, now.troubles))
     if now.pulse:
-        notes["workers"] = "; ".join(f"{each.code}: {each.what}" for each in now.troubles) or OK
-    body = {"ready": now.ready, "dependencies": {"redis": now.redis, "broker": now.broker, **notes}}
-    return json_response(body | serialize_liveness(now.pulse, now.troubles), 200 if now.ready else 503)
+        notes["workers"] = "; ".join(f"{each.code}: {each.what}" for each in troubles) or OK
+    notes = {"redis": now.redis, "broker": now.broker, **notes}
+    body = {"ready": now.ready, "dependencies": notes if detailed else _without_details(notes)}
+    return json_response(body | serialize_liveness(now.pulse, troubles), 200 if now.ready else 503)
 
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Answer with all metrics, in the text format of Prometheus."""
-    token = services().settings.metrics_token
-    given = request.headers.get("Authorization", "").encode("latin-1", "replace")
-    if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+    """Answer with all metrics, in the text format of Prometheus. They name lanes and spending."""
+    if not authenticator().may_read_details():
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
-        raise ProblemError(401, "Send BOOMERANG_METRICS_TOKEN as a bearer token.", headers=challenge)
+        detail = "Send BOOMERANG_METRICS_TOKEN, or an administrator's key, as a bearer token."
+        raise ProblemError(401, detail, headers=challenge)
     return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read_details() -> bool:
+    """Return whether the caller may read details. A wrong or unverifiable key must not make the process unready."""
+    try:
+        return authenticator().may_read_details()
+    except (ProblemError, StoreUnavailable):
+        return False
+
+
+def _without_details(notes: Mapping[str, str]) -> dict[str, str]:
+    """Keep the first word of each note. `workers` has only our own texts."""
+    return {
+        name: note if name == "workers" else found[0] if (found := _PUBLIC.match(note)) else "not ok"
+        for name, note in notes.items()
+    }
+
+
+def _public(trouble: Trouble) -> Trouble:
+    """Return a trouble without the reason that Redis holds."""
+    if trouble.code is not TroubleCode.REFUSED:
+        return trouble
+    return replace(trouble, what="no work is accepted: Redis does not hold the jobs that it should hold")
 
 
 def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:

@@ -49,7 +49,7 @@ def enter() -> ResponseReturnValue:
 @blueprint.post("/logout")
 def leave() -> ResponseReturnValue:
     """End the session."""
-    sessions.end()
+    authenticator().end_session()
     return redirect(url_for("pages.login"), 303)
 
 

@@ -9,9 +9,10 @@ from marshmallow import fields as ma
 
 from jobs import settings as shared
 from jobs.api_keys import Scope
+from jobs.secret_strength import MIN_SECRET, hard_to_guess, weakness
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
-from jobs.settings import MIN_SECRET, NO_CALLBACK_SECRETS
+from jobs.settings import NO_CALLBACK_SECRETS
 from schemas.signatures import check_secrets
 from webhook.access.api_keys import Key
 from webhook.access.rate_limits import read_rates
@@ -41,6 +42,8 @@ def _valid_keys(texts: list[str]) -> None:
         except ValueError as error:
             problems.append(f"key {number}: {error}")
             continue
+        if not key.hashed and (problem := weakness(text.partition(":")[2] or text)):
+            problems.append(f"key {number}: {problem}")
         if key.digest in seen:
             problems.append(f"key {number}: another key has the same secret; every key needs its own")
         seen.add(key.digest)
@@ -77,10 +80,11 @@ class Settings(shared.Settings):
         CommaSeparated,
         (),
         "Comma-separated keys of producers, `name:secret` each, or `name:sha256:` and the secret's SHA-256 in hex. "
-        "Producers send the secret (printable ASCII without spaces or commas). The name (1 to 32 of a-z 0-9 _ -, not "
-        "`celery`) is the owner of their jobs. Several secrets may have one name. A secret without a name is named "
-        "`key-` and the first 8 hex digits of its SHA-256. These keys may enqueue, read and cancel their own jobs. "
-        "For keys that change without a restart, or with fewer scopes, see [manage keys](guides/manage-keys.md).",
+        f"Producers send the secret: at least {MIN_SECRET} printable ASCII characters, without spaces or commas. The "
+        "name (1 to 32 of a-z 0-9 _ -, not `celery`) is the owner of their jobs. Several secrets may have one name. A "
+        "secret without a name is named `key-` and the first 8 hex digits of its SHA-256. These keys may enqueue, read "
+        "and cancel their own jobs. For keys that change without a restart, or with fewer scopes, see "
+        "[manage keys](guides/manage-keys.md).",
         secret=True,
         validate=_valid_keys,
     )
@@ -139,16 +143,16 @@ class Settings(shared.Settings):
         f"{MIN_SECRET} characters. Unset: each process makes one, so that a restart ends its sessions. Set it, the "
         "same for all, where several webhook processes share an address.",
         secret=True,
-        validate=validate.Length(min=MIN_SECRET),
+        validate=hard_to_guess,
     )
     metrics_token: str | None = setting(
         "BOOMERANG_METRICS_TOKEN",
         ma.String,
         None,
-        f"What Prometheus sends as bearer token for `/metrics`, at least {MIN_SECRET} characters. Unset: `/metrics` is "
-        "open, and your proxy must keep it inside.",
+        f"What Prometheus sends as bearer token for `/metrics`, at least {MIN_SECRET} characters; `/readyz` shows "
+        "details with it, too. Unset: only an administrator's key reads them.",
         secret=True,
-        validate=validate.Length(min=MIN_SECRET),
+        validate=hard_to_guess,
     )
     rate_limit: str = setting(
         "BOOMERANG_RATE_LIMIT",

@@ -41,7 +41,9 @@ def create_app(settings: Settings) -> Celery:
     app.events.dispatcher_cls = Dispatcher
     services = Services(app, settings)
     register(app, services)
-    app.steps["worker"].update((_secrets_step(settings), NoMingleOrGossip, compare_step(lambda: services.continuity)))
+    app.steps["worker"].update(
+        (_secrets_step(settings, app), NoMingleOrGossip, compare_step(lambda: services.continuity))
+    )
     app.steps["consumer"].update((Guard, LoadScripts))
     heart = Heart(lambda: services.store)
     app.steps["worker"].add(heart_step(heart))
@@ -69,12 +71,30 @@ class NoMingleOrGossip(bootsteps.Step):
         parent.options.update(without_mingle=True, without_gossip=True)
 
 
-def _secrets_step(settings: Settings) -> type:
-    """Return a step that ends a worker without its secrets. Beat and Flower, which load this app, need none."""
+def _stop_step(services: Services) -> type:
+    """Return a step that lets no further notification begin when a worker stops. Those under way end."""
+
+    class BeginNoMore(bootsteps.StartStopStep):
+        def start(self, _parent: Any) -> None:
+            services.stopping.clear()
+
+        def stop(self, _parent: Any) -> None:
+            services.stopping.set()
+
+    return BeginNoMore
+
+
+def _secrets_step(settings: Settings, app: Celery) -> type:
+    """Return a step that ends a worker without its secrets.
+
+    Beat, Flower and a worker that only delivers load this app, too, and need none.
+    """
 
     class NeedsSecrets(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
+            if set(app.amqp.queues.consume_from) == {DELIVER}:
+                return
             if settings.lacks_callback_secrets:
                 raise SystemExit(f"BOOMERANG_CALLBACK_SECRETS: {NO_CALLBACK_SECRETS}.")
             missing = [lane.key_variable for lane in settings.lanes if not settings.key_of(lane)]

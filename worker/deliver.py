@@ -1,4 +1,7 @@
-"""boomerang.deliver: finish Celery messages and notify producers of ended jobs, at least once each."""
+"""boomerang.deliver: finish Celery messages and notify producers of ended jobs, at least once each.
+
+Celery messages come first: they go to our own broker, and no receiver can delay them.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -10,28 +13,27 @@ from jobs import logs
 from jobs.errors import RecordDamaged
 from jobs.jitter import Random, draw
 from jobs.job import Delivery, Due
-from jobs.policy import MOST_DELIVERIES, next_delivery
+from jobs.policy import next_delivery
 from jobs.store.store import Store
-from schemas import GenerationRequest
-from worker.errors import NotifyFailed
 from worker.messages import Messages
-from worker.notification import Notifier
+from worker.notifications import Notifications, retry_later
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a message that finishes a parked one counts as lost and is sent again, unless it was processed.
 #: More than jobs.store.celery_messages.FINISHING.
 CONFIRMATION = 30.0
+_UNCONFIRMED = "the message that finishes it was not processed"
 
 
 class Deliverer:
-    """Finishes parked Celery messages and notifies producers."""
+    """Finishes parked Celery messages, and begins notifications of producers."""
 
     def __init__(
         self,
         store: Store,
         messages: Messages,
-        notifier: Notifier,
+        notifications: Notifications,
         executor: Executor,
         queue: str,
         *,
@@ -39,66 +41,50 @@ class Deliverer:
     ) -> None:
         self._store = store
         self._messages = messages
-        self._notifier = notifier
+        self._notifications = notifications
         self._executor = executor
         self._queue = queue
         self._random = random
 
     def __call__(self, ids: Sequence[str]) -> None:
-        """Make the deliveries that are due for these jobs."""
-        list(self._executor.map(self._deliver, self._store.deliveries.claim(ids)))
-
-    def _deliver(self, due: Due) -> None:
-        with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
-            try:
-                self._make_deliveries(due)
-            except RecordDamaged as error:
-                # Other jobs' deliveries are not affected.
-                log.error("job %s: its deliveries are not made: %s", due.job.id, error)  # noqa: TRY400 - no traceback needed
-
-    def _make_deliveries(self, due: Due) -> None:
-        for kind in sorted(due.job.owed):
-            unconfirmed, why = False, ""
-            try:
-                if kind is Delivery.CELERY:
-                    # It stays due until that message was processed (worker.generate.task).
-                    unconfirmed = self._finish(due)
-                else:
+        """Finish the Celery messages of these jobs, then begin their notifications."""
+        dues = self._store.deliveries.claim(ids)
+        list(self._executor.map(self._finish, [due for due in dues if Delivery.CELERY in due.job.owed]))
+        for due in dues:
+            if Delivery.NOTIFY in due.job.owed:
+                with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
                     self._notify(due)
-            except Exception as error:
-                # Of any kind: it must neither stop other deliveries nor be repeated forever.
-                why = str(error) if isinstance(error, NotifyFailed) else type(error).__name__
-                if not isinstance(error, (NotifyFailed, OperationalError, OSError)):
-                    log.exception(
-                        "job %s: delivery (%s) failed with an unexpected error", due.job.id, kind.name.lower()
-                    )
-            if unconfirmed or why:
-                self._reschedule(due, kind, why, least=CONFIRMATION if unconfirmed else 0.0)
-            else:
-                self._store.deliveries.record(due, kind)
-
-    def _reschedule(self, due: Due, kind: Delivery, why: str, *, least: float) -> None:
-        """Schedule a repeat in at least `least` seconds, or give up. `boomerang-server stuck` lists given-up ones."""
-        wait, name = next_delivery(due.job.delivery_tries, self._random()), kind.name.lower()
-        if wait is None:
-            why = why or "the message that finishes it was not processed"
-            log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)
-            self._store.deliveries.give_up(due, kind, why)
-            return
-        wait = max(wait, least)
-        if why:
-            log.warning("job %s: delivery (%s) failed, repeated in %.0f s: %s", due.job.id, name, wait, why)
-        self._store.deliveries.record(due, kind, retry_in=wait, why=why)
-
-    def _finish(self, due: Due) -> bool:
-        """Send the messages that finish the parked ones. Returns whether there are any."""
-        messages = self._store.celery.get_parked(due.job.id)
-        for message in messages:
-            self._messages.finish(due.job.id, message, self._queue)
-        return bool(messages)
 
     def _notify(self, due: Due) -> None:
-        text = self._store.jobs.get(due.job.id, text=True).text
-        request = GenerationRequest.from_text(text) if text else None
-        if request and request.callback_url:
-            self._notifier(due.job, request.callback_url, request.callback_form)
+        try:
+            self._notifications.begin(due, self)
+        except RecordDamaged as error:
+            # Other jobs' deliveries are not affected.
+            log.error("job %s: its producer is not notified: %s", due.job.id, error)  # noqa: TRY400 - no traceback needed
+
+    def _finish(self, due: Due) -> None:
+        with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
+            try:
+                self._finish_messages(due)
+            except RecordDamaged as error:
+                log.error("job %s: its Celery messages are not finished: %s", due.job.id, error)  # noqa: TRY400 - no traceback needed
+
+    def _finish_messages(self, due: Due) -> None:
+        """Send the messages that finish the parked ones. They stay due until processed (worker.generate.task)."""
+        deliveries = self._store.deliveries
+        try:
+            messages = self._store.celery.get_parked(due.job.id)
+            for message in messages:
+                self._messages.finish(due.job.id, message, self._queue)
+        except Exception as error:
+            # Of any kind: it must neither stop other deliveries nor be repeated forever.
+            if not isinstance(error, (OperationalError, OSError)):
+                log.exception("job %s: its Celery messages are not sent, because of an unexpected error", due.job.id)
+            retry_later(self._store, due, Delivery.CELERY, type(error).__name__, self._random())
+            return
+        if not messages:
+            deliveries.record(due, Delivery.CELERY)
+        elif (wait := next_delivery(due.job.delivery_tries, self._random())) is None:
+            retry_later(self._store, due, Delivery.CELERY, _UNCONFIRMED, self._random())
+        else:
+            deliveries.record(due, Delivery.CELERY, retry_in=max(wait, CONFIRMATION))

@@ -14,29 +14,53 @@ log = logging.getLogger(__name__)
 ID_TAKEN = "external_id_taken"
 
 
-def is_foreign(store: Store, due: Due, found: Found) -> bool:
-    """Return whether the task of a refused attempt is not this job's. Call only if the submission was refused.
+#: Seconds by which a task must be older than its job if the submission was accepted. The provider refuses an id that
+#: exists, or is idempotent: then the answer to the submission names the older task.
+ACCEPTED_MARGIN = 300.0
 
-    It is foreign if it is older than the job and no record of ours sent it. Only its age can tell: the provider's
+
+class ForeignTasks:
+    """Recognises tasks that are not their job's.
+
+    A task is foreign if it is older than the job and no record of ours sent it. Only its age can tell: the provider's
     status answer contains no request to compare. If in doubt, the task is ours, since a paid result must not be lost:
 
     - an earlier submission of this attempt may have arrived, or Redis may have forgotten one;
     - the provider does not say when it created the task;
-    - Redis lost records of the time in which the task was created.
+    - Redis lost records of the time in which the task was created;
+    - the submission was accepted, and the provider may date all tasks wrong: it has dated none right, and more than one
+      too early.
     """
-    job = due.job
-    if job.maybe_sent or job.forgotten or found.age is None:
-        return False
-    now, losses = store.continuity.losses()
-    earliest, latest = (now - timedelta(seconds=age) for age in reversed(found.age))
-    if latest >= job.created_at or any(since <= latest and earliest <= until for since, until in losses):
-        return False
-    log.warning(
-        "job %s: its id belongs to another task at the provider, which is at least %.0f s older than the job",
-        job.id,
-        (job.created_at - latest).total_seconds(),
-    )
-    return True
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._dates_right: set[str] = set()  # lanes
+        self._older: dict[str, str] = {}  # by lane, the first job whose task was dated too early
+
+    def has(self, due: Due, found: Found) -> bool:
+        """Return whether the task that was found under the id of the job is not the job's."""
+        job, lane = due.job, due.job.lane
+        if job.maybe_sent or job.forgotten or found.age is None:
+            return False
+        # A cheap check first: it needs no call, and almost every task passes it.
+        margin = 0.0 if job.refusal else ACCEPTED_MARGIN
+        least_age, job_age = found.age[0] - margin, (due.now - job.created_at).total_seconds()
+        if least_age <= job_age:
+            self._dates_right.add(lane)
+            return False
+        now, losses = self._store.continuity.losses()
+        earliest, latest = (now - timedelta(seconds=age) for age in reversed(found.age))
+        if latest >= job.created_at or any(since <= latest and earliest <= until for since, until in losses):
+            return False
+        if not job.refusal and lane not in self._dates_right and self._older.setdefault(lane, job.id) != job.id:
+            log.warning("job %s: its task is dated before the job, as others of lane %s: not believed", job.id, lane)
+            return False
+        log.warning(
+            "job %s: its id belongs to another task at the provider, which is at least %.0f s older than the job",
+            job.id,
+            (job.created_at - latest).total_seconds(),
+        )
+        return True
 
 
 def id_taken(job: Job) -> Mapping[str, str]:
@@ -45,6 +69,6 @@ def id_taken(job: Job) -> Mapping[str, str]:
     return {
         "code": ID_TAKEN,
         "message": f"The provider has an older task under the external_task_id {job.external_task_id!r}, which is not "
-        "this job's. Nothing was bought. Enqueue the request again under another external_task_id. "
-        f"The provider's words: {words}",
+        "this job's. Nothing was bought. Enqueue the request again under another external_task_id."
+        + (f" The provider's words: {words}" if words else ""),
     }

@@ -13,7 +13,7 @@ from jobs.images.images import Images
 from jobs.jitter import Random, draw
 from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, next_lookup, next_poll, next_submit, refusal_stands
+from jobs.policy import next_lookup, next_poll, next_submit, refusal_stands
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
@@ -32,8 +32,9 @@ from worker.answers import (
     reachability,
 )
 from worker.breaker import hold, probe
-from worker.foreign_tasks import id_taken, is_foreign
+from worker.foreign_tasks import ForeignTasks, id_taken
 from worker.image_purge import ImagePurge
+from worker.lookups import Lookups
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.results import limited
@@ -69,6 +70,8 @@ class Reconciler:
         self._settings = settings
         self._executor = executor
         self._messages = messages
+        self._foreign = ForeignTasks(store)
+        self._lookups = Lookups(store, providers, settings)
         self._purge_images = ImagePurge(images)
         self._random = random
         self._epoch: int | None = None
@@ -159,9 +162,11 @@ class Reconciler:
     # --- in progress --------------------------------------------------------------------------------------------------
 
     def _poll(self, due: Due) -> None:
-        answer = self._get_status(due)
+        answer = self._lookups.poll(due)
         log_first(due, answer)
-        if is_end(answer) or ends_without_result(answer, due):
+        if isinstance(answer, Found) and self._foreign.has(due, answer):
+            self._fail(due, id_taken(due.job))
+        elif is_end(answer) or ends_without_result(answer, due):
             self._settle(due, answer.report)
         else:
             self._poll_later(due, answer)
@@ -177,17 +182,6 @@ class Reconciler:
             pause = next_poll(job.lookups, self._settings, self._random())
             store.attempts.reschedule_lookup(due, pause, reason=problem, reachability=reachability(answer))
 
-    def _get_status(self, due: Due) -> Answer:
-        """Get the status by the external id, because the answer to a POST may have named another job's task.
-
-        Use the provider's id if there is no look-up, or if it has repeatedly found nothing.
-        """
-        job, provider = due.job, self._providers[due.job.lane]
-        answer = provider.find_by_external_id(job.external_task_id) if provider.can_look_up else None
-        if answer is None or (isinstance(answer, Absent) and job.task_id and job.lookups >= LOOKUPS_BEFORE_ABSENT):
-            return provider.get_status(job.task_id or job.external_task_id, job.external_task_id)
-        return answer
-
     def _problem(self, answer: Answer, lane: str) -> str:
         if isinstance(answer, Held):
             hold(self._store, lane, answer)
@@ -197,13 +191,13 @@ class Reconciler:
 
     def _resolve(self, due: Due) -> None:
         job = due.job
-        if not all(self._providers[lane].can_look_up for lane in self._accounts(due)):
+        if not self._lookups.can_find(due):
             self._resolve_blindly(due)
             return
-        answer = self._look_up(due)
+        answer = self._lookups.find(due)
         log_first(due, answer)
         match answer:
-            case Found() if job.refusal and is_foreign(self._store, due, answer):
+            case Found() if job.refusal and self._foreign.has(due, answer):
                 self._fail(due, id_taken(job))
             case Found(report) if is_end(answer):
                 self._settle(due, report)
@@ -223,28 +217,6 @@ class Reconciler:
         else:
             pause, reason = next_lookup(0, self._settings, self._random()), self._problem(answer, job.lane)
             attempts.reschedule_lookup(due, pause, count=False, reason=reason, reachability=reachability(answer))
-
-    def _accounts(self, due: Due) -> list[str]:
-        """Return the lanes that may have the attempt: its own, or all of its pool if Redis may have lost its record."""
-        job = due.job
-        others = [lane.name for lane in self._settings.lanes if lane.pool == job.pool] if job.forgotten else []
-        return list(dict.fromkeys([job.lane, *others]))
-
-    def _look_up(self, due: Due) -> Answer:
-        """Look the attempt up in each lane. Returns where it was found, else an uncertain answer, else `Absent`."""
-        doubtful: Unavailable | Held | None = None
-        for lane in self._accounts(due):
-            answer = self._providers[lane].find_by_external_id(due.job.external_task_id)
-            if isinstance(answer, Found):
-                if lane == due.job.lane or self._store.attempts.move_to_lane(due, lane):
-                    return answer
-                return Unavailable("another process has claimed the job")
-            if isinstance(answer, Held) and lane != due.job.lane:
-                hold(self._store, lane, answer)
-                answer = Unavailable(answer.reason)
-            if not isinstance(answer, Absent):
-                doubtful = answer
-        return doubtful or Absent()
 
     def _absent(self, due: Due) -> None:
         job, lookups, attempts = due.job, due.job.lookups + 1, self._store.attempts
@@ -271,13 +243,18 @@ class Reconciler:
 
     def _resolve_blindly(self, due: Due) -> None:
         job, attempts, reason = due.job, self._store.attempts, "its outcome cannot be looked up"
-        resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
-        if resend and job.refusal and due.doubtful_for >= self._settings.deadline:
+        resend, is_late = self._settings.ambiguous is Ambiguous.RESEND, due.doubtful_for >= self._settings.deadline
+        if resend and job.exists and is_late:
+            log.warning("job %s: the provider has it, but no callback came: past its deadline", job.id)
+            attempts.mark_in_progress(job.id, job.fence, job.external_task_id, deadline=0.0)
+            return
+        if resend and job.refusal and is_late:
             self._fail(due, job.refusal)
             return
-        if resend and not job.refusal and due.doubtful_for >= self._settings.lookup_grace:
+        if resend and not job.refusal and not job.exists and due.doubtful_for >= self._settings.lookup_grace:
             log.warning("job %s: in doubt, queued again (no look-up, BOOMERANG_AMBIGUOUS=resend)", job.id)
-            attempts.requeue(job.id, job.fence, f"{reason}; sent again (BOOMERANG_AMBIGUOUS=resend)")
+            wait = next_submit(job.submit_tries, self._random())
+            attempts.requeue(job.id, job.fence, f"{reason}; sent again (BOOMERANG_AMBIGUOUS=resend)", wait=wait)
             return
         pause = self._settings.lookup_grace if resend else UNRESOLVED_INTERVAL
         attempts.reschedule_lookup(due, pause, reason=f"{reason} (BOOMERANG_LOOKUP_PATH=off)")

@@ -20,6 +20,7 @@ from worker.generate.enqueue import GenerateHandler
 from worker.generate.unreachable import Reachability
 from worker.messages import Messages
 from worker.notification import Notifier
+from worker.notifications import Notifications
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
@@ -39,6 +40,8 @@ class Services:
         self._app = app
         self.messages = Messages(app)
         self._clock = clock
+        #: set when the process is to end
+        self.stopping = threading.Event()
         self._round_lock = threading.Lock()
         self._last_round = clock() - LEAST_INTERVAL
 
@@ -87,8 +90,12 @@ class Services:
     @cached_property
     def deliverer(self) -> Deliverer:
         """The use case of boomerang.deliver."""
+        limit = self.settings.max_notifying
+        # As many threads as places: a notification that may begin never waits for a thread.
+        threads = ThreadPoolExecutor(limit, thread_name_prefix="boomerang-notify")
+        notifications = Notifications(self.store, Notifier(self.settings), threads, limit, self.stopping)
         queue = self.settings.generate_queue
-        return Deliverer(self.store, self.messages, Notifier(self.settings), self._threads("deliver"), queue)
+        return Deliverer(self.store, self.messages, notifications, self._threads("deliver"), queue)
 
     @cached_property
     def generate_handler(self) -> GenerateHandler:

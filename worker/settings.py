@@ -83,7 +83,8 @@ class Settings(shared.Settings):
         None,
         "A PEM file of the certificate authorities that may sign the provider's certificate, for a network whose proxy "
         "or gateway has a certificate of its own. It replaces the public authorities. `REQUESTS_CA_BUNDLE` has no "
-        "effect.",
+        "effect. Python 3.13 and later ask for certificates by RFC 5280: an authority has the key usage `keyCertSign`, "
+        "and the provider's certificate has an authority key identifier.",
         validate=certificate_file,
     )
     provider_proxy: str | None = setting(
@@ -145,8 +146,16 @@ class Settings(shared.Settings):
         "BOOMERANG_CONCURRENCY",
         ma.Integer,
         32,
-        "Threads of a worker process for submissions, and as many each for polls and for deliveries; 1 to 1024.",
+        "Threads of a worker process for submissions, and as many each for polls and for Celery results; 1 to 1024.",
         validate=validate.Range(1, 1024),
+    )
+    max_notifying: int = setting(
+        "BOOMERANG_MAX_NOTIFYING",
+        ma.Integer,
+        64,
+        "Notifications of producers under way at once, over all workers; 1 to 512. They have threads of their own. "
+        "[A producer](explanation/notifications.md) that is alone uses at most half.",
+        validate=validate.Range(1, 512),
     )
     group: int = setting(
         "BOOMERANG_SUBMIT_GROUP",
@@ -185,7 +194,7 @@ class Settings(shared.Settings):
         CommaSeparated,
         (),
         "Comma-separated, each `whsec_` and 24 to 64 bytes of base64. The worker "
-        "[signs](explanation/lifecycle.md#deliveries) notifications with each of them, by Standard Webhooks, so "
+        "[signs](explanation/notifications.md) notifications with each of them, by Standard Webhooks, so "
         "producers can change theirs one after another. Unset: notifications are not signed.",
         secret=True,
         validate=check_secrets,

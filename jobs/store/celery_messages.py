@@ -63,12 +63,19 @@ class CeleryMessages:
         return ParkOutcome(outcome), str(mark), int(begun[0]) if begun else 0
 
     @translate_errors()
-    def is_parked(self, job_id: str, task_id: str, continuation: str, identity: str) -> bool:
-        """Check whether a job remembers this message, or a repeat of it."""
+    def was_accepted(self, job_id: str, task_id: str, continuation: str, identity: str) -> bool:
+        """Check whether a job remembers this message or a repeat of it, or has no message yet.
+
+        A worker that dies after it has recorded the job, and before it has parked the message, leaves such a job.
+        """
         # The version before knew a message by its Celery id alone.
         fields = [f"{task_id}\n{identity}", task_id]
-        known, earlier = self._client.hmget(self._keys.member("parked", job_id), fields)
-        return known is not None or earlier == continuation
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._keys.member("parked", job_id), fields)
+            pipe.exists(self._keys.member("parked", job_id))
+            pipe.exists(self._keys.member("job", job_id))
+            (known, earlier), parked, recorded = pipe.execute()
+        return known is not None or earlier == continuation or bool(recorded and not parked)
 
     def get_parked(self, job_id: str) -> list[Message]:
         """Read the messages of an ended job that are still to be finished."""
@@ -78,9 +85,13 @@ class CeleryMessages:
         """Record that a message was finished."""
         return MessageOutcome(self._scripts.call("message_finished", job_id, mark))
 
-    def begin_refusal(self, mark: str) -> RefusalOutcome:
-        """Claim the end of a refused message, so that its repeats do not call its errbacks again."""
-        return RefusalOutcome(self._scripts.call("begin_refusal", mark, duration_micros(FINISHING)))
+    def begin_refusal(self, mark: str) -> tuple[RefusalOutcome, int]:
+        """Claim the end of a refused message, so that its repeats do not call its errbacks again.
+
+        Returns also how often a worker began to end it before.
+        """
+        outcome, begun = self._scripts.call("begin_refusal", mark, duration_micros(FINISHING), int(REVOKE_KEPT))
+        return RefusalOutcome(outcome), int(begun)
 
     def end_refusal(self, mark: str) -> None:
         """Record that a refused message was ended."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs.fields import Field
-from jobs.job import Due
+from jobs.job import Delivery, Due
+from jobs.receivers import Turn, read_turn
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
@@ -46,10 +47,37 @@ class Deliveries:
         return self._record(due, kind, "never", why)
 
     def _record(self, due: Due, kind: str, wait: str | int, why: str) -> DeliveryOutcome:
-        tries = due.job.delivery_tries + 1
-        return DeliveryOutcome(
-            self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries, why[:LONGEST_WHY])
-        )
+        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why)))
+
+    @staticmethod
+    def _arguments(due: Due, kind: str, wait: str | int, why: str) -> tuple[str | int, ...]:
+        return due.job.id, due.job.fence, kind, wait, due.job.delivery_tries + 1, why[:LONGEST_WHY]
+
+    def begin_notification(self, due: Due, receiver: str, limit: int) -> Turn:
+        """Ask for one of `limit` places to notify the job's producer. A granted one ends by `end_notification`."""
+        return read_turn(receiver, self._scripts.call("begin_notification", due.job.id, due.job.fence, receiver, limit))
+
+    def end_notification(
+        self,
+        due: Due,
+        turn: Turn,
+        *,
+        limit: int,
+        random: float,
+        retry_in: float | None = None,
+        why: str = "",
+        begin: int = 1,
+    ) -> list[str]:
+        """Record that a notification was accepted, or failed (`why`; None as `retry_in`: it is given up).
+
+        Returns the ids of up to `begin` jobs that waited and have a place now. One round trip.
+        """
+        wait = "" if not why else "never" if retry_in is None else duration_micros(retry_in)
+        record = ("delivered", *self._arguments(due, Delivery.NOTIFY, wait, why))
+        accepted = "0" if why else "1"
+        end = ("end_notification", due.job.id, turn.owner, turn.receiver, accepted, random, limit, begin)
+        _, started = self._scripts.call_each([record, end])
+        return list(map(str, started))
 
     def retry(self, ids: Sequence[str]) -> dict[str, RedeliverOutcome]:
         """Retry deliveries that were given up; return an outcome for each id."""

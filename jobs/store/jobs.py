@@ -21,6 +21,7 @@ from jobs.read_models import Page
 from jobs.states import State
 from jobs.store.arguments import at_most, flag, job_arguments
 from jobs.store.context import StoreContext
+from jobs.store.liveness import PULSE
 from jobs.store.outcomes import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.spending import DAYS_KEPT
@@ -76,16 +77,19 @@ class Jobs:
 
     def get(self, job_id: str, *, text: bool = False) -> Job:
         """Read a job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
-        job = self.inspect_many([job_id], text=text)[0]
-        if job is None:
-            raise JobNotFound(job_id)
-        if isinstance(job, RecordDamaged):
-            raise job
-        return job
+        return _found(job_id, self.inspect_many([job_id], text=text)[0])
 
-    def with_reason(self, job: Job) -> Job:
-        """Return the job with the reason why it waits."""
-        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job))
+    def show(self, job_id: str) -> Job:
+        """Read a job with the reason why it waits. Raises `JobNotFound` and `RecordDamaged`.
+
+        Takes one round trip, and for a waiting job another one.
+        """
+        row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, _BESIDE), PULSE)
+        return self.with_reason(_found(job_id, _job(job_id, row, _BESIDE)), pulse)
+
+    def with_reason(self, job: Job, pulse: Any = None) -> Job:
+        """Return the job with the reason why it waits. `pulse`: the signs of life, if they were read before."""
+        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job, pulse))
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""
@@ -99,17 +103,20 @@ class Jobs:
     @translate_errors()
     def inspect_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | RecordDamaged | None]:
         """Read several jobs in one round trip: None for an unknown id, `RecordDamaged` for a damaged record."""
-        of = self._keys.member
-        beside = ("result", "labels", "text") if text else ("result", "labels")
+        beside = (*_BESIDE, "text") if text else _BESIDE
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hgetall(of("job", job_id))
-                for name in beside:
-                    pipe.get(of(name, job_id))
+                self._read_row(pipe, job_id, beside)
             answers = pipe.execute(raise_on_error=False)
         step = 1 + len(beside)
         rows = [answers[start : start + step] for start in range(0, len(answers), step)]
         return [_job(job_id, row, beside) for job_id, row in zip(ids, rows, strict=True)]
+
+    def _read_row(self, pipe: Any, job_id: str, beside: Sequence[str]) -> None:
+        """Read the record, and what is stored beside it."""
+        pipe.hgetall(self._keys.member("job", job_id))
+        for name in beside:
+            pipe.get(self._keys.member(name, job_id))
 
     def owners(self, ids: Sequence[str]) -> list[str | None]:
         """Read the name of the API key that each job came with ('': none); None for an unknown id."""
@@ -124,6 +131,12 @@ class Jobs:
         with translate_errors():
             texts = self._client.mget([self._keys.member("result", job_id) for job_id in ids])
         return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
+
+    @translate_errors()
+    def get_text(self, job_id: str) -> str | None:
+        """Read only the request of a job, as it is stored; None if there is none."""
+        text = self._client.get(self._keys.member("text", job_id))
+        return None if text is None else str(text)
 
     @translate_errors()
     def in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
@@ -243,6 +256,18 @@ class Jobs:
         """Delete jobs and batches that ended before the retention, at most `limit`; return how many (jobs, batches)."""
         jobs, batches = self._scripts.call("purge", duration_micros(self._settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
+
+
+#: What is stored beside each record, and read with it.
+_BESIDE = ("result", "labels")
+
+
+def _found(job_id: str, job: Job | RecordDamaged | None) -> Job:
+    if job is None:
+        raise JobNotFound(job_id)
+    if isinstance(job, RecordDamaged):
+        raise job
+    return job
 
 
 def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | RecordDamaged | None:

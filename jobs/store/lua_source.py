@@ -13,10 +13,11 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness
+from jobs import eta, lane_health, liveness, receivers
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
+from jobs.provider_result import NO_OUTPUT
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
@@ -34,7 +35,19 @@ HINT_MS = 1_000
 
 _FOLDER = files("jobs") / "lua"
 #: The shared files, in the order in which they use one another.
-_SHARED = ("record", "prices", "money", "unknown_costs", "queues", "images", "epoch", "lib", "accept", "lanes")
+_SHARED = (
+    "record",
+    "prices",
+    "money",
+    "unknown_costs",
+    "queues",
+    "images",
+    "epoch",
+    "lib",
+    "accept",
+    "lanes",
+    "receivers",
+)
 SHARED_FOLDER = "shared"
 
 
@@ -137,6 +150,7 @@ def _constants() -> str:
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local NO_OUTPUT='{NO_OUTPUT}'\n"
         f"local ANYONE='{ANYONE}'\nlocal CELERY='{CELERY}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
@@ -144,7 +158,9 @@ def _constants() -> str:
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
-        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n" + lane_health.constants()
+        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
+        + lane_health.constants()
+        + receivers.constants()
     )
 
 

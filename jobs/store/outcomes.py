@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from jobs.new_job import Outcome
+from jobs.receivers import BeginOutcome
 
 
 class InProgressOutcome(StrEnum):
@@ -36,12 +37,12 @@ class RequeueOutcome(StrEnum):
 class FinishOutcome(StrEnum):
     """Of `finish`."""
 
-    FINISHED = "finished"
+    FINISHED = "finished"  #: the job has ended now, or got a late result
     AGAIN = "again"  #: the next attempt is queued
     ALREADY = "already"  #: it had ended before, in the same way
     CONTRADICTED = "contradicted"  #: it had ended before, in another way
     STALE = "stale"  #: an older attempt, or a stale fence
-    EXCESS = "excess"  #: a callback has more results than were asked for: poll instead
+    OTHER_COUNT = "other count"  #: a callback has more or fewer results than were asked for: poll instead
     DOUBT = "doubt"  #: a callback has shown that the refused attempt exists: it is looked up
     UNKNOWN = "unknown"  #: no such job or attempt
 
@@ -257,6 +258,7 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "begin_notification": BeginOutcome,
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,

@@ -41,6 +41,9 @@ SINGLE: Mapping[str, str] = {
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
     "refused": "refused",
+    # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
+    "notifying": "notifying",
+    "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -48,6 +51,7 @@ SINGLE: Mapping[str, str] = {
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
     "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
+    "logged_out": "logged-out",  # ZSET id of a session that a person ended → when it would have ended, in seconds
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.
@@ -62,6 +66,7 @@ FAMILY: Mapping[str, str] = {
     # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began; mark and `+` → how
     # often one began again
     "finished_messages": "kt:",
+    "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
@@ -86,16 +91,19 @@ FAMILY: Mapping[str, str] = {
     "pinned": "i:",  # SET hashes of the images that a staged upload names
     "object": "o:",  # STRING an image's bytes, where Redis is the image store
     "members": "m:",  # LIST job ids of a batch, in input order
+    "receiver": "n:",  # HASH failures, open_until, pause, accepted: of an `<owner>|<receiver>`; expires
+    "waiting_receivers": "wr:",  # ZSET receiver with waiting notifications of an owner → µs when last considered
+    "waiting": "wn:",  # ZSET id → µs since when its notification waits: of an `<owner>|<receiver>`
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
 _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
-    "batches images "
-    "going labelled grouped state ready queues tags",
+    "batches images logged_out "
+    "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
-    "finished_messages pool lane batch spent lines",
-    "string": "written repair admit_hint reconcile_hint text labels result celery object",
+    "finished_messages pool lane batch spent lines receiver",
+    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes pinned",
     "list": "history staged members",
     "stream": "changes",

@@ -1,6 +1,6 @@
 """Calls the Lua verbs (jobs.store.lua_source) by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -76,6 +76,27 @@ class Scripts:
             self._load()
             answers = self._send(calls)
         return [_damage(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
+
+    @translate_errors()
+    def call_beside(self, read: Callable[[Any], None], verb: str, *args: Any) -> tuple[list[Any], Any]:
+        """Run the commands that `read` adds to a pipeline, and a verb, in one round trip. Neither may change anything.
+
+        Returns the answers to the commands, which may be errors, and that of the verb.
+        """
+        if not self._loaded:
+            self._load()
+        answers = self._send_beside(read, verb, *args)
+        if isinstance(answers[-1], redis.exceptions.NoScriptError):
+            self._load()
+            answers = self._send_beside(read, verb, *args)
+        *of_commands, of_verb = _raised_last(answers, 1)
+        return of_commands, of_verb
+
+    def _send_beside(self, read: Callable[[Any], None], verb: str, *args: Any) -> list[Any]:
+        with self._client.pipeline(transaction=False) as pipe:
+            read(pipe)
+            pipe.evalsha(self._assembled[verb].sha, 1, self._prefix, *args)
+            return list(pipe.execute(raise_on_error=False))
 
     def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Return the answers, including errors. Raises an error only if no verb ran."""

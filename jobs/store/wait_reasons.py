@@ -41,15 +41,21 @@ class Stop(StrEnum):
     USED_UP = "used_up"
 
 
-def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
-    """Return why an unfinished job waits, if there is a reason; else the reason in its record."""
+def why_job(scripts: Scripts, settings: Settings, job: Job, pulse: Any = None) -> str | None:
+    """Return why an unfinished job waits, if there is a reason; else the reason in its record.
+
+    `pulse`: the answer of that verb, if it was called before.
+    """
     if job.waits and job.paused:
         return ON_REQUEST
     lanes = lanes_of(settings, job.pool)
     if job.waits and not lanes:
         return "no configured lane takes it (BOOMERANG_LANES)"
     questions = [_question(settings, job.batch or "", job.id, lanes)] if job.waits else []
-    pulse, *answers = scripts.call_each([(PULSE,), *questions])
+    if pulse is None:
+        pulse, *answers = scripts.call_each([(PULSE,), *questions])
+    else:
+        answers = scripts.call_each(questions) if questions else []
     stall = _stall(pulse)
     if answers:
         stall = _read(settings, f"what job {job.id} waits for", answers[0], lanes, stall)

@@ -2,10 +2,11 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,13 @@ def generations(count: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def stack(folder: Path, simulator: str, settings: dict[str, str] | None = None) -> Iterator[LocalStack]:
-    """Run the whole service. `simulator`: the simulator's options."""
+def stack(
+    folder: Path,
+    simulator: str,
+    settings: dict[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[LocalStack]:
+    """Run the whole service. `simulator`: the simulator's options. `environ`: the environment of the command."""
     options = Options(
         folder=folder,
         flower=False,
@@ -46,7 +52,7 @@ def stack(folder: Path, simulator: str, settings: dict[str, str] | None = None) 
         settings=settings or {},
         warnings=False,
     )
-    with LocalStack(options, lambda *_: None) as running:
+    with LocalStack(options, lambda *_: None, environ) as running:
         yield running
 
 

@@ -117,6 +117,7 @@ def _check_networks(session: Session) -> None:
     report.check("their networks are internal", all(each["Internal"] for each in shown))
     for service, expected in {
         "worker": ["redis", "broker"],
+        "deliverer": ["redis", "broker"],
         "webhook": ["redis", "broker"],
         "beat": ["broker"],
         "flower": ["broker"],

@@ -11,7 +11,7 @@ _SIMULATED = re.compile(
 _EMPTY = re.compile(r"(\w+)=")
 #: Secrets with a name before them.
 _NAMED = {"BOOMERANG_API_KEYS": "shop:", "BOOMERANG_ADMIN_KEYS": "boss:", "FLOWER_BASIC_AUTH": "looker:"}
-_SECRET = re.compile(r"PASSWORD|SECRET")
+_SECRET = re.compile(r"PASSWORD|SECRET|TOKEN")
 
 
 def fill_in(example: str, more: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from ops.compose_check.stack import SERVERS, service_names
 from ops.compose_check.work_checks import check_audit, check_servers
 
 #: What dies or is restarted while one batch is under way. The simulator forgets what it sold: it comes by itself.
-GROUPS = (("redis",), ("broker",), ("redis", "broker"), ("worker",), ("webhook", "beat", "flower"))
+GROUPS = (("redis",), ("broker",), ("redis", "broker"), ("worker", "deliverer"), ("webhook", "beat", "flower"))
 #: A batch takes so long that what happens to it happens in its middle.
 _SLOW = {"latency": "2-8", "slow": 0.3}
 

@@ -18,6 +18,11 @@ from ops.doctor.foreign_queues import foreign_queues
 from ops.doctor.sentinel import check_replicas, check_sentinels
 from ops.local.redis_versions import OLDEST, ServerVersion
 
+_SET_MAXMEMORY = (
+    "Set maxmemory, in redis.conf and with CONFIG SET, to less than half of the memory that Redis may use (in compose: "
+    "BOOMERANG_REDIS_MAXMEMORY, BOOMERANG_BROKER_MAXMEMORY). Without it no limit of memory holds, and the kernel kills "
+    "Redis when memory runs out."
+)
 #: Share of `maxmemory` above which little memory is left for the results of unfinished jobs.
 FULL = 0.85
 #: Seconds by which this machine's clock may differ from that of Redis.
@@ -92,11 +97,9 @@ def check_info(
         yield bad(
             f"{variable}: eviction", f"maxmemory-policy is {policy}", "Set noeviction: other policies delete jobs."
         )
-    elif not limit and local:
-        yield ok(f"{variable}: memory", "nothing is evicted; no maxmemory, as a local stack needs none")
     elif not limit:
-        remedy = "Set maxmemory below the machine's memory: otherwise the kernel kills Redis when memory runs out."
-        yield warning(f"{variable}: memory", "maxmemory is not set", remedy)
+        remedy = "Restart the stack: it sets maxmemory." if local else _SET_MAXMEMORY
+        yield bad(f"{variable}: memory", "maxmemory is not set, so producers can fill the machine's memory", remedy)
     elif used > FULL * limit:
         remedy = "Raise maxmemory, lower BOOMERANG_RETENTION, or send images as URLs."
         yield warning(f"{variable}: memory", f"{used / limit:.0%} of maxmemory is in use", remedy)

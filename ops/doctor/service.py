@@ -63,7 +63,7 @@ def check_workers(settings: WorkerSettings) -> Iterator[Finding]:
         remedy = "Start one with the same BOOMERANG_BROKER_URL: celery -A worker.main:app worker"
         yield bad("workers", "none answers", remedy)
     elif missing:
-        remedy = "Start workers without the option -Q, or name all queues in it."
+        remedy = f"Start a worker that does: without the options -Q and -X, or with -Q {','.join(sorted(missing))}."
         yield bad("workers", f"no worker reads {', '.join(sorted(missing))}", remedy)
     else:
         yield ok("workers", f"{len(queues)} running; every queue is read")

@@ -43,7 +43,20 @@ class Fsync(StrEnum):
     EVERYSEC = "everysec"  #: within a second, which a power cut may lose: for a broker, whose messages are hints
 
 
-def config(folder: Path, port: int, rule: str, fsync: Fsync | None) -> str:
+#: Users of a server of the stack → the variable that sets its `maxmemory`, as in compose, and by default its share of
+#: the machine's memory. While Redis rewrites its file, it may need twice as much.
+MEMORY = {"state": ("BOOMERANG_REDIS_MAXMEMORY", 4), "broker": ("BOOMERANG_BROKER_MAXMEMORY", 16)}
+LEAST_MEMORY = 64 * 1024 * 1024
+
+
+def memory_limit(users: str, env: Mapping[str, str] = os.environ) -> str:
+    """Return the `maxmemory` of a server of the stack, as Redis reads it: a number of bytes, or `1gb`."""
+    variable, part = MEMORY[users]
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return env.get(variable) or str(max(LEAST_MEMORY, there // part))
+
+
+def config(folder: Path, port: int, rule: str, fsync: Fsync | None, maxmemory: str = "0") -> str:
     """Return the text of a configuration file. `rule`: a line about access. `fsync` None: no append-only file."""
     append = f"appendonly yes\nappendfsync {fsync}\nauto-aof-rewrite-min-size 64mb" if fsync else "appendonly no"
     return f"""\
@@ -57,6 +70,7 @@ daemonize no
 save ""
 {append}
 # When memory is full, producers get an error. Eviction would lose jobs silently.
+maxmemory {maxmemory}
 maxmemory-policy noeviction
 tcp-keepalive 60
 """
@@ -96,7 +110,7 @@ def prepare(
     """Write the configuration into `folder`, readable by its owner only, and return the command that starts the server.
 
     `users`: "state" or "broker", for exactly the users of that file in `ops.access`, as in a container. Without it the
-    server has one user with all rights.
+    server has one user with all rights, and no `maxmemory`.
     """
     binary = find_binary()
     folder = folder.resolve()
@@ -107,7 +121,8 @@ def prepare(
     rule = f"requirepass {password}" if password else ""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(config(folder, port, rule, fsync if durable else None))
+        limit = memory_limit(users) if users else "0"
+        file.write(config(folder, port, rule, fsync if durable else None, limit))
     if not users:
         return RedisCommand((binary, str(path)), f"redis://:{password}@{place}", port, folder)
     passwords = access.passwords(users)

@@ -459,7 +459,10 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
     },
-    "deliver": {notified: "claim_deliveries notifier delivered ack", a_task: "messages.finish"},
+    "deliver": {
+        notified: "claim_deliveries begin_notification notifier delivered end_notification ack",
+        a_task: "messages.finish",
+    },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
         two_tasks_under_one_id: "park result celery.send message_finished ack",

@@ -35,7 +35,7 @@ from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(TETHER))
-OWNER, KEY = "shop", "producer-key"
+OWNER, KEY = "shop", "a-producers-key-for-tests"
 #: Seconds. Longer than any lease of a submission, round or delivery, and than the wait for a message.
 ANY_LEASE = 61.0
 #: Slots of the lane. Jobs beyond these wait.

@@ -12,11 +12,13 @@ import click
 import pytest
 import redis
 import yaml
+from celery.bin.base import CLIContext
 from celery.bin.celery import celery as celery_command
 from flower import options as flower_options
 from gunicorn.app.wsgiapp import WSGIApplication
 
 from jobs.setting import settings_of
+from jobs.task_names import DELIVER
 from ops import access
 from ops.cli import main
 from ops.local.data_folder import PREFERRED_PORTS
@@ -27,6 +29,7 @@ from tests.support.waiting import WaitFor
 from webhook.app import create_app as create_webhook
 from webhook.server.worker import Worker
 from webhook.settings import Settings as WebhookSettings
+from worker.app import create_app as create_worker
 from worker.health import HEALTH_FILE
 from worker.settings import Settings as WorkerSettings
 
@@ -39,7 +42,7 @@ ENV_FILE = {
         for user in ("WORKER", "WEBHOOK", "BEAT", "FLOWER", "OPERATOR", "PRODUCER")
     },
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-of-some-length",
-    "BOOMERANG_API_KEYS": "key",
+    "BOOMERANG_API_KEYS": "a-key-of-some-length",
     "BOOMERANG_PROVIDER_KEY": "provider-key",
     "BOOMERANG_PUBLIC_URL": "https://boomerang.example",
     "FLOWER_BASIC_AUTH": "user:password",
@@ -47,7 +50,11 @@ ENV_FILE = {
 }
 #: Commands are called through their group, as a user does.
 GROUP = click.Context(main, **main.context_settings)
-CELERY = ("worker", "beat", "flower")
+CELERY = ("worker", "deliverer", "beat", "flower")
+#: service -> what follows Celery's command
+ARGUMENTS = {"worker": ["-X", DELIVER], "deliverer": ["-Q", DELIVER, "-n", "deliverer@%h"]}
+#: service -> its user at the Redis servers, unless it has its name
+USERS = {"deliverer": "worker"}
 OURS = (*CELERY, "webhook", "operator")
 #: server -> its users' file (ops.access), and its `appendfsync`
 REDIS = {"redis": ("state", "always"), "broker": ("broker", "everysec")}
@@ -116,12 +123,25 @@ def test_each_process_of_the_stack_is_a_service() -> None:
 @pytest.mark.parametrize("service", CELERY)
 def test_celery_is_started_with_the_app_and_a_valid_command(service: str) -> None:
     args = command(service)
-    assert args == ["celery", "-q", "-A", "worker.main:app", service]
-    assert service in celery_command.commands
+    name = service if service in celery_command.commands else "worker"
+    assert args == ["celery", "-q", "-A", "worker.main:app", name, *ARGUMENTS.get(service, [])]
+    group = CLIContext(create_worker(WorkerSettings()), no_color=True, workdir="", quiet=True)
+    assert celery_command.commands[name].make_context(name, args[5:], obj=group)
+
+
+def test_worker_and_deliverer_together_read_every_queue() -> None:
+    everything = set(create_worker(WorkerSettings.from_env(environment("worker"))).amqp.queues.consume_from)
+    read: dict[str, set[str]] = {}
+    for service, (option, name, *_) in ARGUMENTS.items():
+        queues = create_worker(WorkerSettings.from_env(environment(service))).amqp.queues
+        (queues.select if option == "-Q" else queues.deselect)([name])
+        read[service] = set(queues.consume_from)
+    assert read["worker"] & read["deliverer"] == set()
+    assert read["worker"] | read["deliverer"] == everything
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("service", ["worker", "webhook"])
+@pytest.mark.parametrize("service", ["worker", "deliverer", "webhook"])
 def test_each_process_starts_with_its_environment_alone(service: str) -> None:
     (target,) = [token for token in command(service) if token.endswith(":app")]
     module, _, name = target.partition(":")
@@ -185,7 +205,7 @@ def test_only_processes_that_make_or_check_callback_addresses_have_their_secrets
 def test_the_operator_has_all_that_the_commands_need() -> None:
     given = environment("operator")
     users = {"BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"}
-    for service in ("worker", "webhook"):
+    for service in ("worker", "deliverer", "webhook"):
         # The doctor judges settings as these processes have them.
         judged = {name for name, value in SERVICES[service]["environment"].items() if "${" in value} - users
         assert {name: given[name] for name in judged} == {name: environment(service)[name] for name in judged}
@@ -221,9 +241,10 @@ def test_health_checks_call_what_the_processes_serve() -> None:
         asked = checked_url(service)
         assert asked.path in paths
         assert str(asked.port) == inner_port(service)
-    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "python", "-m", "worker.health"]
-    # On the only file system that is writable.
-    assert environment("worker")[HEALTH_FILE].startswith("/tmp/")
+    for service in ("worker", "deliverer"):
+        assert SERVICES[service]["healthcheck"]["test"] == ["CMD", "python", "-m", "worker.health"]
+        # On the only file system that is writable.
+        assert environment(service)[HEALTH_FILE].startswith("/tmp/")
 
 
 @pytest.mark.stack
@@ -247,7 +268,7 @@ def test_redis_runs_with_this_configuration(server: str, tmp_path: Path, wait_fo
             # Every user logs in with the password from the file,
             for service in OURS:
                 own_urls, other = urls(service, server), urls(service, *set(REDIS) - {server})
-                assert bool(own_urls) == (service in access.users(users))
+                assert bool(own_urls) == (USERS.get(service, service) in access.users(users))
                 assert all(is_ready(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own_urls)
                 # and not with the password for the other server.
                 for each in other:
@@ -273,7 +294,7 @@ def test_a_process_shares_a_network_with_a_server_only_if_it_has_a_user_there() 
     for server, (users, _) in REDIS.items():
         (network,) = SERVICES[server]["networks"]
         there = {name for name, each in SERVICES.items() if network in each["networks"]}
-        assert there == {server, *set(OURS) & set(access.users(users))}
+        assert there == {server, *(name for name in OURS if USERS.get(name, name) in access.users(users))}
         # Exactly the processes with a URL of that server can reach it.
         assert there - {server} == {name for name in SERVICES if urls(name, server)}
 
@@ -281,7 +302,7 @@ def test_a_process_shares_a_network_with_a_server_only_if_it_has_a_user_there() 
 def test_each_process_has_only_its_own_users_passwords() -> None:
     for service in OURS:
         text = str(environment(service))
-        assert set(re.findall(r"secret-of-([A-Z]+)", text)) == {service.upper()}
+        assert set(re.findall(r"secret-of-([A-Z]+)", text)) == {USERS.get(service, service).upper()}
     for server, (users, _) in REDIS.items():
         kind = "jobs" if server == "redis" else server
         there = [user.upper() for user in access.users(users)]

@@ -5,13 +5,14 @@ import math
 import time
 import tracemalloc
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import MAX_DEPTH, BodyInvalid, read_object
+from schemas import MAX_DEPTH, BodyInvalid, read_cost, read_object
 from schemas.body import deeper_than
 
 TASK = {"id": "t1", "status": "completed", "output": [{"content": [{"url": "https://h/1"}]}], "usage": {"cost": "0.1"}}
@@ -212,3 +213,25 @@ def test_a_cut_never_changes_a_member(length: int) -> None:
     except BodyInvalid:
         return
     assert all(TASK[name] == value for name, value in reading.members.items())
+
+
+@pytest.mark.parametrize("odd", ["", ",", "\n,"], ids=["strict", "a comma at the end", "a raw newline"])
+@pytest.mark.parametrize(
+    ("sent", "amount"),
+    [
+        ("0.00000000250000000000000001", "0.000000003"),
+        ("0.0000000025", "0.000000002"),
+        ("0.00000000250000000000000000", "0.000000002"),
+        ("2.50000000000000000001e-9", "0.000000003"),
+        ("123456.1234567885000000000001", "123456.123456789"),
+        ("1.7999999999999998e-05", "0.000018"),
+        ("6.5E-3", "0.0065"),
+        ("0." + "0" * 20_000 + "1", "0"),
+    ],
+)
+def test_a_price_that_is_a_number_is_rounded_once(sent: str, amount: str, odd: str) -> None:
+    body = f'{{"usage": {{"cost": {sent}{odd}}}, "score": {sent}}}'.encode()
+    members = read_object(body).members
+    assert read_cost(members["usage"]["cost"]).amount == Decimal(amount)
+    # Elsewhere it is a number as any other
+    assert json.loads(json.dumps(members)) == {"usage": {"cost": float(sent)}, "score": float(sent)}

@@ -63,6 +63,10 @@ def readiness(stack: LocalStack) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
+def metrics(stack: LocalStack) -> str:
+    return requests.get(f"{stack.url}/metrics", headers={"Authorization": f"Bearer {stack.key}"}, timeout=20).text
+
+
 def codes(stack: LocalStack) -> list[str]:
     return [trouble["code"] for trouble in readiness(stack)[1]["troubles"]]
 
@@ -95,7 +99,7 @@ def test_a_stopped_worker_is_loud_everywhere(stack: LocalStack, printed: list[st
             assert "no worker answers" in run(client_command, "lanes", **ours)
             assert "no worker answers" in run(client_command, "show", "during", **ours)
             assert run(server_command, "stuck", BOOMERANG_REDIS_URL=stack.redis_url).startswith("service\tno_worker\t")
-            assert 'boomerang_trouble{code="no_worker"} 1.0' in requests.get(f"{stack.url}/metrics", timeout=20).text
+            assert 'boomerang_trouble{code="no_worker"} 1.0' in metrics(stack)
             settings = WorkerSettings(redis_url=stack.redis_url, broker_url=stack.broker_url, recovery=False)
             assert Level.BAD in {found.level for found in check_rounds(settings)}
             wait_for(lambda: len(printed) == 1, 20)

@@ -205,7 +205,8 @@ class Bench:
             case State.IN_DOUBT:
                 assert store.attempts.mark_in_doubt(job_id, claim.fence, "read timed out")
             case State.COMPLETED:
-                assert store.attempts.finish(job_id, state, IMAGES, "callback").outcome == "finished"
+                images = Result(output=IMAGES.output * store.jobs.get(job_id).n)
+                assert store.attempts.finish(job_id, state, images, "callback").outcome == "finished"
             case State.FAILED:
                 assert store.attempts.finish(
                     job_id, state, Result(error={"code": "x", "message": "no"}), "poll"

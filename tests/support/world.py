@@ -2,7 +2,8 @@
 
 import base64
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from worker.app import create_app
 from worker.deliver import Deliverer
 from worker.messages import Messages
 from worker.notification import Notifier
+from worker.notifications import Notifications
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
@@ -40,6 +42,15 @@ class RequestOf(Protocol):
     """The type of the fixture `a_request`."""
 
     def __call__(self, job_id: str = "job-1", **more: Any) -> GenerationRequest: ...
+
+
+class AtOnce(Executor):
+    """Runs each call at once, in the caller's thread."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 class World:
@@ -68,7 +79,10 @@ class World:
         self.reconciler = Reconciler(
             self.store, self.providers, self.settings, self.threads, self.messages, images=self.images
         )
-        self.deliverer = Deliverer(self.store, self.messages, Notifier(self.settings), self.threads, "celery")
+        self.notifications = Notifications(
+            self.store, Notifier(self.settings), AtOnce(), self.settings.max_notifying, threading.Event()
+        )
+        self.deliverer = Deliverer(self.store, self.messages, self.notifications, self.threads, "celery")
 
     def close(self) -> None:
         self.threads.shutdown()

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 
 from jobs.job import Result
 from jobs.new_job import NewJob
+from jobs.provider_result import NO_OUTPUT
 from jobs.settings import CallbackMode
 from jobs.states import State
 from jobs.store.store import Store
@@ -148,6 +149,69 @@ def test_an_incomplete_callback_causes_a_look_up(
     due = [each.job.id for each in store.attempts.claim_due(10).dues]
     assert due == (["fox"] if looked_up else [])
     assert messages("boomerang.reconcile") == ([[]] if looked_up else [])
+
+
+IMAGE = {"url": "https://cdn.example.com/1.png"}
+DEFECTS = {
+    "a result is left out": {"output": [{"content": [IMAGE, {"url": "javascript:x"}]}]},
+    "an error beside it": {"error": {"code": "1301", "message": "one image was unsafe"}},
+    "more than asked for": {"output": [{"content": [IMAGE, IMAGE]}]},
+    "no price": {"usage": None},
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS.values(), ids=DEFECTS)
+def test_a_result_with_a_defect_is_only_a_hint(
+    defect: dict[str, Any], at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
+) -> None:
+    at_provider("fox")
+    assert call_back("fox", completed | defect).status_code == 204
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
+
+
+def test_fewer_results_than_asked_for_are_only_a_hint(
+    call_back: CallBack, completed: dict[str, Any], store: Store
+) -> None:
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m", n=3)])
+    store.attempts.admit(3)
+    (claim,) = store.attempts.claim(["fox"])
+    store.attempts.mark_in_progress("fox", claim.fence, "t1")
+    call_back("fox", completed)
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
+
+
+@pytest.mark.parametrize("body", [{}, KLING, *DEFECTS.values()], ids=["complete", "the upstream's own shape", *DEFECTS])
+def test_a_late_result_replaces_no_output(
+    *,
+    body: dict[str, Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
+    completed: dict[str, Any],
+    store: Store,
+    messages: Messages,
+) -> None:
+    at_provider("fox", notify=True)
+    failure = Result(error={"code": NO_OUTPUT, "message": "no"}, cost=Decimal("0.0065"))
+    store.attempts.finish("fox", State.FAILED, failure, "poll")
+    call_back("fox", body if body is KLING else completed | body)
+    job = store.jobs.get("fox")
+    assert job.result
+    assert (job.state, bool(job.result.output), job.result.cost) == (State.COMPLETED, True, Decimal("0.0065"))
+    assert store.statistics.totals().cost == Decimal("0.0065")
+    assert messages("boomerang.deliver") == [["fox"]]
+
+
+@pytest.mark.parametrize("body", [KLING, {"status": "completed"}, {"status": "failed"}, {"hello": "world"}])
+def test_other_late_callbacks_change_nothing(
+    body: dict[str, Any], at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
+) -> None:
+    at_provider("fox")
+    call_back("fox", completed)
+    before = store.jobs.get("fox")
+    call_back("fox", body)
+    assert store.jobs.get("fox") == before
 
 
 def test_a_body_that_names_another_job_is_only_a_hint(

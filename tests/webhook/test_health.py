@@ -1,5 +1,7 @@
 import json
+import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +19,13 @@ from webhook.settings import Settings
 UNREACHABLE = "redis://127.0.0.1:1/0"
 
 
+TOKEN = "a-token-for-metrics"
+WITH_TOKEN = {"Authorization": f"Bearer {TOKEN}"}
+ADMIN, PRODUCER = "an-administrators-key", "a-producers-own-key-1"
+
+
 def ask(settings: Settings, path: str, store: Store | None = None) -> Any:
-    return create_app(settings, store).test_client().get(path)
+    return create_app(replace(settings, metrics_token=TOKEN), store).test_client().get(path, headers=WITH_TOKEN)
 
 
 def test_readyz_lists_all_dependencies(app: Flask) -> None:
@@ -68,10 +75,10 @@ def test_readyz_names_what_is_off_or_held_and_stays_ready(settings: Settings, st
     assert "402: balance exhausted" in note["lanes"]
 
 
-def test_a_stall_is_reported_and_the_webhook_stays_ready(app: Flask, store: Store, raw: Any) -> None:
+def test_a_stall_is_reported_and_the_webhook_stays_ready(client: FlaskClient, store: Store, raw: Any) -> None:
     store.liveness.beat(WorkerState.READING, [SUBMIT, RECONCILE, DELIVER])
     store.attempts.claim_due(1)
-    get = app.test_client().get
+    get = client.get
     assert get("/readyz").json["last_round_age"] < STALLED_AFTER
     hour_ago = str(int((time.time() - 3600) * 1e6))
     for key in ("totals", "heartbeats"):
@@ -127,3 +134,63 @@ def test_metrics_are_served_without_redis(settings: Settings) -> None:
 def test_hints_are_counted(client: FlaskClient, fox: dict[str, Any]) -> None:
     client.post("/v1/jobs", json=fox)
     assert 'boomerang_hints_total{sent="yes",task="boomerang.submit"} 1.0' in client.get("/metrics").text
+
+
+@pytest.fixture
+def public(settings: Settings, store: Store) -> FlaskClient:
+    """A client without a key, of a service with every kind of key."""
+    own = replace(settings, api_keys=(f"shop:{PRODUCER}",), admin_keys=(f"boss:{ADMIN}",), metrics_token=TOKEN)
+    return create_app(own, store).test_client()
+
+
+#: Authorization -> whether details are for its sender.
+CALLERS = [
+    pytest.param({}, False, id="nobody"),
+    pytest.param({"Authorization": f"Bearer {PRODUCER}"}, False, id="a producer"),
+    pytest.param({"Authorization": "Bearer wrong"}, False, id="a wrong key"),
+    pytest.param({"Authorization": f"Bearer {TOKEN}x"}, False, id="a longer token"),
+    pytest.param({"Authorization": TOKEN}, False, id="the token without its scheme"),
+    pytest.param({"Authorization": "Basic é"}, False, id="another scheme"),
+    pytest.param(WITH_TOKEN, True, id="the metrics token"),
+    pytest.param({"Authorization": f"Bearer {ADMIN}"}, True, id="an administrator"),
+]
+
+
+@pytest.mark.parametrize(("headers", "allowed"), CALLERS)
+def test_metrics_are_for_operators(headers: dict[str, str], allowed: bool, public: FlaskClient) -> None:
+    answer = public.get("/metrics", headers=headers)
+    assert answer.status_code == (200 if allowed else 401)
+    assert ("boomerang_" in answer.text) is allowed
+    assert allowed or answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("headers", "allowed"), CALLERS)
+def test_readyz_gives_details_to_operators_only(
+    headers: dict[str, str], allowed: bool, public: FlaskClient, store: Store
+) -> None:
+    store.lanes.hold("402: balance exhausted", base=60, cap=60)
+    answer = public.get("/readyz", headers=headers)
+    assert answer.status_code == 200
+    assert Readiness().validate(json.loads(answer.text)) == {}
+    assert ("402: balance exhausted" in answer.text) is allowed
+    assert ("default" in answer.text) is allowed
+    assert (answer.json["dependencies"]["lanes"] == "not ok") is not allowed
+    assert answer.json["dependencies"]["redis"] == "ok"
+
+
+@pytest.mark.parametrize("headers", [{}, WITH_TOKEN, {"Authorization": f"Bearer bmr_{'0' * 12}_{'A' * 43}"}])
+def test_readyz_answers_whatever_is_away_and_sent(headers: dict[str, str], settings: Settings) -> None:
+    away = replace(settings, redis_url=UNREACHABLE, broker_url=UNREACHABLE, metrics_token=TOKEN)
+    answer = create_app(away).test_client().get("/readyz", headers=headers)
+    assert (answer.status_code, answer.json["ready"]) == (503, False)
+    assert answer.json["dependencies"]["redis"].startswith("down")
+
+
+def test_an_administrator_who_logged_in_reads_details(public: FlaskClient, store: Store) -> None:
+    store.lanes.hold("402: balance exhausted", base=60, cap=60)
+    for secret, allowed in ((PRODUCER, False), (ADMIN, True)):
+        found = re.search(r'name="csrf_token" value="([^"]+)"', public.get("/login").text)
+        assert found
+        assert public.post("/login", data={"csrf_token": found[1], "key": secret}).status_code == 303
+        assert ("402: balance exhausted" in public.get("/readyz").text) is allowed
+        assert public.get("/metrics").status_code == (200 if allowed else 401)

@@ -1,6 +1,9 @@
 """Pages require a login, and cookies, forms and headers are secure."""
 
 import re
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -10,13 +13,14 @@ from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing
+from jobs.ended_sessions import EndedSessions
 from jobs.errors import SettingsInvalid
 from jobs.liveness import WorkerState
 from jobs.store.store import Store
 from jobs.task_names import RECONCILE
 from tests.support.waiting import WaitFor
 from webhook.access.rate_limits import GUESSES
-from webhook.access.sessions import LIFE
+from webhook.access.sessions import LIFE, LONGEST_LIFE
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -76,7 +80,8 @@ def test_wrong_keys_are_refused_and_then_rate_limited(person: FlaskClient) -> No
         assert person.get("/").status_code == 303
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) >= 1
-    assert log_in(person, "one").status_code == 429
+    # A valid key is never counted as a guess
+    assert log_in(person, "one").status_code == 303
 
 
 @pytest.mark.parametrize("to", ["https://elsewhere.example/", "//elsewhere.example", "/v1/jobs", "javascript:alert(1)"])
@@ -139,6 +144,83 @@ def test_logging_out_ends_the_session(person: FlaskClient) -> None:
     log_in(person, "one")
     token = token_of(person.get("/"))
     assert person.post("/logout", data={"csrf_token": token}).headers["Location"] == "/login"
+    assert person.get("/").status_code == 303
+
+
+def copy_of(person: FlaskClient, app: Flask) -> FlaskClient:
+    """A browser with a copy of the person's cookie."""
+    cookie = person.get_cookie("boomerang")
+    assert cookie is not None
+    thief = app.test_client()
+    thief.set_cookie("boomerang", cookie.value)
+    return thief
+
+
+def test_logging_out_ends_copies_of_the_session_in_every_process(
+    person: FlaskClient, pages: Flask, settings: Settings, store: Store
+) -> None:
+    log_in(person, "one")
+    other = create_app(replace(settings, api_keys=("shop:one",), session_secret=SECRET), store)
+    elsewhere = pages.test_client()
+    log_in(elsewhere, "one")
+    token = token_of(person.get("/"))
+    # An answer without a session makes the browser forget its cookie, so each request has a copy of its own.
+    thieves, callers = ([copy_of(person, app) for app in (pages, other)] for _ in range(2))
+    calls = {"X-CSRFToken": token}
+    assert [thief.get("/").status_code for thief in thieves] == [200, 200]
+    assert [caller.get("/v1/lanes", headers=calls).status_code for caller in callers] == [200, 200]
+
+    person.post("/logout", data={"csrf_token": token})
+
+    assert [thief.get("/").status_code for thief in thieves] == [303, 303]
+    assert [caller.get("/v1/lanes", headers=calls).status_code for caller in callers] == [401, 401]
+    # Another session with the same key goes on
+    assert elsewhere.get("/").status_code == 200
+
+
+def test_a_session_has_a_longest_life_however_much_it_is_used(
+    person: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.time()
+    log_in(person, "one")
+    now = begun
+    monkeypatch.setattr("webhook.access.sessions.time.time", lambda: now)
+    for minutes in range(0, 12 * 60, 40):
+        now = begun + 60 * minutes
+        assert person.get("/").status_code == 200
+    now = begun + 12 * 3600 + 2
+    assert person.get("/").status_code == 303
+
+
+def test_ended_sessions_are_forgotten_after_their_longest_life(store: Store, raw: Any) -> None:
+    ended = EndedSessions(store.context.client, store.context.keys)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    ended.add("first", start + LONGEST_LIFE, start)
+    assert ended.has("first")
+    assert not ended.has("second")
+    ended.add("second", start + 2 * LONGEST_LIFE, start + LONGEST_LIFE + timedelta(seconds=1))
+    assert not ended.has("first")
+    assert raw.zcard(store.context.keys.singleton("logged_out")) == 1
+
+
+def test_a_log_out_that_cannot_be_recorded_is_not_called_one(settings: Settings, store: Store) -> None:
+    app = create_app(replace(settings, api_keys=("shop:one",), session_secret=SECRET), store)
+    person = app.test_client()
+    log_in(person, "one")
+    token = token_of(person.get("/"))
+    away = create_app(
+        replace(settings, redis_url="redis://127.0.0.1:1/0", session_secret=SECRET, api_keys=("shop:one",))
+    )
+    browser = copy_of(person, away)
+    assert browser.post("/logout", data={"csrf_token": token}).status_code == 503
+    # Then the browser has forgotten it at least
+    assert browser.get("/").status_code == 303
+
+
+def test_a_session_of_the_version_before_requires_a_login(person: FlaskClient, pages: Flask) -> None:
+    log_in(person, "one")
+    with person.session_transaction() as session:
+        del session["id"], session["begun"]
     assert person.get("/").status_code == 303
 
 
@@ -218,15 +300,6 @@ def test_browsers_get_an_icon_without_a_login(person: FlaskClient) -> None:
         assert icon.data.startswith(b"\0\0\1\0")
         assert {"public", "max-age=86400"} <= set(icon.headers["Cache-Control"].split(", "))
         assert "Set-Cookie" not in icon.headers
-
-
-def test_metrics_require_their_token_when_one_is_set(store: Store) -> None:
-    token = "a-token-for-metrics"
-    client = create_app(Settings(metrics_token=token), store).test_client()
-    answers = [client.get("/metrics", headers=given).status_code for given in ({}, {"Authorization": "Bearer x"})]
-    assert answers == [401, 401]
-    assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert create_app(Settings(), store).test_client().get("/metrics").status_code == 200
 
 
 def test_the_start_page_shows_the_condition_of_the_service(

@@ -1,10 +1,15 @@
 import hashlib
+import secrets
 from ipaddress import ip_network
 
 import pytest
 
 from jobs.errors import SettingsInvalid
+from jobs.secret_strength import weakness
 from webhook.settings import CALLBACK_LIMIT, JOB_LIMIT, Settings
+
+ONE, TWO, THREE, LAST = (f"the-secret-number-{number}" for number in range(4))
+CANARY = "canary-secret-of-a-producer"
 
 
 def test_the_defaults_make_a_local_stack_work() -> None:
@@ -14,24 +19,29 @@ def test_the_defaults_make_a_local_stack_work() -> None:
 
 
 def test_keys_are_separated_by_commas() -> None:
-    assert Settings.from_env({"BOOMERANG_API_KEYS": " one, two,,"}).api_keys == ("one", "two")
-    named = "shop:one,shop:two,a-b_9:x:y:z,last"
+    assert Settings.from_env({"BOOMERANG_API_KEYS": f" {ONE}, {TWO},,"}).api_keys == (ONE, TWO)
+    named = f"shop:{ONE},shop:{TWO},a-b_9:x:y:{THREE},{LAST}"
     assert Settings.from_env({"BOOMERANG_API_KEYS": named}).api_keys == tuple(named.split(","))
 
 
 @pytest.mark.parametrize(
     ("keys", "problem_text"),
     [
-        pytest.param("shop:canary,press:canary", "key 2: another key has the same secret", id="one secret, two names"),
-        pytest.param("canary,canary", "key 2: another key has the same secret", id="the same twice"),
-        pytest.param("ok,Shop:canary", "key 2: a name", id="capitals"),
-        pytest.param("-shop:canary", "key 1: a name", id="begins with a dash"),
-        pytest.param(":canary", "key 1: a name", id="no name"),
-        pytest.param("x" * 33 + ":canary", "key 1: a name", id="a long name"),
+        pytest.param(
+            f"shop:{CANARY},press:{CANARY}", "key 2: another key has the same secret", id="one secret, two names"
+        ),
+        pytest.param(f"{CANARY},{CANARY}", "key 2: another key has the same secret", id="the same twice"),
+        pytest.param(f"{ONE},Shop:{CANARY}", "key 2: a name", id="capitals"),
+        pytest.param(f"-shop:{CANARY}", "key 1: a name", id="begins with a dash"),
+        pytest.param(f":{CANARY}", "key 1: a name", id="no name"),
+        pytest.param("x" * 33 + f":{CANARY}", "key 1: a name", id="a long name"),
+        pytest.param(f"{ONE},shop:canary-short", "key 2: is a secret of 12 characters", id="short"),
+        pytest.param("canary-short", "key 1: is a secret of 12 characters", id="short, without a name"),
+        pytest.param("shop:" + "ab" * 16, "key 1: is a secret that repeats", id="few characters"),
         pytest.param("shop:", "key 1: each secret", id="no secret"),
         pytest.param("shop:canary é", "key 1: each secret", id="not to be sent"),
         pytest.param("sha256:" + "a" * 64, "key 1: a hash needs a name", id="a hash without a name"),
-        pytest.param("celery:canary", "key 1: celery", id="the name of another entry point"),
+        pytest.param(f"celery:{CANARY}", "key 1: celery", id="the name of another entry point"),
     ],
 )
 def test_an_invalid_key_is_named_by_number_and_not_shown(keys: str, problem_text: str) -> None:
@@ -43,25 +53,25 @@ def test_an_invalid_key_is_named_by_number_and_not_shown(keys: str, problem_text
 
 
 def test_administrators_keys_are_separate_from_producers() -> None:
-    settings = Settings.from_env({"BOOMERANG_API_KEYS": "shop:one", "BOOMERANG_ADMIN_KEYS": "boss:two"})
+    settings = Settings.from_env({"BOOMERANG_API_KEYS": f"shop:{ONE}", "BOOMERANG_ADMIN_KEYS": f"boss:{TWO}"})
     assert [(key.name, sorted(key.scopes)) for key in settings.keys] == [
         ("shop", ["cancel", "enqueue", "read"]),
         ("boss", ["admin"]),
     ]
-    hashed = hashlib.sha256(b"canary").hexdigest()
+    hashed = hashlib.sha256(CANARY.encode()).hexdigest()
     with pytest.raises(SettingsInvalid, match=r"BOOMERANG_ADMIN_KEYS: .* BOOMERANG_API_KEYS") as caught:
-        Settings.from_env({"BOOMERANG_API_KEYS": f"shop:sha256:{hashed}", "BOOMERANG_ADMIN_KEYS": "boss:canary"})
+        Settings.from_env({"BOOMERANG_API_KEYS": f"shop:sha256:{hashed}", "BOOMERANG_ADMIN_KEYS": f"boss:{CANARY}"})
     assert "canary" not in str(caught.value)
 
 
 def test_all_invalid_keys_are_named() -> None:
     with pytest.raises(SettingsInvalid, match=r"key 1: .*key 3: "):
-        Settings.from_env({"BOOMERANG_API_KEYS": "A:1,b:2,C:3"})
+        Settings.from_env({"BOOMERANG_API_KEYS": f"A:{ONE},b:{TWO},C:{THREE}"})
 
 
 def test_all_invalid_variables_are_named_without_secrets() -> None:
     env = {
-        "BOOMERANG_API_KEYS": "good,with space",
+        "BOOMERANG_API_KEYS": f"{ONE},with space",
         "BOOMERANG_MAX_BODY": "much",
         "BOOMERANG_MAX_CALLBACK": "12",
         "BOOMERANG_REDIS_URL": "http://user:pass@elsewhere",
@@ -75,7 +85,7 @@ def test_all_invalid_variables_are_named_without_secrets() -> None:
 
 def test_the_repr_contains_no_secret() -> None:
     env = {
-        "BOOMERANG_API_KEYS": "canary-key",
+        "BOOMERANG_API_KEYS": CANARY,
         "BOOMERANG_CALLBACK_SECRETS": "canary-callback-secret",
         "BOOMERANG_REDIS_URL": "redis://:canary-password@127.0.0.1:6379/0",
     }
@@ -106,6 +116,30 @@ def test_addresses_and_networks_are_accepted() -> None:
 def test_an_invalid_network_is_refused(given: str) -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_ADDRESSES: must be addresses or networks"):
         Settings.from_env({"BOOMERANG_CALLBACK_ADDRESSES": given})
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["API_KEYS", "ADMIN_KEYS", "CALLBACK_SECRETS", "SESSION_SECRET", "METRICS_TOKEN", "SIGNATURE_SECRETS"],
+)
+@pytest.mark.parametrize("weak", ["canary", "x", "0" * 64, "abab" * 8, f"{LAST},canary"])
+def test_a_secret_that_can_be_guessed_is_refused_with_the_way_to_make_one(variable: str, weak: str) -> None:
+    given = weak if variable.endswith("S") else weak.rpartition(",")[2]
+    with pytest.raises(SettingsInvalid, match=f"BOOMERANG_{variable}: .*make one with: ") as caught:
+        Settings.from_env({f"BOOMERANG_{variable}": given})
+    assert "canary" not in str(caught.value)
+
+
+def test_a_hash_is_accepted_whatever_its_secret_is() -> None:
+    hashed = hashlib.sha256(b"short").hexdigest()
+    assert Settings.from_env({"BOOMERANG_API_KEYS": f"shop:sha256:{hashed}"}).keys[0].name == "shop"
+
+
+@pytest.mark.parametrize("size", [8, 12, 16, 24, 32])
+def test_random_secrets_are_accepted(size: int) -> None:
+    for _ in range(500):
+        assert weakness(secrets.token_hex(size)) is None
+        assert size < 12 or weakness(secrets.token_urlsafe(size)) is None
 
 
 def test_a_public_url_requires_callback_secrets() -> None:

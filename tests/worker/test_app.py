@@ -9,11 +9,13 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from jobs.errors import SettingsInvalid
+from jobs.task_names import DELIVER
 from tests.support.worker_service import Processes
 from tests.support.world import MakeWorld
 from worker.app import configuration, create_app
@@ -315,4 +317,7 @@ def test_a_worker_with_a_public_url_needs_callback_secrets_but_beat_and_flower_d
     (step,) = [each for each in app.steps["worker"] if getattr(each, "__name__", "") == "NeedsSecrets"]
     with pytest.raises(SystemExit, match="BOOMERANG_CALLBACK_SECRETS"):
         step(None)
+    # A worker that only delivers needs none.
+    app.amqp.queues.select([DELIVER])
+    assert step(SimpleNamespace())
     assert create_app(replace(lacks, provider_key=None)).conf.beat_schedule

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.job import Result
-from jobs.policy import WORTH_RETRYING
+from jobs.policy import MOST_SUBMIT_TRIES, WORTH_RETRYING
 from jobs.settings import Ambiguous
 from jobs.states import State
 from tests.support.scripted_provider import OUTPUT, ScriptedProvider
@@ -235,6 +235,42 @@ def test_without_a_look_up_a_refused_repeat_fails_after_the_deadline(
     assert len(provider.submitted) == 2
 
 
+@pytest.mark.parametrize("answer", [b"<h1>please wait", b"", b"[1]", b'{"id": '], ids=repr)
+def test_without_a_look_up_unreadable_submissions_end(
+    answer: bytes, world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, (200, answer), lookup_path=None, ambiguous=Ambiguous.RESEND)
+    w.start()
+    waits = []
+    for _ in range(100):
+        w.round(15)
+        if w.job().state is State.QUEUED:
+            waits.append(w.alarm_in() or 0.0)
+    assert len(provider.submitted) == MOST_SUBMIT_TRIES
+    assert max(waits) > 15
+    job = w.settle(seconds=400)
+    assert (job.state, job.result.error["code"]) == (State.FAILED, "unreadable_answer")
+    assert (w.lane_counters()[:2], len(provider.submitted)) == ((0, 0), MOST_SUBMIT_TRIES)
+
+
+@pytest.mark.parametrize("answer", [(409, b""), USED], ids=["409", "has been used"])
+@pytest.mark.parametrize("found", [True, False])
+def test_without_a_look_up_a_task_that_exists_is_asked_for_after_the_deadline(
+    answer: Any, found: bool, world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, answer, lookup_path=None, ambiguous=Ambiguous.RESEND)
+    w.start()
+    for _ in range(3):
+        w.round(600)
+    assert (w.job().state, provider.submitted) == (State.IN_DOUBT, ["job-1"])
+    if found:
+        provider.tasks["job-1"] = task()
+    assert w.settle(seconds=400).state is (State.COMPLETED if found else State.EXPIRED)
+    for _ in range(3):
+        w.round(3600)
+    assert (w.lane_counters()[:2], provider.submitted) == ((0, 0), ["job-1"])
+
+
 # --- tasks of others ------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +342,62 @@ def test_an_older_task_is_taken_if_an_earlier_submission_may_have_arrived(
     w.round(11)
     assert len(provider.submitted) == 2
     provider.tasks["job-1"] = task(created_at=int(w.now()) - 86_400)
+    assert w.settle().state is State.COMPLETED
+
+
+OLD, OLDER_THAN_THE_MARGIN = 86_400, 400
+
+
+@pytest.mark.parametrize("age", [OLD, OLDER_THAN_THE_MARGIN])
+@pytest.mark.parametrize("status", ["completed", "in_progress", "failed"])
+def test_an_accepted_submission_that_names_an_older_task_is_checked(
+    status: str, age: int, world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    # Given a provider that is idempotent: it answers with the task that has the id already
+    w = begin(world, provider, (200, {"id": "t1", "status": status}))
+    provider.tasks["job-1"] = task(status=status, created_at=int(w.now()) - age)
+    w.start()
+    job = w.settle()
+    assert (job.state, job.attempt, job.result.error["code"]) == (State.FAILED, 1, "external_id_taken")
+    assert (w.lane_counters(), provider.submitted) == ((0, 0, 0), ["job-1"])
+
+
+def test_each_older_task_is_noticed_where_others_are_dated_right(world: MakeWorld, provider: ScriptedProvider) -> None:
+    w = begin(world, provider, (200, {"id": "t1"}))
+    provider.tasks = {f"job-{n}": task(created_at=int(w.now()) - (OLD if n else 0)) for n in range(4)}
+    w.start("job-0")
+    w.settle("job-0")
+    w.start("job-1", "job-2", "job-3")
+    states = [w.settle(f"job-{n}").state for n in range(4)]
+    assert states == [State.COMPLETED, State.FAILED, State.FAILED, State.FAILED]
+
+
+def test_dates_that_are_all_wrong_are_not_believed(world: MakeWorld, provider: ScriptedProvider) -> None:
+    w = begin(world, provider, (200, {"id": "t1"}))
+    provider.tasks = {f"job-{n}": task(created_at=int(w.now()) - OLD) for n in range(4)}
+    w.start("job-0", "job-1", "job-2", "job-3")
+    states = [w.settle(f"job-{n}").state for n in range(4)]
+    assert sorted(states) == [*[State.COMPLETED] * 3, State.FAILED]
+
+
+@pytest.mark.parametrize("age", [0, 60, 250])
+def test_a_task_within_the_margin_is_ours(age: int, world: MakeWorld, provider: ScriptedProvider) -> None:
+    w = begin(world, provider, (200, {"id": "t1"}))
+    provider.tasks["job-1"] = task(created_at=int(w.now()) - age)
+    w.start()
+    assert w.settle().state is State.COMPLETED
+
+
+def test_an_older_task_in_progress_is_ours_if_a_submission_may_have_arrived(
+    world: MakeWorld, provider: ScriptedProvider
+) -> None:
+    w = begin(world, provider, TIMEOUT)
+    provider.tasks["job-1"] = task(status="in_progress", created_at=int(w.now()) - OLD)
+    w.start()
+    w.round(11)
+    w.round(40)
+    assert w.job().state is State.IN_PROGRESS
+    provider.tasks["job-1"] = task(created_at=int(w.now()) - OLD)
     assert w.settle().state is State.COMPLETED
 
 

@@ -52,11 +52,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the environment, with the SHA-256 of its secret."""
+    """A key of the environment, with the SHA-256 of its secret. `hashed`: only the hash was given."""
 
     name: str
     digest: bytes = field(repr=False)
     scopes: frozenset[Scope] = PRODUCER
+    hashed: bool = False
 
     @classmethod
     def parse(cls, text: str, scopes: frozenset[Scope] = PRODUCER) -> Self:
@@ -78,7 +79,7 @@ class Key:
         except ValueError as error:
             # What stands before the colon may be part of the secret.
             raise ValueError(f"{error}; a secret that contains a colon needs a name before it") from None
-        return cls(name, digest, scopes)
+        return cls(name, digest, scopes, hashed=hashed is not None)
 
     @property
     def caller(self) -> Caller:
@@ -96,7 +97,7 @@ class KnownKeys:
         self._ring = ring
         self._clock = clock
         self._read: OrderedDict[str, tuple[AccessKey, float]] = OrderedDict()
-        self._noted: dict[str, float] = {}
+        self._noted: OrderedDict[str, float] = OrderedDict()
         self._lock = Lock()
 
     def of_secret(self, secret: str) -> Caller | None:
@@ -150,4 +151,6 @@ class KnownKeys:
             if now - self._noted.get(key_id, float("-inf")) < _NOTE_EVERY:
                 return
             self._noted[key_id] = now
+            if len(self._noted) > _CACHE_SIZE:
+                self._noted.popitem(last=False)
         self._ring().note_use(key_id, datetime.now(UTC))

@@ -1,12 +1,16 @@
 """Authentication and authorization: every view but the public ones requires a key, and its scope."""
 
+import hmac
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from jobs.api_keys import Scope, digest_of
+from jobs.api_keys import Scope
+from jobs.ended_sessions import EndedSessions
+from jobs.errors import StoreUnavailable
 from webhook.access import sessions
 from webhook.access.api_keys import Caller, KnownKeys
 from webhook.access.audit_log import annotate
@@ -62,8 +66,17 @@ def or_scope_of(app: Flask, endpoint: str) -> tuple[Scope, str] | None:
 class Authenticator:
     """Finds out who calls, and limits how often."""
 
-    def __init__(self, keys: KnownKeys, limits: RateLimits, proxies: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        keys: KnownKeys,
+        ended: Callable[[], EndedSessions],
+        limits: RateLimits,
+        proxies: Sequence[Network] = (),
+        metrics_token: str | None = None,
+    ) -> None:
         self._keys = keys
+        self._ended = ended
+        self._metrics_token = metrics_token
         self._limits = limits
         self._proxies = proxies
 
@@ -93,8 +106,7 @@ class Authenticator:
 
     def of_secret(self, secret: str) -> Caller:
         """Return whose key this is. Raises a problem: 401 for an invalid one, 429 after too many of them."""
-        address, digest = self._address(), digest_of(secret)
-        self._limits.check_guess(address, digest)
+        address = self._address()
         found = self._keys.of_secret(secret)
         if found is None:
             self._limits.refused(address)
@@ -102,14 +114,51 @@ class Authenticator:
             raise ProblemError(
                 401, "This key is not valid, or no longer. Ask the operator for a key.", headers=_CHALLENGE
             )
-        self._limits.accepted(address, digest)
         return found
 
     def of_session(self) -> Caller | None:
-        """Return who has logged in, or None without a session or if its key is no longer valid."""
+        """Return who has logged in, or None without a session, or if it or its key is no longer valid."""
         self._address()
         key_id = sessions.key()
-        return self._keys.of_id(key_id) if key_id else None
+        return self._keys.of_id(key_id) if key_id and not self._has_ended() else None
+
+    def _has_ended(self) -> bool:
+        """Return whether the person has logged out.
+
+        While Redis is away nobody knows. The session is then valid: all that it opens is a page that says so.
+        """
+        try:
+            return self._ended().has(sessions.identity()[0])
+        except StoreUnavailable:
+            return False
+
+    def end_session(self) -> None:
+        """End the session, also for copies of its cookie. Raises `StoreUnavailable`: it ended in this browser only."""
+        known = sessions.identity() if sessions.key() else None
+        sessions.forget()
+        if known:
+            session_id, until = known
+            self._ended().add(session_id, until, datetime.now(UTC))
+
+    def may_read_details(self) -> bool:
+        """Return whether the caller of a public endpoint may read what names lanes, costs and the provider's answers.
+
+        That takes BOOMERANG_METRICS_TOKEN, or a key or session of an administrator. Raises a problem, 401 or 429, for
+        an invalid key.
+        """
+        authorization = request.headers.get("Authorization")
+        if authorization is None:
+            found = self.of_session()
+        elif self._is_metrics_token(authorization):
+            return True
+        else:
+            found = self.of_header(authorization)
+        return found is not None and found.admin
+
+    def _is_metrics_token(self, authorization: str) -> bool:
+        token = self._metrics_token
+        given = authorization.encode("latin-1", "replace")
+        return token is not None and hmac.compare_digest(given, f"Bearer {token}".encode())
 
     def is_still_valid(self, caller: Caller) -> bool:
         """Return whether the key of an earlier call is still valid. Raises `StoreUnavailable`."""
@@ -148,8 +197,8 @@ def _check_session(authenticator: Authenticator, endpoint: str) -> ResponseRetur
     if found is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
         found = authenticator.of_header(request.headers.get("Authorization"))
     if found is None:
-        if sessions.key():
-            sessions.end()
+        if sessions.is_begun():
+            sessions.forget()
         return redirect(url_for("pages.login", to=request.path), 303)
     g.caller = found
     return None

@@ -21,7 +21,7 @@ from webhook.http.problems import ProblemError
 OFF = "off"
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
-#: Most buckets and trusted keys in memory. The one unused for longest goes first.
+#: Most buckets of one kind in memory. The one unused for longest goes first.
 _MOST = 10_000
 
 
@@ -37,8 +37,9 @@ class Rate(NamedTuple):
         return _SECONDS[self.every]
 
 
-#: Invalid keys from one address. A person who mistypes and a producer with an old key stay below it.
-GUESSES = Rate(30, "minute")
+#: Invalid keys from one address, and from one /48 of IPv6, which a single customer may have. A person who mistypes and
+#: a producer with an old key stay below it.
+GUESSES, GUESSES_OF_SITE = Rate(30, "minute"), Rate(300, "minute")
 
 
 def read_rates(text: str) -> list[Rate]:
@@ -82,8 +83,6 @@ class RateLimits:
     def __init__(self, rates: Sequence[Rate], clock: Callable[[], float] = time.monotonic) -> None:
         self._rates = list(rates)
         self._calls, self._guesses = Buckets(clock), Buckets(clock)
-        self._trusted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
-        self._lock = Lock()
 
     def count(self, key: str) -> None:
         """Count a request with this key. Raises a problem, 429, for one too many."""
@@ -91,34 +90,26 @@ class RateLimits:
             if wait := self._calls.wait(rate, key):
                 raise _too_many(wait, f"This key may make {rate.amount:,} requests per {rate.every}.")
 
-    def check_guess(self, address: Address | None, digest: bytes) -> None:
-        """Raise a problem, 429, if this address has sent too many invalid keys to try another one.
-
-        A key that was valid from there recently may still be used, so that an attacker does not lock out a producer
-        behind the same address.
-        """
-        network = _network(address)
-        if (network, digest) not in self._trusted and (wait := self._guesses.wait(GUESSES, network, count=False)):
-            raise _too_many(wait, "Your address has sent too many invalid keys.")
-
     def refused(self, address: Address | None) -> None:
-        """Count an invalid key."""
-        self._guesses.wait(GUESSES, _network(address))
+        """Count an invalid key. Raises a problem, 429, if too many came from this address.
 
-    def accepted(self, address: Address | None, digest: bytes) -> None:
-        """Remember that this key is valid from this address."""
-        pair = (_network(address), digest)
-        with self._lock:
-            self._trusted[pair] = None
-            self._trusted.move_to_end(pair)
-            if len(self._trusted) > _MOST:
-                self._trusted.popitem(last=False)
+        Only invalid keys are counted and refused: producers may share an address with somebody who guesses.
+        """
+        limits = _limits_of(address)
+        waits = [self._guesses.wait(rate, network, count=False) for rate, network in limits]
+        if any(waits):
+            raise _too_many(max(waits), "Your address has sent too many invalid keys.")
+        for rate, network in limits:
+            self._guesses.wait(rate, network)
 
 
 def _too_many(wait: float, reason: str) -> ProblemError:
     return ProblemError(429, f"{reason} Send this again later.", headers={"Retry-After": str(math.ceil(wait))})
 
 
-def _network(address: Address | None) -> str:
-    """Return the address, or its /64 for IPv6: a client with one address can use all of these."""
-    return str(ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+def _limits_of(address: Address | None) -> list[tuple[Rate, str]]:
+    """Return the limits for an address: its own; for IPv6 those of its /64, which one client has whole, and its /48."""
+    if not isinstance(address, IPv6Address):
+        return [(GUESSES, str(address))]
+    networks = ((GUESSES, 64), (GUESSES_OF_SITE, 48))
+    return [(rate, str(ip_network((address, length), strict=False))) for rate, length in networks]

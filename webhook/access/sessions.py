@@ -1,12 +1,14 @@
 """Sessions of people who use the pages: a signed cookie that holds the id of the key they logged in with.
 
-Each request looks the key up again, so that revoking a key ends its sessions. The API accepts a session only together
+Each request looks the key up again, so that revoking a key ends its sessions, and the session's id, which is recorded
+when its person logs out (jobs.ended_sessions). The API accepts a session only together
 with its CSRF token in a header, for every method: another site can make a browser send the cookie, but cannot read
 the token.
 """
 
 import secrets
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 from flask import Flask, Request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -14,11 +16,12 @@ from flask_wtf.csrf import validate_csrf
 
 from webhook.access.api_keys import Caller
 
-#: A session ends after this time without a request.
-LIFE = timedelta(hours=1)
+#: A session ends after this time without a request, and after this time in any case.
+LIFE, LONGEST_LIFE = timedelta(hours=1), timedelta(hours=12)
 #: Header for the session's CSRF token (`csrf_token()` in templates).
 TOKEN_HEADER = "X-CSRFToken"  # noqa: S105 - the header's name
-_KEY = "key"
+_KEY, _ID, _BEGUN = "key", "id", "begun"
+_ID_BYTES = 16
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -52,11 +55,25 @@ def begin(caller: Caller) -> None:
     session.clear()
     session.permanent = True
     session[_KEY] = caller.key
+    session[_ID] = secrets.token_urlsafe(_ID_BYTES)
+    session[_BEGUN] = int(time.time())
 
 
 def key() -> str | None:
-    """Return the id of the key that began the session."""
+    """Return the id of the key that began the session, or None without a session or after its longest life."""
+    if _ID not in session or time.time() - session[_BEGUN] >= LONGEST_LIFE.total_seconds():
+        return None  # sessions of the version before have no id
     return session.get(_KEY)
+
+
+def identity() -> tuple[str, datetime]:
+    """Return the id of the session and the time of its end. Call only if there is a session."""
+    return session[_ID], datetime.fromtimestamp(session[_BEGUN], UTC) + LONGEST_LIFE
+
+
+def is_begun() -> bool:
+    """Return whether the browser sent a session, valid or not."""
+    return _KEY in session
 
 
 def has_token(token: str) -> bool:
@@ -68,6 +85,6 @@ def has_token(token: str) -> bool:
     return True
 
 
-def end() -> None:
-    """End the session."""
+def forget() -> None:
+    """Remove the session from the browser."""
     session.clear()

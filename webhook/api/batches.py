@@ -38,7 +38,7 @@ _MAX_IDEMPOTENCY_KEY = 255
     scope=Scope.ENQUEUE,
     query=BatchQuery,
     body=NDJSON,
-    refusals=(400, 409, 415, 422, 503),
+    refusals=(400, 409, 413, 415, 422, 503),
 )
 def create(query: dict[str, Any]) -> Response:
     """Enqueue a batch of jobs.

@@ -70,11 +70,11 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
-        return json_response(serialize_job(store.jobs.with_reason(store.jobs.get(job_id))))
+        return json_response(serialize_job(store.jobs.show(job_id)))
     with shared.waits.try_enter() as may_wait:
         if may_wait:
             return json_response(serialize_job(store.jobs.with_reason(store.jobs.wait(job_id, seconds))))
-    return json_response(serialize_job(store.jobs.with_reason(store.jobs.get(job_id))), headers={"Retry-After": "1"})
+    return json_response(serialize_job(store.jobs.show(job_id)), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -128,4 +128,4 @@ def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:
         shared.send(DELIVER, job_id)
     if settled.admit_hint:
         shared.send(SUBMIT)
-    return json_response(serialize_job(shared.store.jobs.with_reason(shared.store.jobs.get(job_id))))
+    return json_response(serialize_job(shared.store.jobs.show(job_id)))

@@ -31,7 +31,14 @@ POSITIONAL = (
     "(immutable=True, .si()) if another task comes before it."
 )
 
+#: A continuation that cannot be written as JSON, because something in it is nested some hundred levels deep.
+TOO_DEEP = ""
+
 log = logging.getLogger(__name__)
+_NESTED = (
+    "The request, or the tasks that follow this one with their arguments, are nested too deep. Nest them less, or send "
+    "a reference to the data instead."
+)
 #: Characters of a job's id in a log line.
 _LONGEST_ID = 128
 _CONFLICT = "external_task_id: {!r} belongs to another request. Use another id, or repeat that request."
@@ -68,7 +75,7 @@ class GenerateCall:
 class Ending:
     """How a task ends: with a job's view or an error. `first_delivery`: its continuation was not called before.
 
-    `mark` is that of the parked message that ends by it, or with `refused` that of the refused message. `attempts`: how
+    `mark` is that of the parked message that ends by it. With `refused` no job remembers the message. `attempts`: how
     often its end was begun before.
     """
 
@@ -94,7 +101,7 @@ class GenerateHandler:
         pass_unknown: bool = False,
     ) -> None:
         self._store = store
-        self._unreachable = unreachable
+        self.unreachable = unreachable
         self._messages = messages
         self._images = images
         self._allow_private_hosts = allow_private_hosts
@@ -136,11 +143,15 @@ class GenerateHandler:
         if call.finishes:
             log.warning("task %s: its message is dropped, because its job is gone: %s", call.task_id, error)
             return None
+        return self._end_once(call, error)
+
+    def _end_once(self, call: GenerateCall, outcome: dict[str, Any] | Exception) -> Ending:
+        """End a message that no job remembers, so that its repeats call nothing again."""
         mark = _refusal_mark(call)
-        outcome = self._store.celery.begin_refusal(mark)
-        if outcome is RefusalOutcome.BUSY:
-            raise MessageUnfinished("another worker is refusing it")
-        return Ending(error, outcome is RefusalOutcome.FIRST, mark=mark, refused=True)
+        refusal, begun = self._store.celery.begin_refusal(mark)
+        if refusal is RefusalOutcome.BUSY:
+            raise MessageUnfinished("another worker is ending it")
+        return Ending(outcome, refusal is RefusalOutcome.FIRST, mark=mark, refused=True, attempts=begun)
 
     def _park(self, call: GenerateCall, identity: str) -> Ending | None:
         job_id = call.job_id
@@ -150,6 +161,8 @@ class GenerateHandler:
         match outcome:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
+                if not mark:
+                    return self._end_once(call, outcome_of(job))
                 return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
             case ParkOutcome.FOREIGN:
                 return Ending(GenerationRefused(str(JobNotFound(job_id))), job_id=job_id, mark=mark, attempts=begun)
@@ -182,9 +195,12 @@ class GenerateHandler:
             raise GenerationRefused(str(error)) from None
 
     def _check_continuation(self, call: GenerateCall, identity: str) -> None:
-        lost = self._unreachable(call.continuation)
-        # A message that is parked was accepted before: its broker may have lost a queue for a moment.
-        if lost and not self._store.celery.is_parked(call.job_id, call.task_id, call.continuation, identity):
+        try:
+            lost = self.unreachable(call.continuation)
+        except RecursionError:
+            raise GenerationRefused(_NESTED) from None
+        # A message that was accepted before is not refused: its broker may have lost a queue for a moment.
+        if lost and not self._store.celery.was_accepted(call.job_id, call.task_id, call.continuation, identity):
             raise GenerationRefused("; ".join(lost))
 
     def _enqueue(self, call: GenerateCall) -> None:
@@ -197,6 +213,8 @@ class GenerateHandler:
             )
         except RequestInvalid as error:
             raise _refused(error) from None
+        except RecursionError:
+            raise GenerationRefused(_NESTED) from None
         request = checked_in(request, self._images.put)
         try:
             job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=CELERY, delay=call.delay)
@@ -228,17 +246,19 @@ def _check_id(job_id: str) -> None:
 
 
 def _identity(call: GenerateCall) -> str:
+    if call.continuation == TOO_DEEP:
+        raise GenerationRefused(_NESTED)
     try:
         return identity_of(call.continuation)
     except RecursionError:
-        raise GenerationRefused("the tasks that follow this one, or their arguments, are nested too deep") from None
+        raise GenerationRefused(_NESTED) from None
 
 
 def _refusal_mark(call: GenerateCall) -> str:
     try:
-        return identity_of(call.continuation, call.request)
+        return identity_of(call.continuation or "{}", call.request)
     except RecursionError:
-        return identity_of("{}", {"continuation": call.continuation})
+        return identity_of("{}", {"task_id": call.task_id, "continuation": call.continuation})
 
 
 def _refused(error: RequestInvalid) -> GenerationRefused:

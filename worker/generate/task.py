@@ -14,7 +14,7 @@ from celery.worker.request import Request
 from jobs.errors import StoreUnavailable
 from worker.errors import MessageUnfinished
 from worker.generate.ending import end_message
-from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
+from worker.generate.enqueue import TOO_DEEP, Ending, GenerateCall, GenerateHandler
 from worker.messages import FINISHES, continuation_of
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,15 @@ class Generate(Task):
 def parse_call(context: Any, request: dict[str, Any]) -> GenerateCall:
     """Parse a message. `context` is the task's request."""
     now = datetime.now(UTC)
+    try:
+        continuation = continuation_of(context)
+    except RecursionError:
+        continuation = TOO_DEEP
     return GenerateCall(
         task_id=context.id,
         request=request,
         positional=len(context.args or ()),
-        continuation=continuation_of(context),
+        continuation=continuation,
         finishes=context.get(FINISHES) or "",
         delay=max((context.eta - now).total_seconds(), 0.0) if context.eta else 0.0,
         expires_in=(context.expires - now).total_seconds() if context.expires else None,
@@ -86,7 +90,7 @@ def process(
         if ending is not None:
             if not ending.first_delivery:
                 _drop_continuation(task.request)
-            end_message(task, ending)
+            end_message(task, ending, handler.unreachable)
             _acknowledge(handler, ending, call.task_id)
         report(call, ending)
     except (StoreUnavailable, MessageUnfinished) as error:

@@ -7,6 +7,7 @@
 arity(3)
 local now = clock()
 redis.call('ZREM', KEY.refused, '?' .. ARGV[1])
+redis.call('DEL', KEY.refusals .. ARGV[1])
 redis.call('ZADD', KEY.refused, whole(now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEY.refused, '-inf', whole(now - tonumber(ARGV[2])))
 redis.call('ZREMRANGEBYRANK', KEY.refused, 0, -1 - tonumber(ARGV[3]))

@@ -60,6 +60,8 @@ local function act(place, id, job)
       if doubtful then set_epoch_doubt(change, now) end
       move_phase(job, 'in_doubt', change, now, wait or now + lease)
     elseif wait then
+      -- An outage of the provider: the patience with this job (worker/answers.py) starts anew.
+      if job.unanswered_since then save(job, RECORD{unanswered_since = false}) end
       schedule_lookup(job, wait)
     else
       if doubtful and phase_of(job) == 'in_doubt' then set_epoch_doubt(change, job.doubt_since) end

@@ -1,5 +1,5 @@
 -- Record that an attempt is over. The first result counts; a later one changes nothing, even if it contradicts the
--- first.
+-- first. But a job that failed because its task was completed without a result gets the result that comes later.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id
 --       2 attempt
@@ -19,7 +19,7 @@
 --   already       it had ended before, in the same way
 --   contradicted  it had ended before, in another way
 --   stale         an older attempt or an older fence
---   excess        a callback has more results than images were asked for: only a poll decides which of them count
+--   other count   a callback has more or fewer results than images were asked for: only a poll decides what counts
 --   doubt         a callback has proven that the refused attempt exists: it is looked up
 --   unknown       there is no such job or attempt
 arity(12)
@@ -31,7 +31,13 @@ local given = tonumber(ARGV[2])
 if given > attempt_of(job) then return {answer_unknown(), job.state, 0, 0} end
 if given < attempt_of(job) or not holds_fence(job, ARGV[3]) then return {'stale', job.state, 0, 0} end
 local phase = phase_of(job)
-if not phase then
+-- The result that says that there is none, of a job that has failed or was cancelled; nil: there is another one.
+local replaced = nil
+if not phase and status == 'completed' and (job.state == 'failed' or job.state == 'cancelled') then
+  replaced = redis.call('GET', KEY.result .. job.id)
+  replaced = code_of(replaced) == NO_OUTPUT and replaced or nil
+end
+if not phase and not replaced then
   if (job.state == 'completed' or job.state == 'failed') and job.state ~= status then
     redis.call('HINCRBY', KEY.totals, 'contradicted', 1)
     return {'contradicted', job.state, 0, 0}
@@ -39,7 +45,12 @@ if not phase then
   return {'already', job.state, 0, 0}
 end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
-if ARGV[3] == '' and tonumber(ARGV[12]) > image_count(job) then return {'excess', job.state, 0, 0} end
+if settled_by == 'callback' and status == 'completed' then
+  local count, asked = tonumber(ARGV[12]), image_count(job)
+  -- A callback without results does not come here. No poll follows the end of a job, so all results count then, also
+  -- those with a watermark.
+  if (not replaced and count > 0 and count ~= asked) or count > 2 * asked then return {'other count', job.state, 0, 0} end
+end
 
 local now = clock()
 if ARGV[9] == '1' and phase == 'submitting' and job.exists then
@@ -48,10 +59,19 @@ end
 if ARGV[9] == '1' and phase_of(job) == 'in_doubt' and not job.refusal then return {'doubt', job.state, 0, 0} end
 -- A task that was completed without a result has failed here, and was probably paid for (jobs.provider_result).
 local code = status == 'failed' and code_of(result)
-local bought = status == 'completed' or code == 'no_output'
-local unknown = is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
-record_cost(job, cost, status == 'completed', unknown, now)
-if unknown then record_unknown_cost(job, ARGV[10], now) end
+local bought = status == 'completed' or code == NO_OUTPUT
+local paid = replaced and cjson.decode(replaced).cost
+if paid and cost == '' then result = '{"cost": "' .. paid .. '", ' .. string.sub(result, 2) end
+local unknown = not paid and is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
+local counted = nil
+if paid then counted = math.floor(tonumber(paid) * 1e9 + 0.5) elseif replaced and job.unknown_cost then counted = 0 end
+record_cost(job, cost, status == 'completed', unknown, now, counted)
+if unknown then
+  record_unknown_cost(job, ARGV[10], now)
+elseif replaced and job.unknown_cost then
+  forget_unknown_cost(job, now)
+  if job.batch then resume_at_known_cost(job.batch) end
+end
 record_durations(job, now)
 if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
 if status == 'failed' then cut_limit_by_task(job, code, now) end
@@ -69,12 +89,15 @@ local before = FINAL[job.state]
 local change = RECORD{phase = false, settled_by = settled_by, deadline = false, lookups = false, doubt_since = false,
   exists = false, reason = false, submit_tries = false, lookup_at = false, delivery_at = false}
 if job.state == 'cancelled' then
-  move(job, 'cancelled', change, now, job.owed and tonumber(job.delivery_at) or false)
+  local at = job.owed and tonumber(job.delivery_at) or false
+  if replaced then at = nil end -- the alarm is that of the delivery already
+  move(job, 'cancelled', change, now, at)
 else
   change.ended_at, change.owed, change.delivery_tries, change.delivery_fence = now, owed_deliveries(job, before), false,
     outdate_deliveries(job)
   forget_undelivered(job, change)
   move(job, status, change, now, change.owed and now or false)
   if status == 'failed' and job.batch then count_failure(job.batch, result, 1) end
+  if replaced and job.batch then count_failure(job.batch, replaced, -1) end
 end
 return {'finished', job.state, admit_hint(now), job.owed and 1 or 0}

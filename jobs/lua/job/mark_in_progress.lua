@@ -16,6 +16,8 @@ if phase == 'submitting' then record_acceptance(job, now, true) end
 record_call(job.lane or DEFAULT_LANE, 'answer')
 local change = RECORD{task_id = ARGV[3], deadline = now + tonumber(ARGV[5]), lookups = false, doubt_since = false,
   exists = false, reason = false, submit_tries = false}
-if ARGV[5] ~= '0' then change.unreadable_since = false end
+if ARGV[5] ~= '0' then
+  change.unreadable_since, change.unanswered_since, change.no_result_since = false, false, false
+end
 move_phase(job, 'in_progress', change, now, now + tonumber(ARGV[4]))
 return 'started'

@@ -20,7 +20,7 @@ if phase_of(job) == 'in_progress' and verdict ~= 'not-sent' then since = job.unr
 if not since or since ~= ARGV[2] then return {'other', job.state, 0, 0} end
 local now = clock()
 local change = RECORD{fence = next_fence(job), lookups = false, doubt_since = false, exists = false,
-  submit_tries = false, unreadable_since = false, reason = reason}
+  submit_tries = false, unreadable_since = false, unanswered_since = false, no_result_since = false, reason = reason}
 if verdict == 'sent' then
   change.task_id, change.deadline, change.lookups = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
   move_phase(job, 'in_progress', change, now, now)

@@ -21,13 +21,5 @@ if cost ~= '0' then
   redis.call('ZADD', KEY.days, day, day)
 end
 learn_price(job, cost, job.state == 'completed')
-if job.batch then
-  local was = is_halted(job.batch)
-  local paused, unknown, waived =
-    unpack(redis.call('HMGET', KEY.batch .. job.batch, 'paused', 'unknown_costs', 'waived'))
-  if paused == 'unknown_cost' and tonumber(unknown or 0) <= tonumber(waived or 0) then
-    redis.call('HDEL', KEY.batch .. job.batch, 'paused')
-    apply_halt(job.batch, was)
-  end
-end
+if job.batch then resume_at_known_cost(job.batch) end
 return {'settled', admit_hint(now)}

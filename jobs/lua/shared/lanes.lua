@@ -15,8 +15,8 @@ local function add_history(name, now, what, limit, reason)
 end
 
 -- Record whether the provider answered a call (jobs.lane_health.Reachability): 'answer', of any kind; 'silence',
--- no answer or 5xx, which counts until the breaker opens; 'unreadable', which is counted in a metric only; '' where
--- there was no call, or it proves neither.
+-- no answer or 5xx, which counts until the breaker opens; 'unreadable' or 'no_result', which are counted in a metric
+-- only; 'unanswered', which concerns one task; '' where there was no call, or it proves neither.
 local function record_call(name, reached, reason, now)
   local lane = KEY.lane .. name
   if reached == 'answer' then
@@ -29,10 +29,10 @@ local function record_call(name, reached, reason, now)
       redis.call('SADD', KEY.lanes, name)
       add_history(name, now, 'opened', nil, reason)
     end
-  elseif reached == 'unreadable' then
+  elseif reached == 'unreadable' or reached == 'no_result' then
     redis.pcall('HINCRBY', KEY.totals, 'unreadable', 1) -- for the metric only
-  elseif reached ~= '' then
-    error('expected answer, silence, unreadable or nothing, not ' .. reached)
+  elseif reached ~= 'unanswered' and reached ~= '' then
+    error('expected answer, silence, unreadable, no_result, unanswered or nothing, not ' .. reached)
   end
 end
 

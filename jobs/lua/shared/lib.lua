@@ -75,7 +75,7 @@ local function move(job, to, change, now, at)
   else
     if job.forgotten then change.forgotten = false end
     if job.refusal then change.refusal = false end
-    if stands ~= 'queued' and stands ~= 'submitting' then change.maybe_sent = false end
+    if stands ~= 'queued' and not holds then change.maybe_sent = false end
   end
   if from == 'queued' then
     if to ~= 'submitting' then release_reservation(job, change) end
@@ -83,7 +83,11 @@ local function move(job, to, change, now, at)
     leave_queue(job)
     if to ~= 'queued' then change.paused = false end
   end
-  if job.unreadable_since and not holds then change.unreadable_since = false end
+  if not holds then
+    if job.unreadable_since then change.unreadable_since = false end
+    if job.unanswered_since then change.unanswered_since = false end
+    if job.no_result_since then change.no_result_since = false end
+  end
   if held and not holds then
     redis.call('HINCRBY', held_by, 'slots', -image_count(job))
     release_reservation(job, change)

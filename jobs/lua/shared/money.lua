@@ -101,13 +101,18 @@ local function count_cost(job, lane, cost, day)
 end
 
 -- Count a result and what it has cost, on the day on which that is reported. `cost`: '' where none is. Failures without
--- a cost do not count, unless it is `unknown`.
-local function record_cost(job, cost, completed, unknown, now)
+-- a cost do not count, unless it is `unknown`. `counted`: what is counted already for the result that this one replaces;
+-- nil: it replaces none that counted.
+local function record_cost(job, cost, completed, unknown, now, counted)
   learn_price(job, cost, completed)
   local paid = cost ~= '' and cost ~= '0'
   if not paid and not completed and not unknown then return end
   local lane, day = job.lane or DEFAULT_LANE, day_of(now)
-  if redis.call('HINCRBY', KEY.spent .. day, ENTRY.results .. entry_of(job, lane), 1) == 1 then
+  if counted then
+    cost = cost ~= '' and whole(tonumber(cost) - counted) or cost
+    paid = cost ~= '' and cost ~= '0'
+    if paid or unknown then redis.call('ZADD', KEY.days, day, day) end
+  elseif redis.call('HINCRBY', KEY.spent .. day, ENTRY.results .. entry_of(job, lane), 1) == 1 then
     redis.call('ZADD', KEY.days, day, day)
   end
   if paid then count_cost(job, lane, cost, day) end

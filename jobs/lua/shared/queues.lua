@@ -148,6 +148,15 @@ local function apply_halt(batch, was)
   end
 end
 
+-- Let a batch go on that was paused by unknown costs, if none is left that is not waived.
+local function resume_at_known_cost(batch)
+  local paused, unknown, waived = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'unknown_costs', 'waived'))
+  if paused ~= 'unknown_cost' or tonumber(unknown or 0) > tonumber(waived or 0) then return end
+  local was = is_halted(batch)
+  redis.call('HDEL', KEY.batch .. batch, 'paused')
+  apply_halt(batch, was)
+end
+
 -- Note in a batch's hash where its jobs wait.
 local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, BATCH.place .. place, 1) end
 

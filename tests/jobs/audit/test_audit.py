@@ -191,6 +191,7 @@ def test_a_broken_invariant_is_found(filled: Bench, command: tuple[Any, ...], ru
     assert filled.dump() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_REPAIRABLE])
 def test_a_broken_invariant_is_repaired(filled: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
@@ -357,7 +358,7 @@ class Traffic:
         if kind == "pause" and self.admitted:
             self.bench.store.jobs.pause(self.admitted.pop())
         if kind == "late" and self.cancelled:
-            self.bench.store.attempts.finish(self.cancelled.pop(), State.COMPLETED, self.result, "callback")
+            self.bench.store.attempts.finish(self.cancelled.pop(), State.COMPLETED, self.result, "poll")
         if kind == "enqueue":
             self.bench.store.jobs.enqueue([self.job(f"new{self.made[kind]}")], f"batch{self.made[kind] % 3}")
         elif kind == "admit":
@@ -373,7 +374,7 @@ class Traffic:
         self.bench.store.attempts.mark_in_progress(job_id, fence, "t")
 
     def finish(self, job_id: str, _fence: int) -> None:
-        self.bench.store.attempts.finish(job_id, State.COMPLETED, self.result, "callback")
+        self.bench.store.attempts.finish(job_id, State.COMPLETED, self.result, "poll")
 
     def fail(self, job_id: str, _fence: int) -> None:
         self.bench.store.attempts.finish(job_id, State.FAILED, Result(error={"code": "1301"}), "callback")
@@ -432,7 +433,7 @@ def test_under_load_a_leak_is_repaired_and_nothing_else_is_found(
             for claim in store.attempts.claim(store.attempts.admit(6).ids):
                 if next(numbers) % 3:
                     store.attempts.mark_in_progress(claim.id, claim.fence, "t")
-                    store.attempts.finish(claim.id, State.COMPLETED, priced("0.25"), "callback")
+                    store.attempts.finish(claim.id, State.COMPLETED, priced("0.25"), "poll")
                 elif next(numbers) % 2:
                     store.jobs.cancel(claim.id)
                     store.attempts.finish(claim.id, State.FAILED, Result(error={"code": "1301"}), "callback")

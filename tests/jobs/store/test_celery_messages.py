@@ -211,13 +211,23 @@ def test_after_a_retry_the_messages_are_finished_again(bench: Bench) -> None:
 
 def test_a_refused_message_is_ended_once(bench: Bench) -> None:
     celery = bench.store.celery
-    assert [celery.begin_refusal("mark") for _ in range(2)] == [RefusalOutcome.FIRST, RefusalOutcome.BUSY]
-    # The worker that began died
-    bench.forward(FINISHING + 1)
-    assert celery.begin_refusal("mark") is RefusalOutcome.FIRST
+    for begun in range(3):
+        assert [celery.begin_refusal("mark") for _ in range(2)] == [
+            (RefusalOutcome.FIRST, begun),
+            (RefusalOutcome.BUSY, 0),
+        ]
+        # The worker that began died
+        bench.forward(FINISHING + 1)
     celery.end_refusal("mark")
-    assert celery.begin_refusal("mark") is RefusalOutcome.AGAIN
-    assert celery.begin_refusal("another") is RefusalOutcome.FIRST
+    assert celery.begin_refusal("mark") == (RefusalOutcome.AGAIN, 0)
+    assert celery.begin_refusal("another") == (RefusalOutcome.FIRST, 0)
+    celery.end_refusal("another")
+    assert bench.raw.keys(bench.keys.member("refusals", "*")) == []
+
+
+def test_the_attempts_of_a_message_that_is_never_ended_are_forgotten(bench: Bench) -> None:
+    bench.store.celery.begin_refusal("mark")
+    assert 0 < bench.raw.ttl(bench.keys.member("refusals", "mark")) <= REVOKE_KEPT
 
 
 def test_refused_messages_are_remembered_for_a_limited_time_and_number(

@@ -40,6 +40,8 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
+from jobs.provider_result import NO_OUTPUT
+from jobs.receivers import BeginOutcome
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.celery_messages import Message
@@ -47,7 +49,17 @@ from jobs.store.manual import Verdict
 from jobs.store.spending import DAY
 from jobs.store.store import Store
 from jobs.units import NANO
+from schemas import TaskReport, TaskStatus
 from tests.support.bench import Bench
+from worker.answers import (
+    Answer,
+    Unanswered,
+    ends_without_result,
+    exists_unreadably,
+    is_last_poll,
+    reachability,
+)
+from worker.provider import Found, Unavailable
 
 #: Slots of each of the two accounts. The second one learns its limit.
 SLOTS = 2
@@ -85,6 +97,11 @@ class Task:
     result: Result | None = None
     recorded: bool = False
 
+    @property
+    def lacks_result(self) -> bool:
+        """Whether its job failed because it was completed without a result."""
+        return self.result is not None and (self.result.error or {}).get("code") == NO_OUTPUT
+
 
 @dataclass
 class Post:
@@ -94,6 +111,15 @@ class Post:
     lane: str
     surely_absent: bool = False
     vain_lookups: int = 0
+
+
+#: What a poll or look-up may return that says nothing about the task, or that it has no result.
+NO_ANSWERS: dict[str, Answer] = {
+    "unreadable": Unavailable("HTML", seen="<h1>"),
+    "unanswered": Unanswered("500"),
+    "silence": Unavailable("read timed out", silent=True),
+    "no result": Found(TaskReport(TaskStatus.COMPLETED, "completed")),
+}
 
 
 class Life(RuleBasedStateMachine):
@@ -132,7 +158,8 @@ class Life(RuleBasedStateMachine):
             verb()
             after = self.bench.dump()
             for each in (before, after):
-                each.get("totals", {}).pop("contradicted", None)
+                for metric in ("contradicted", "unreadable"):
+                    each.get("totals", {}).pop(metric, None)
             assert after == before
         return answer
 
@@ -404,9 +431,25 @@ class Life(RuleBasedStateMachine):
             self.call(lambda: self.store.attempts.record_callback(external, needs_lookup=look), twice=twice)
             return
         state, result = task.end, task.result
-        if lies and task.recorded:
+        if lies and task.recorded and not task.lacks_result:
             state = State.FAILED if state is State.COMPLETED else State.COMPLETED
         self.call(lambda: self.finish(external, state, result, "callback"), twice=twice)
+
+    @precondition(lambda self: any(task.lacks_result for task in self.tasks.values()))
+    @rule(data=st.data(), cost=st.sampled_from([None, 0, 6_500_000, 10**10]), twice=st.booleans())
+    def a_result_comes_late(self, data: st.DataObject, cost: int | None, twice: bool) -> None:
+        external = data.draw(st.sampled_from(sorted(each for each, task in self.tasks.items() if task.lacks_result)))
+        before = self.store.jobs.get(external.partition("~")[0])
+        paid = None if cost is None else cost / NANO
+        result = Result(output=({"type": "image", "url": "u"},), cost=paid)
+        finish = partial(self.store.attempts.finish, external, State.COMPLETED, result, "callback")
+        outcome = self.call(finish, twice=twice).outcome
+        assert (outcome == "stale") == (before.external_task_id != external)
+        if outcome == "finished":
+            self.spent += 0 if paid is None else paid - ((before.result and before.result.cost) or 0)
+            self.tasks[external].end, self.tasks[external].result = State.COMPLETED, result
+        else:
+            assert outcome == "stale"
 
     @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
     def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
@@ -424,7 +467,9 @@ class Life(RuleBasedStateMachine):
         assert self.bench.dump() == before
 
     def finish(self, external: str, state: Any, result: Any, by: str, fence: int | None = None) -> Any:
-        settled = self.store.attempts.finish(external, state, result, by, fence=fence)
+        settled: Any = self.store.attempts.finish(external, state, result, by, fence=fence)
+        if settled.outcome == "other count":
+            return self.store.attempts.record_callback(external, needs_lookup=True)
         if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
                 assert not task.recorded, "a result was recorded twice"
@@ -451,6 +496,42 @@ class Life(RuleBasedStateMachine):
                     self.act_on(due, task, twice=twice)
                 else:
                     self.lookups.append((due, task))
+
+    @rule(
+        what=st.sampled_from(sorted(NO_ANSWERS)),
+        limit=st.integers(1, 3),
+        cost=st.sampled_from([None, 0, 6_500_000]),
+        twice=st.booleans(),
+    )
+    def look_ups_say_nothing(self, what: str, limit: int, cost: int | None, twice: bool) -> None:
+        """Run a round whose polls and look-ups are not answered, or not readably."""
+        for due in self.store.attempts.claim_due(limit).dues:
+            if due.job.owed:
+                self.deliveries += self.store.deliveries.claim([due.job.id])
+            else:
+                # A repeat counts silence once more, so that the circuit breaker may open one call earlier.
+                self.call(partial(self.act_on_nothing, due, what, cost), twice=twice and what != "silence")
+
+    def act_on_nothing(self, due: Due, what: str, cost: int | None) -> None:
+        """Decide as worker.reconcile does. Only a task that has not ended may be completed without a result."""
+        job, attempts, external = due.job, self.store.attempts, due.job.external_task_id
+        doubtful, task = job.at_provider is State.IN_DOUBT, self.tasks.get(external)
+        has_no_result = what == "no result" and task is not None and not task.end
+        answer = NO_ANSWERS[what if has_no_result or what != "no result" else "unreadable"]
+        if has_no_result and doubtful:
+            attempts.mark_in_progress(job.id, job.fence, "t")
+        elif task and ends_without_result(answer, due):
+            failure = {"code": NO_OUTPUT, "message": "no"}
+            result = Result(error=failure, cost=None if cost is None else cost / NANO)
+            self.finish(external, State.FAILED, result, "poll", job.fence)
+            task.end, task.result = State.FAILED, result
+        elif doubtful and exists_unreadably(due, answer, SETTINGS):
+            attempts.mark_in_progress(job.id, job.fence, external, deadline=0.0)
+        elif not doubtful and is_last_poll(due, answer):
+            attempts.expire(due, SETTINGS.poll_max)
+        else:
+            wait = next_lookup(0, SETTINGS, 0.5) if doubtful else next_poll(job.lookups, SETTINGS, 0.5)
+            attempts.reschedule_lookup(due, wait, count=not doubtful, reason="no", reachability=reachability(answer))
 
     @rule(fate=st.sampled_from(["answered", "silence", "killed"]), twice=st.booleans())
     def probe(self, fate: str, twice: bool) -> None:
@@ -535,15 +616,28 @@ class Life(RuleBasedStateMachine):
             if kind is Delivery.CELERY and (parked := self.store.celery.get_parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
-            if fails and kind is Delivery.NOTIFY:
-                # Here a delivery is given up after three attempts.
-                wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
-                failed = partial(self.store.deliveries.record, due, kind, retry_in=wait, why="no")
-                given_up = partial(self.store.deliveries.give_up, due, kind, "no")
-                self.call(given_up if wait is None else failed, twice=twice)
+            if kind is Delivery.NOTIFY:
+                self.notify(due, fails=fails, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
             self.call(partial(self.store.deliveries.record, due, kind), twice=twice)
+
+    def notify(self, due: Due, *, fails: bool, twice: bool) -> None:
+        """Notify the producer as worker.notifications does. There is one place, and the producer has one receiver."""
+        deliveries = self.store.deliveries
+        turn = self.call(partial(deliveries.begin_notification, due, "hooks.shop.example", 1), twice=twice)
+        wait = next_delivery(due.job.delivery_tries, 0.5)
+        if turn.outcome is BeginOutcome.OPEN:
+            later = max(wait or 0.0, turn.pause)
+            self.call(partial(deliveries.record, due, Delivery.NOTIFY, retry_in=later, why="no"), twice=twice)
+        elif turn.outcome is BeginOutcome.GRANTED:
+            # Here a delivery is given up after three attempts.
+            given: dict[str, Any] = {"retry_in": wait if due.job.delivery_tries < 2 else None, "why": "no"}
+            if not fails:
+                self.message_finished[due.job.id, f"{Delivery.NOTIFY} {due.job.state}"] += 1
+                given = {}
+            end = partial(deliveries.end_notification, due, turn, limit=1, random=0.5, **given)
+            self.deliveries += deliveries.claim(self.call(end, twice=twice))
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """Finish messages as worker.deliver and worker.generate.task do, unless the broker loses the message."""
@@ -564,7 +658,8 @@ class Life(RuleBasedStateMachine):
         sent = job.external_task_id in self.tasks
         verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
         settled = self.call(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
-        assert (settled.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
+        has_it = job.at_provider is State.IN_PROGRESS and verdict is Verdict.NOT_SENT
+        assert (settled.outcome == "other") == (job.unknown_since is None or has_it)
         post = self.posts.get(job.external_task_id)
         if post and verdict is Verdict.NOT_SENT and settled.outcome != "other":
             post.surely_absent = True

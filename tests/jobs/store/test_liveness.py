@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
+from jobs.errors import JobNotFound, RecordDamaged
 from jobs.job import Result
 from jobs.liveness import STALLED_AFTER, WorkerState
 from jobs.states import State
@@ -139,6 +141,44 @@ def test_a_job_at_the_provider_names_the_stall_too(bench: Bench, live: Callable[
     assert bench.store.jobs.with_reason(bench.store.jobs.get("fox")).reason is None
     bench.forward(STALLED_AFTER + 1)
     assert "no worker" in (bench.store.jobs.with_reason(bench.store.jobs.get("fox")).reason or "")
+
+
+@pytest.mark.parametrize(("state", "trips"), [(state, 2 if state is State.QUEUED else 1) for state in State], ids=str)
+def test_showing_a_job_takes_one_round_trip_or_two_while_it_waits(
+    state: State, trips: int, bench: Bench, live: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live()
+    bench.put(state)
+    store, sent = bench.store, []
+    store.jobs.show("fox")
+    send = redis.connection.AbstractConnection.send_packed_command
+
+    def note(connection: Any, command: Any, *rest: Any, **more: Any) -> None:
+        sent.append(command)
+        send(connection, command, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.connection.AbstractConnection, "send_packed_command", note)
+        shown = store.jobs.show("fox")
+    assert len(sent) == trips
+    assert shown == store.jobs.with_reason(store.jobs.get("fox"))
+
+
+def test_showing_a_job_loads_the_scripts_that_redis_lost(bench: Bench, live: Callable[..., None]) -> None:
+    live()
+    bench.put(State.IN_PROGRESS)
+    bench.store.jobs.show("fox")
+    bench.raw.script_flush()
+    assert bench.store.jobs.show("fox").state is State.IN_PROGRESS
+
+
+def test_showing_a_job_reports_what_is_wrong_with_it(bench: Bench) -> None:
+    with pytest.raises(JobNotFound):
+        bench.store.jobs.show("fox")
+    bench.job()
+    bench.raw.hset(bench.keys.member("job", "fox"), "c", "yesterday")
+    with pytest.raises(RecordDamaged):
+        bench.store.jobs.show("fox")
 
 
 def test_a_job_view_asks_redis_once_more_at_most(bench: Bench, live: Callable[..., None]) -> None:

@@ -47,7 +47,7 @@ class Teacher:
             result = Result(
                 output=() if error else PICTURES.output, error=error, cost=None if cost is None else Decimal(cost)
             )
-            assert store.attempts.finish(job.id, state, result, "callback").outcome == "finished"
+            assert store.attempts.finish(job.id, state, result, "poll").outcome == "finished"
 
     def price(self, owner: str = "", price_class: str = f"{MODEL}|1|") -> Decimal | None:
         """Return what a batch of one such job is expected to cost."""

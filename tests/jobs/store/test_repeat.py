@@ -48,6 +48,16 @@ def owed_delivery(b: Any) -> Any:
     return due
 
 
+def begun_notification(b: Any) -> Any:
+    """Return a claim and a place, which another job waits for."""
+    due = owed_delivery(b)
+    turn = b.store.deliveries.begin_notification(due, "shop.example", 1)
+    b.put(S.COMPLETED, "hen", owed="n")
+    (waiting,) = b.store.deliveries.claim(["hen"])
+    b.store.deliveries.begin_notification(waiting, "shop.example", 1)
+    return due, turn
+
+
 def break_invariant(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
     """Return a function that makes a waiting job and then breaks an invariant with one command."""
     return lambda b: (b.job(), b.raw.execute_command(command, "{b}:" + key, *rest))
@@ -101,6 +111,14 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "reschedule_lookup": (
         lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
         lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
+    ),
+    "begin_notification": (
+        owed_delivery,
+        lambda b, due: b.store.deliveries.begin_notification(due, "shop.example", 1),
+    ),
+    "end_notification": (
+        begun_notification,
+        lambda b, given: b.store.deliveries.end_notification(*given, limit=1, random=0.5),
     ),
     "begin_refusal": (lambda b: None, lambda b, _: b.store.celery.begin_refusal("mark")),
     "end_refusal": (lambda b: b.store.celery.begin_refusal("mark"), lambda b, _: b.store.celery.end_refusal("mark")),

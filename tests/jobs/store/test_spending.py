@@ -51,7 +51,7 @@ def run(bench: Bench, make: Make, priced: Priced) -> Callable[..., None]:
 def end(store: Store, job_id: str, result: Result, state: State = State.COMPLETED) -> None:
     """Admit and claim all jobs that may go, and end one of them."""
     store.attempts.claim(store.attempts.admit(100).ids)
-    assert store.attempts.finish(job_id, state, result, "callback").outcome in ("finished", "again")
+    assert store.attempts.finish(job_id, state, result, "poll").outcome in ("finished", "again")
 
 
 def set_price(bench: Bench, price_class: str, cost: Decimal) -> None:

@@ -15,17 +15,19 @@ from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, RecordDamaged, S
 from jobs.job import Delivery, Due, Result
 from jobs.new_job import Outcome
 from jobs.policy import RECHECK
+from jobs.provider_result import NO_OUTPUT
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.attempts import PUT_BACK
 from jobs.store.lanes import LONGEST_HOLD
 from jobs.store.manual import Verdict
 from jobs.store.store import Store
-from tests.support.bench import Bench, InThread, MakeJob, Priced
+from tests.support.bench import IMAGES, Bench, InThread, MakeJob, Priced
 from tests.support.waiting import WaitFor
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 DEAD = Result(error={"code": "1201", "message": "refused"})
+NO_RESULT = Result(error={"code": NO_OUTPUT, "message": "no result"})
 S = State
 Verb = Callable[[Any, Due], Any]
 
@@ -61,6 +63,12 @@ TRANSITION_CALLS: dict[tuple[State, State], Callable[[Any], Any]] = {
     (S.IN_PROGRESS, S.FAILED): lambda b: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll"),
     (S.IN_PROGRESS, S.CANCELLED): lambda b: b.store.jobs.cancel("fox"),
     (S.IN_PROGRESS, S.EXPIRED): lambda b: b.store.attempts.expire(b.due(), 30.0),
+    (S.FAILED, S.COMPLETED): lambda b: (
+        b.store.jobs.retry("fox"),
+        b.claimed(),
+        b.store.attempts.finish("fox~2", S.FAILED, NO_RESULT, "poll"),
+        b.store.attempts.finish("fox~2", S.COMPLETED, IMAGES, "callback"),
+    ),
     (S.FAILED, S.QUEUED): lambda b: b.store.jobs.retry("fox"),
     (S.CANCELLED, S.QUEUED): lambda b: b.store.jobs.retry("fox"),
     (S.EXPIRED, S.COMPLETED): lambda b: b.store.attempts.finish("fox", S.COMPLETED, Result(), "poll"),

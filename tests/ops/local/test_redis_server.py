@@ -27,6 +27,15 @@ def test_it_keeps_jobs_and_never_evicts_them(tmp_path: Path, fsync: Fsync) -> No
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
 
 
+@pytest.mark.parametrize("users", redis_server.MEMORY)
+def test_a_server_of_the_stack_has_a_limit_of_memory(tmp_path: Path, users: str) -> None:
+    variable, _ = redis_server.MEMORY[users]
+    assert redis_server.memory_limit(users, {variable: "3gb"}) == "3gb"
+    with redis_server.running(tmp_path, users=users) as server, client_of(server) as client:
+        limit = int(client.info("memory")["maxmemory"])
+    assert redis_server.LEAST_MEMORY <= limit <= psutil.virtual_memory().total // 4
+
+
 def test_it_asks_for_the_password_and_listens_on_loopback_only(tmp_path: Path) -> None:
     with redis_server.running(tmp_path) as server:
         with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):

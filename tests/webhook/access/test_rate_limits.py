@@ -1,12 +1,14 @@
+import tracemalloc
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.api_keys import PRODUCER, KeyRing
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
-from webhook.access.rate_limits import GUESSES, Buckets, Rate, RateLimits, read_rates
+from webhook.access.rate_limits import GUESSES, GUESSES_OF_SITE, Buckets, Rate, RateLimits, read_rates
 from webhook.app import create_app
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
@@ -69,13 +71,13 @@ def test_capacity_returns_evenly() -> None:
     assert [buckets.wait(rate, "shop") for _ in range(11)] == pytest.approx([0.0] * 10 + [6.0])
 
 
-GUESSER, NEIGHBOUR, OTHER = "203.0.113.7", "203.0.113.7", "203.0.113.8"
+GUESSER, OTHER = "203.0.113.7", "203.0.113.8"
 
 
-def guess(client: FlaskClient, address: str) -> None:
+def guess(client: FlaskClient, address: str, secret: str = "wrong") -> None:
     """Guess keys until the limit refuses with 429."""
     for _ in range(2 * GUESSES.amount):
-        answer = ask(client, "wrong", environ_base={"REMOTE_ADDR": address})
+        answer = ask(client, secret, environ_base={"REMOTE_ADDR": address})
         if answer.status_code == 429:
             assert int(answer.headers["Retry-After"]) >= 1
             return
@@ -83,15 +85,18 @@ def guess(client: FlaskClient, address: str) -> None:
     pytest.fail("guessing was not limited")
 
 
-def test_only_the_guessing_client_is_stopped(store: Store) -> None:
+@pytest.mark.parametrize("secret", ["wrong", f"bmr_{'0' * 12}_{'A' * 43}"])
+def test_only_invalid_keys_are_refused_at_a_guessers_address(store: Store, secret: str) -> None:
+    # Given a process that has just started, so that it has seen no valid key yet
     client = app_of(store, "off")
-    # Given a valid client at the guesser's address, as behind a shared proxy
-    assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
-    guess(client, GUESSER)
-    # Then even a correct key that is new at this address is refused
-    assert ask(client, "one", environ_base={"REMOTE_ADDR": GUESSER}).status_code == 429
-    assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
-    assert ask(client, "one", environ_base={"REMOTE_ADDR": OTHER}).status_code == 200
+    _, stored = KeyRing(store.context.client, store.context.keys).add("press", PRODUCER)
+    guess(client, GUESSER, secret)
+    # Then every producer at the same address is served, while guesses are refused in between
+    for number in range(90):
+        valid = ("one", "two", stored)[number % 3]
+        assert ask(client, valid, environ_base={"REMOTE_ADDR": GUESSER}).status_code == 200
+        assert ask(client, secret, environ_base={"REMOTE_ADDR": GUESSER}).status_code in (401, 429)
+    assert ask(client, "wrong", environ_base={"REMOTE_ADDR": OTHER}).status_code == 401
 
 
 def test_valid_keys_are_not_counted_as_guesses(store: Store) -> None:
@@ -99,11 +104,51 @@ def test_valid_keys_are_not_counted_as_guesses(store: Store) -> None:
     assert {ask(client, "one").status_code for _ in range(3 * GUESSES.amount)} == {200}
 
 
-def test_guesses_from_ipv6_count_by_network(store: Store) -> None:
-    rates = RateLimits([])
-    for number in range(2 * GUESSES.amount):
-        rates.refused(ip_address(f"2001:db8::{number:x}"))
+def refusals(limits: RateLimits, address: str) -> int:
+    """Count an invalid key from an address. Returns 1 if it is refused with 429."""
+    try:
+        limits.refused(ip_address(address))
+    except ProblemError as problem:
+        return int(problem.status == 429)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        pytest.param("203.0.113.7", GUESSES.amount, id="one address"),
+        pytest.param("2001:db8::{:x}", GUESSES.amount, id="a /64"),
+        pytest.param("2001:db8:0:{:x}::1", GUESSES_OF_SITE.amount, id="a /48"),
+        pytest.param("2001:db8:{:x}::1", 2_000, id="many /48"),
+    ],
+)
+def test_guesses_count_by_address_and_network(address: str, allowed: int) -> None:
+    limits = RateLimits([], lambda: 0.0)
+    refused = [refusals(limits, address.format(number)) for number in range(2_000)]
+    assert refused == [0] * allowed + [1] * (2_000 - allowed)
+
+
+def test_a_guess_without_a_known_address_is_counted() -> None:
+    limits = RateLimits([], lambda: 0.0)
+    for _ in range(GUESSES.amount):
+        limits.refused(None)
     with pytest.raises(ProblemError):
-        rates.check_guess(ip_address("2001:db8::ffff"), b"")
-    rates.check_guess(ip_address("2001:db8:0:1::1"), b"")
-    rates.check_guess(None, b"")
+        limits.refused(None)
+
+
+def test_a_refused_guess_does_not_extend_the_wait() -> None:
+    now = 0.0
+    limits = RateLimits([], lambda: now)
+    assert sum(refusals(limits, GUESSER) for _ in range(1_000)) == 1_000 - GUESSES.amount
+    now = 60.0 / GUESSES.amount
+    assert [refusals(limits, GUESSER) for _ in range(2)] == [0, 1]
+
+
+def test_the_memory_of_the_limiter_is_bounded() -> None:
+    limits = RateLimits([], lambda: 0.0)
+    tracemalloc.start()
+    for number in range(30_000):
+        refusals(limits, str(ip_address((0x2001_0DB8 << 96) + (number << 80))))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 10_000_000

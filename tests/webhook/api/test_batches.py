@@ -15,6 +15,7 @@ from schemas.views.batches import BatchAccepted, BatchView
 from schemas.views.jobs import JobView
 from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
+from webhook.http.bodies import FREE_BYTES, MOST_RATIO
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
@@ -96,6 +97,32 @@ def test_only_the_overlong_line_is_refused(store: Store) -> None:
     assert (answer["accepted"], answer["rejected"]) == (2, 1)
     assert answer["errors"][0]["line"] == 2
     assert "2,048 bytes" in answer["errors"][0]["errors"]["request"][0]
+
+
+@pytest.mark.parametrize("lines", [1, 3_000], ids=["few", "many"])
+@pytest.mark.parametrize("packings", [1, 9], ids=["fastest", "best"])
+def test_what_a_client_compresses_is_accepted(client: FlaskClient, lines: int, packings: int) -> None:
+    texts = [
+        b'{"model":"kirin_image_omni","prompt":"%d %s"}\n' % (number, b"a red fox, " * 20) for number in range(lines)
+    ]
+    body = gzip.compress(b"".join(texts), packings)
+    answer = client.post("/v1/batches?id=b", data=body, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json["accepted"]) == (201, lines)
+
+
+@pytest.mark.parametrize(
+    "line", [LINE, b"\n", LINE[:-1] + b" " * 5_000 + b"\n"], ids=["equal lines", "blank lines", "spaces"]
+)
+@pytest.mark.parametrize("options", ["", "&on_error=abort"])
+def test_a_small_body_that_expands_to_a_large_one_is_refused(
+    client: FlaskClient, store: Store, line: bytes, options: str
+) -> None:
+    body = gzip.compress(line * (4_000_000 // len(line)))
+    answer = client.post(f"/v1/batches?id=b{options}", data=body, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+    assert "times the bytes" in answer.json["detail"]
+    # At most what is free, and what was sent times the ratio
+    assert sum(store.statistics.totals().counts.values()) * len(line) <= FREE_BYTES + MOST_RATIO * len(body)
 
 
 def test_gzip_is_accepted(client: FlaskClient) -> None:

@@ -23,6 +23,7 @@ from schemas import GenerationRequest
 from tests.support.world import MakeWorld, World
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
+from worker.generate.task import parse_call
 from worker.generate.unreachable import Reachability
 from worker.messages import continuation_of
 
@@ -130,6 +131,64 @@ def test_a_task_that_the_version_before_parked_for_another_producers_job_gets_an
     handler(w).acknowledge(ending)
     assert not w.job("fox").owed
     assert handler(w)(finishes) is None
+
+
+@pytest.mark.parametrize("where", ["link", "link_error", "chord", "the link's link", "the request", "a model's field"])
+@pytest.mark.parametrize("levels", [300, 450, 600, 900, 990, 2_000])
+def test_what_is_nested_too_deep_is_refused_before_anything_is_recorded(levels: int, where: str, w: World) -> None:
+    """Python gives up at some depth, which differs by version and by what it does."""
+    deep = dict(w.app.signature("shop.paint", args=[nested(levels)], queue="shop"))
+    options: dict[str, dict[str, Any]] = {
+        "link": {"callbacks": [deep]},
+        "link_error": {"errbacks": [deep]},
+        "chord": {"chord": deep},
+        "the link's link": {"callbacks": [dict(w.app.signature("shop.paint", queue="shop", link=[deep]))]},
+    }
+    fields: dict[str, dict[str, Any]] = {
+        "the request": {"x": nested(levels)},
+        "a model's field": {"image": nested(levels)},
+    }
+    given, more = options.get(where, {}), fields.get(where, {})
+    context = Context({"id": "fox", "args": (), "kwargs": {}, **given})
+    ending = handler(w)(parse_call(context, {**REQUEST, **more}))
+    if ending is None:
+        assert not more
+        assert w.redis.hlen("{b}:k:fox") == 1
+        return
+    assert isinstance(ending.outcome, GenerationRefused)
+    assert more or "nested" in str(ending.outcome)
+    assert len(str(ending.outcome)) < 1_000
+    assert not w.redis.exists("{b}:j:fox")
+    # A repeat of it is the same message, and another message of this kind is not
+    handler(w).acknowledge(ending)
+    again = handler(w)(parse_call(context, {**REQUEST, **more}))
+    assert again is not None
+    assert not again.first_delivery
+    other = Context({"id": "hen", "args": (), "kwargs": {}, **given})
+    ending = handler(w)(parse_call(other, {**REQUEST, **more, "external_task_id": "hen"}))
+    assert ending is not None
+    assert ending.first_delivery
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_accepted_job_is_not_refused_because_a_queue_is_missing_for_a_moment(lost: bool, w: World) -> None:
+    """The worker died after it had recorded the job, and before it parked the message."""
+    missing: list[str] = []
+    serve = GenerateHandler(w.store, w.messages, w.images, lambda _: missing, allow_private_hosts=False)
+    watched = WatchedStore(w.store, 3, killed, before=True)
+    with pytest.raises(Killed):
+        handler(w, watched)(call_of())
+    assert w.redis.exists("{b}:j:fox")
+    assert w.redis.hlen("{b}:k:fox") == 0
+    if lost:
+        missing.append("shop.paint: the broker has no queue 'shop'")
+    assert serve(call_of()) is None
+    assert w.redis.hlen("{b}:k:fox") == 1
+    # Another message for the same job is refused while the queue is missing
+    missing[:] = ["shop.frame: the broker has no queue 'shop'"]
+    ending = serve(call_of("task-2", request={"external_task_id": "fox"}))
+    assert ending is not None
+    assert isinstance(ending.outcome, GenerationRefused)
 
 
 def killed() -> None:
@@ -243,14 +302,13 @@ def nested(levels: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("levels", [600, 900])
-def test_what_is_nested_too_deep_is_refused_before_a_job_is_enqueued(levels: int, w: World) -> None:
-    continuation = json.dumps({"task_id": "fox", "link": [{"task": "shop.paint", "args": nested(levels)}]})
+def test_a_repeat_of_what_is_nested_too_deep_calls_no_errback_again(w: World) -> None:
+    args = "[" * 100_000 + "]" * 100_000
+    continuation = f'{{"task_id": "fox", "link": [{{"task": "shop.paint", "args": {args}}}]}}'
     ending = with_check(w, [])(call_of(continuation=continuation))
     assert ending is not None
     assert isinstance(ending.outcome, GenerationRefused)
     assert w.store.jobs.get_many(["fox"]) == [None]
-    # Its repeat does not call the errbacks again
     handler(w).acknowledge(ending)
     again = with_check(w, [])(call_of(continuation=continuation))
     assert again

@@ -1,0 +1,38 @@
+-- Ask for a place to notify a producer. Without one, the job waits: end_notification.lua returns it when there is one,
+-- and its alarm asks again.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 fence of the claim of its deliveries
+--       3 receiver (jobs/receivers.py)
+--       4 most places of all owners
+-- Returns: {outcome, owner, µs for which the receiver's breaker stays open}; outcome:
+--   granted  the caller has a place until it calls end_notification, or the lease ends
+--   waits    all places are taken
+--   open     the breaker is open
+--   refused  an older fence, or no notification is owed
+-- A repeat has the same outcome: a job has at most one place.
+arity(4)
+local job, receiver, limit = load(ARGV[1]), ARGV[3], tonumber(ARGV[4])
+if not job or not job.owed or not string.find(job.owed, 'n', 1, true) or (job.delivery_fence or '0') ~= ARGV[2] then
+  return {'refused', '', 0}
+end
+local now, owner = clock(), owner_of_job(job)
+local name = owner .. '|' .. receiver
+local places = count_places(now)
+local outcome, pause = 'granted', 0
+if not places.has[name .. '|' .. job.id] then
+  outcome, pause = ask_receiver(places, name, now)
+  if outcome == 'granted' and not owner_has_room(places, owner, limit) then outcome = 'waits' end
+end
+if outcome == 'granted' then
+  take_place(places, owner, receiver, job.id, now)
+elseif outcome == 'open' then
+  stop_waiting(owner, receiver, job.id)
+else
+  redis.call('ZADD', KEY.waiting .. name, 'NX', whole(now), job.id)
+  redis.call('ZADD', KEY.waiting_receivers .. owner, 'NX', whole(now), receiver)
+  redis.call('ZADD', KEY.waiting_owners, 'NX', whole(now), owner)
+  local wait = WAITING_RECHECK + WAITING_RECHECK_EACH * redis.call('ZCARD', KEY.waiting .. name)
+  schedule_delivery(job, now + math.min(wait, LONGEST_WAITING_RECHECK))
+end
+return {outcome, owner, whole(pause)}

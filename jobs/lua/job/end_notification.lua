@@ -1,0 +1,24 @@
+-- Give a place back, record whether the receiver accepted the notification, and give the place to one that waits.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 owner
+--       3 receiver
+--       4 '1' if it was accepted
+--       5 a random number in [0, 1)
+--       6 most places of all owners
+--       7 most waiting notifications to begin
+-- Returns: the job ids of notifications that begin now: each has a place.
+-- A repeat changes nothing and returns none. Those of the first call begin when their lease and their alarm are due.
+arity(7)
+local owner, receiver = ARGV[2], ARGV[3]
+local now, name = clock(), owner .. '|' .. receiver
+local started = {}
+if redis.call('ZREM', KEY.notifying, name .. '|' .. ARGV[1]) == 0 then return started end
+record_answer(name, ARGV[4] == '1', tonumber(ARGV[5]), now)
+local places = count_places(now)
+while #started < tonumber(ARGV[7]) do
+  local id = start_waiting(places, tonumber(ARGV[6]), now)
+  if not id then break end
+  started[#started + 1] = id
+end
+return started

@@ -1,0 +1,117 @@
+"""Send notifications as far as places and circuit breakers allow (jobs/receivers.py), in threads of their own.
+
+Nothing here waits for a receiver but those threads: a task that begins notifications ends at once.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from jobs import logs
+from jobs.jitter import Random, draw
+from jobs.job import Delivery, Due
+from jobs.policy import MOST_DELIVERIES, next_delivery
+from jobs.receivers import BeginOutcome, Turn, receiver_of
+from jobs.store.store import Store
+from schemas import GenerationRequest
+from worker.errors import NotifyFailed
+from worker.notification import Notifier
+
+log = logging.getLogger(__name__)
+
+#: Waiting notifications that begin when one ends: more than one, so that places of killed workers are used again.
+_BEGIN = 2
+
+
+class Notifications:
+    """Notifications of ended jobs. `limit`: most under way at once, of all workers. `stopping`: begin no more."""
+
+    def __init__(
+        self,
+        store: Store,
+        notifier: Notifier,
+        executor: Executor,
+        limit: int,
+        stopping: threading.Event,
+        *,
+        random: Random = draw,
+    ) -> None:
+        self._store = store
+        self._notifier = notifier
+        self._executor = executor
+        self._limit = limit
+        self._stopping = stopping
+        self._random = random
+
+    def begin(self, due: Due, deliver: Callable[[Sequence[str]], None]) -> None:
+        """Begin a claimed notification, or leave it waiting. `deliver` gets the ids of jobs that are next."""
+        if self._stopping.is_set():
+            return  # its alarm lets another worker send it
+        try:
+            text = self._store.jobs.get_text(due.job.id)
+            request = GenerationRequest.from_text(text) if text else None
+            url = request.callback_url if request else None
+            receiver = receiver_of(url) if url else ""
+        except ValueError as error:
+            log.exception("job %s: its callback_url cannot be read", due.job.id)
+            retry_later(self._store, due, Delivery.NOTIFY, type(error).__name__, self._random())
+            return
+        if request is None or not receiver:
+            self._store.deliveries.record(due, Delivery.NOTIFY)
+            return
+        turn = self._store.deliveries.begin_notification(due, receiver, self._limit)
+        if turn.outcome is BeginOutcome.GRANTED:
+            self._executor.submit(self._send, due, turn, request, deliver)
+        elif turn.outcome is BeginOutcome.OPEN:
+            why = due.job.delivery_error or "earlier notifications to this host failed"
+            # Spread, so that they do not all come when the breaker lets one through.
+            least = turn.pause * (1 + self._random() / 2)
+            retry_later(self._store, due, Delivery.NOTIFY, why, self._random(), least=least)
+
+    def _send(self, due: Due, turn: Turn, request: GenerationRequest, deliver: Callable[[Sequence[str]], None]) -> None:
+        with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
+            try:
+                why = self._why_failed(due, request)
+                wait = next_try(due, Delivery.NOTIFY, why, self._random()) if why else None
+                begin = 0 if self._stopping.is_set() else _BEGIN
+                started = self._store.deliveries.end_notification(
+                    due, turn, limit=self._limit, random=self._random(), retry_in=wait, why=why, begin=begin
+                )
+                if started:
+                    deliver(started)
+            except Exception:
+                # There is no caller to raise to. Alarms and leases replace what was not recorded.
+                log.exception("job %s: the result of its notification was not recorded", due.job.id)
+
+    def _why_failed(self, due: Due, request: GenerationRequest) -> str:
+        """Send it. Returns why it was not accepted; '' if it was."""
+        try:
+            self._notifier(due.job, request.callback_url or "", request.callback_form)
+        except NotifyFailed as error:
+            return str(error)
+        except Exception as error:
+            # Of any kind: it must neither stop other deliveries nor be repeated forever.
+            log.exception("job %s: its notification failed with an unexpected error", due.job.id)
+            return type(error).__name__
+        return ""
+
+
+def next_try(due: Due, kind: Delivery, why: str, random: float, least: float = 0.0) -> float | None:
+    """Return the seconds until a failed delivery is repeated, at least `least`; None: it is given up. Logs both."""
+    wait, name = next_delivery(due.job.delivery_tries, random), kind.name.lower()
+    if wait is None:
+        log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)
+        return None
+    wait = max(wait, least)
+    log.warning("job %s: delivery (%s) failed, repeated in %.0f s: %s", due.job.id, name, wait, why)
+    return wait
+
+
+def retry_later(store: Store, due: Due, kind: Delivery, why: str, random: float, *, least: float = 0.0) -> None:
+    """Record that a delivery failed: repeat it, or give it up. `boomerang-server stuck` lists given-up ones."""
+    wait = next_try(due, kind, why, random, least)
+    if wait is None:
+        store.deliveries.give_up(due, kind, why)
+    else:
+        store.deliveries.record(due, kind, retry_in=wait, why=why)
