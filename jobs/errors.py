@@ -15,6 +15,7 @@ JobsError
 ├── NoLane             no lane takes such a job
 ├── ServiceFull        the limit of unfinished jobs is reached
 ├── Unroutable         the broker has no queue for a message
+├── DestinationRefused the operator does not allow messages to this queue or exchange
 └── SettingsInvalid    environment variables are invalid; lists every problem
 """
 
@@ -72,6 +73,10 @@ class AccessRefused(StoreUnavailable):
 
 class Unroutable(JobsError):
     """The broker has no queue for a message: it was not delivered."""
+
+
+class DestinationRefused(JobsError):
+    """BOOMERANG_LINK_QUEUES does not allow messages to this queue or exchange."""
 
 
 class ImageNotFound(JobsError):

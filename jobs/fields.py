@@ -67,6 +67,7 @@ class Field:
     UNKNOWN_COST = "C"  #: `<lane>|<what was sent>`: the cost of a result is unknown (lua/shared/unknown_costs.lua)
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
     STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
+    SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
 
 
@@ -134,7 +135,7 @@ _F = Field
 FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
-    **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
+    **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
     **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),

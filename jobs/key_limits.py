@@ -19,12 +19,14 @@ MOST_WEIGHT = 100
 class KeyLimits:
     """The limits of one name. `weight`: its share of admission relative to other names of its `priority`.
 
-    `max_cost_per_day` in USD, by days of UTC.
+    `max_cost_per_day` in USD, by days of UTC. `max_unfinished`: jobs. `max_stored`: bytes of its jobs in Redis.
     """
 
     weight: int = 1
     priority: Priority = Priority.NORMAL
     max_cost_per_day: Decimal | None = None
+    max_unfinished: int | None = None
+    max_stored: int | None = None
 
 
 class _Limits(Schema):
@@ -33,6 +35,8 @@ class _Limits(Schema):
     max_cost_per_day = ma.Decimal(
         load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
     )
+    max_unfinished = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
+    max_stored = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> KeyLimits:

@@ -1,5 +1,6 @@
 """Fields and validators of settings."""
 
+import re
 import ssl
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +15,24 @@ class CommaSeparated(ma.Field[list[str]]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
         return [part.strip() for part in str(value).split(",") if part.strip()]
+
+
+#: Names of queues with wildcards, as both fnmatch and the ACL of Redis understand them (ops/access/start.sh).
+_PATTERN = re.compile(r"[A-Za-z0-9._:*?-]+")
+
+
+class QueuePatterns(ma.Field[list[str]]):
+    """`shop*, orders.?` → `["shop*", "orders.?"]`; separated by commas or spaces."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
+        patterns = [part for part in re.split(r"[\s,]+", str(value)) if part]
+        for each in patterns:
+            if not _PATTERN.fullmatch(each):
+                raise ValidationError(
+                    f"{each}: must be names of queues, of letters, digits and . _ : -, with * for any text and ? for "
+                    "one character, separated by spaces or commas"
+                )
+        return patterns
 
 
 def certificate_file(value: str) -> None:

@@ -96,7 +96,8 @@ class Settings(ConnectionSettings):
         "waiting keys. `priority` (`high`, `normal`, `low`; default `normal`): while jobs of a higher key wait, none "
         "of a lower key is [admitted](explanation/admission.md#queues-priorities-fairness). `max_cost_per_day` is in "
         "USD, by days of UTC: a job that would exceed it "
-        "[waits](guides/limit-spending.md#what-it-may-cost).",
+        "[waits](guides/limit-spending.md#what-it-may-cost). `max_unfinished` (jobs) and `max_stored` (bytes of its "
+        "jobs) limit what the key holds: beyond them it gets [429](guides/send-jobs.md#when-it-is-full).",
     )
     poll_first: float = setting(
         "BOOMERANG_POLL_FIRST",

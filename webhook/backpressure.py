@@ -1,16 +1,22 @@
-"""Back-pressure: whether the service accepts more jobs, and the answer to a producer when it is full.
+"""Back-pressure: whether the service accepts more jobs of a producer, and the answer when it is full for that one.
 
-The scripts enforce the limit of unfinished jobs exactly. Memory is only checked now and then: its limit is far below
-the point at which Redis refuses all writes, so that the results of accepted jobs still fit.
+The scripts enforce the limits of unfinished jobs exactly. Memory is only checked now and then: its limit is far below
+the point at which Redis refuses all writes, so that the results of accepted jobs still fit. Of both, a part is kept for
+each key (jobs.room).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from prometheus_client import Counter
 
+from jobs.key_limits import KeyLimits
+from jobs.room import Room, left_by_others, parts
 from jobs.store.memory import Memory
+from jobs.store.statistics import Held
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
 
@@ -19,79 +25,161 @@ RETRY_AFTER = 30
 #: How long a reading of the memory is used: seconds, or bytes of requests that this process has accepted since.
 MAX_AGE = 1.0
 MAX_AGE_BYTES = 8 * 1024 * 1024
+#: How long the names of the keys are used, in seconds. A new key has no part of the room until then.
+NAMES_AGE = 10.0
+
+
+class Full(StrEnum):
+    """What is full."""
+
+    MEMORY = "memory"  #: for all
+    STORED = "stored"  #: the key's `max_stored`
+    MEMORY_KEPT = "memory kept"  #: what is left is kept for other keys
+    JOBS = "jobs"  #: for all
+    OWN_JOBS = "own jobs"  #: the key's `max_unfinished`
+    JOBS_KEPT = "jobs kept"  #: what is left is kept for other keys
+
+
+_LATER = "New ones are accepted when some have ended."
+_DELETED = "New jobs are accepted when ended ones are deleted, or when the operator"
+#: `{name}`: the key; `{limit}`: of jobs or bytes; `{unfinished}` and `{stored}`: what the key holds.
+REASONS: Mapping[Full, str] = {
+    Full.MEMORY: f"The job store has reached its memory limit (BOOMERANG_MAX_MEMORY). {_DELETED} adds memory.",
+    Full.STORED: "The jobs of the key {name} use {stored:,} bytes; its limit is {limit:,} (max_stored in "
+    f"BOOMERANG_KEY_LIMITS). {_DELETED} raises the limit.",
+    Full.MEMORY_KEPT: "The memory that is left in the job store is kept for other keys (BOOMERANG_KEPT_ROOM): the jobs "
+    f"of the key {{name}} use {{stored:,}} bytes, more than its part. {_DELETED} adds memory.",
+    Full.JOBS: f"There are {{limit:,}} unfinished jobs, the limit (BOOMERANG_MAX_UNFINISHED). {_LATER}",
+    Full.OWN_JOBS: "The key {name} has {unfinished:,} unfinished jobs; its limit is {limit:,} (max_unfinished in "
+    f"BOOMERANG_KEY_LIMITS). {_LATER}",
+    Full.JOBS_KEPT: "What is left of the room for {limit:,} unfinished jobs (BOOMERANG_MAX_UNFINISHED) is kept for "
+    f"other keys (BOOMERANG_KEPT_ROOM): the key {{name}} has {{unfinished:,}}, more than its part. {_LATER}",
+}
+#: What the metric says.
+_COUNTED = {Full.MEMORY: "memory", Full.JOBS: "jobs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is in use: `memory` of Redis (None: unknown), and what owners hold."""
+
+    memory: Memory | None = None
+    held: Held = field(default_factory=lambda: Held({}, {}))
 
 
 class Backpressure:
-    """The limits of BOOMERANG_MAX_UNFINISHED and BOOMERANG_MAX_MEMORY. `turned_away` counts refused requests."""
+    """The limits of BOOMERANG_MAX_UNFINISHED and BOOMERANG_MAX_MEMORY, and of keys. `turned_away` counts refusals.
+
+    `names`: of the producers' keys.
+    """
 
     def __init__(
         self,
-        read_memory: Callable[[], Memory | None],
+        read_usage: Callable[[], Usage],
         settings: Settings,
         turned_away: Counter,
+        names: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._read_memory = read_memory
+        self._read_usage = read_usage
         self._settings = settings
         self._turned_away = turned_away
+        self._read_names = names
         self._clock = clock
         self._read_at: float | None = None
+        self._named_at: float | None = None
+        self._names: Collection[str] = ()
         self._accepted = 0
-        self._memory: Memory | None = None
+        self._usage = Usage()
 
-    def limit(self, size: int) -> int | None:
-        """Return the limit of unfinished jobs for a request of `size` bytes: None for no limit, 0 for no new job.
+    def room(self, size: int, owner: str = "") -> Room:
+        """Return the limits of unfinished jobs for a request of `size` bytes. Raises `StoreUnavailable`."""
+        if self.full(size, owner):
+            return Room(owner=owner, most=0)
+        most = self._settings.max_unfinished or None
+        kept = self._parts(most) if most else {}
+        return Room(owner=owner, most=most, own=self._limits(owner).max_unfinished, kept=kept)
 
-        Raises `StoreUnavailable`.
-        """
-        if self._full(size):
-            return 0
-        return self._settings.max_unfinished or None
+    def full(self, size: int, owner: str = "") -> Full | None:
+        """Return why there is no memory for a request of `size` bytes; None: there is. Raises `StoreUnavailable`."""
+        most = self._limits(owner).max_stored
+        if not self._settings.max_memory and most is None:
+            return None
+        self._refresh(size)
+        limit, memory, stored = self._memory_limit(), self._usage.memory, self._usage.held.stored
+        watched = memory is not None and bool(limit)
+        if watched and memory and memory.used >= limit:
+            return Full.MEMORY
+        if most is not None and stored.get(owner, 0) >= most:
+            return Full.STORED
+        if watched and memory:
+            kept = self._parts(limit)
+            others = left_by_others(kept, stored, owner)
+            if memory.used >= limit - others and stored.get(owner, 0) >= kept.get(owner, 0):
+                return Full.MEMORY_KEPT
+        return None
 
-    def refused(self, result: str = "Nothing was enqueued. Send the same again later.", **more: Any) -> ProblemError:
-        """Return the problem, 429, of a full service. `result` says what was done, and what to do."""
-        full = self._full(0)
-        self._turned_away.labels("memory" if full else "jobs").inc()
+    def refused(
+        self, result: str = "Nothing was enqueued. Send the same again later.", *, owner: str = "", **more: Any
+    ) -> ProblemError:
+        """Return the problem, 429, of a service that is full for an owner. `result` says what was done."""
+        why = self.full(0, owner) or self._jobs_full(owner)
+        self._turned_away.labels(_COUNTED.get(why, "key")).inc()
         return ProblemError(
-            429, f"{self._reason(full=full)} {result}", headers={"Retry-After": str(RETRY_AFTER)}, **more
+            429, f"{self._reason(why, owner)} {result}", headers={"Retry-After": str(RETRY_AFTER)}, **more
         )
 
     def warning(self, unfinished: int) -> str | None:
-        """Return why the service is full, or what keeps a limit from working; None if all is well."""
-        full = self._full(0)
+        """Return why the service is full for all, or what keeps a limit from working; None if all is well."""
+        if self.full(0) is Full.MEMORY:
+            return self._reason(Full.MEMORY)
         most = self._settings.max_unfinished
-        if full or (most and unfinished >= most):
-            return self._reason(full=full)
-        if self._settings.max_memory and self._memory is None:
+        if most and unfinished >= most:
+            return self._reason(Full.JOBS)
+        if self._settings.max_memory and self._usage.memory is None:
             return "memory is not checked: BOOMERANG_MAX_MEMORY needs a Redis user that may call INFO"
         return None
 
-    def _full(self, size: int) -> bool:
-        if not self._settings.max_memory:
-            return False
+    def _jobs_full(self, owner: str) -> Full:
+        self._usage = self._read_usage()
+        held, own = self._usage.held.unfinished, self._limits(owner).max_unfinished
+        if own is not None and held.get(owner, 0) >= own:
+            return Full.OWN_JOBS
+        kept = self._parts(self._settings.max_unfinished)
+        return Full.JOBS_KEPT if left_by_others(kept, held, owner) else Full.JOBS
+
+    def _limits(self, owner: str) -> KeyLimits:
+        return self._settings.key_limits.get(owner, KeyLimits())
+
+    def _parts(self, room: float) -> dict[str, int]:
+        """Return the part of all room that is kept for each key. A single key shares with nobody."""
+        now = self._clock()
+        if self._named_at is None or now - self._named_at >= NAMES_AGE:
+            self._names, self._named_at = self._read_names(), now
+        if len(self._names) <= 1:
+            return {}
+        return parts(room, self._settings.kept_room, self._names, self._settings.key_limits)
+
+    def _refresh(self, size: int) -> None:
         self._accepted += size
         now = self._clock()
         # Two threads may read at once, which does no harm.
         if self._read_at is None or now - self._read_at >= MAX_AGE or self._accepted >= MAX_AGE_BYTES:
-            self._memory = self._read_memory()
+            self._usage = self._read_usage()
             self._read_at, self._accepted = now, size
-        limit = self._memory_limit()
-        return self._memory is not None and bool(limit) and self._memory.used >= limit
 
     def _memory_limit(self) -> float:
         """Return the limit in bytes, 0 for none."""
         most = self._settings.max_memory
         if most > 1:
             return most
-        return most * self._memory.limit if self._memory else 0
+        return most * self._usage.memory.limit if self._usage.memory else 0
 
-    def _reason(self, *, full: bool) -> str:
-        if full:
-            return (
-                "The job store has reached its memory limit (BOOMERANG_MAX_MEMORY). "
-                "New jobs are accepted when ended ones are deleted, or when the operator adds memory."
-            )
-        return (
-            f"There are {self._settings.max_unfinished:,} unfinished jobs, the limit (BOOMERANG_MAX_UNFINISHED). "
-            "New ones are accepted when some have ended."
+    def _reason(self, why: Full, owner: str = "") -> str:
+        limits, held = self._limits(owner), self._usage.held
+        limit = {Full.STORED: limits.max_stored, Full.OWN_JOBS: limits.max_unfinished}.get(
+            why, self._settings.max_unfinished
+        )
+        return REASONS[why].format(
+            name=owner, limit=limit, unfinished=held.unfinished.get(owner, 0), stored=held.stored.get(owner, 0)
         )

@@ -179,7 +179,7 @@ TURNED_AWAY = Declaration(
     "boomerang_turned_away",
     Kind.COUNTER,
     ("reason",),
-    "Requests answered 429 because the service is full, by what is full: jobs or memory.",
+    "Requests answered 429 because the service is full, by what: jobs, memory, or the key's own limit or part (key).",
     Source.PROCESS,
 )
 CONNECTIONS_CLOSED = Declaration(

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from threading import BoundedSemaphore
 from typing import cast
 
 from flask import Response, current_app
 
+from jobs.api_keys import KeyRing, Scope
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
 from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
-from jobs.store.memory import Memory
 from jobs.store.store import Store
 from jobs.task_names import SUBMIT
 from schemas import (
@@ -26,7 +27,7 @@ from schemas import (
     without_images,
 )
 from webhook.access.auth import caller
-from webhook.backpressure import Backpressure
+from webhook.backpressure import Backpressure, Usage
 from webhook.http.problems import unavailable
 from webhook.metrics import Counters
 from webhook.settings import Settings
@@ -94,10 +95,18 @@ class Services:
     pressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressure = Backpressure(self._read_memory, self.settings, self.counters.turned_away)
+        self.pressure = Backpressure(self._read_usage, self.settings, self.counters.turned_away, self._producers)
 
-    def _read_memory(self) -> Memory | None:
-        return self.store.statistics.memory()
+    def _read_usage(self) -> Usage:
+        return Usage(self.store.statistics.memory(), self.store.statistics.held())
+
+    def _producers(self) -> set[str]:
+        """Return the names of the keys that may enqueue, without those of operators."""
+        made = KeyRing(self.store.context.client, self.store.context.keys).all()
+        now = datetime.now(UTC)
+        given = [(key.name, key.scopes) for key in self.settings.keys]
+        given += [(key.name, key.scopes) for key in made if key.opens(now)]
+        return {name for name, scopes in given if Scope.ENQUEUE in scopes and Scope.ADMIN not in scopes}
 
     @cached_property
     def store(self) -> Store:
@@ -117,9 +126,10 @@ class Services:
 
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""
-        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(file.data)) == 0
+        owner = caller().owner
+        full = self.settings.image_store == IN_REDIS and self.pressure.full(len(file.data), owner)
         if full and self.images.absent([file.hash]):
-            raise self.pressure.refused("Send the same again later: nothing is stored twice.")
+            raise self.pressure.refused("Send the same again later: nothing is stored twice.", owner=owner)
         return self.images.put(file)
 
     def load(self, data: object) -> GenerationRequest:
@@ -145,10 +155,11 @@ class Services:
 
         Raises a problem, 429, if the service is full, and `RequestInvalid` if an image is missing.
         """
-        enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)), caller=caller().owner)
+        room = self.pressure.room(len(job.text), job.owner)
+        enqueued = self.store.jobs.enqueue([job], room=room, caller=caller().owner)
         (outcome,) = enqueued.outcomes
         if outcome is Outcome.FULL:
-            raise self.pressure.refused()
+            raise self.pressure.refused(owner=job.owner)
         self.counters.jobs.labels(outcome.value).inc()
         if enqueued.admit_hint:
             self.send(SUBMIT)

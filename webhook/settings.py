@@ -26,6 +26,8 @@ JOB_LIMIT = 64 * 1024 * 1024
 RATE_LIMIT = "6000/minute"
 #: Open connections. More than one address uses at once, also as a proxy that is not known to be one.
 CONNECTION_LIMIT = 256
+#: Share of all room: enough that others can work, little enough that one key can use most of it while it is alone.
+KEPT_ROOM = 0.25
 #: Share of Redis's `maxmemory`. The rest is for the results of accepted jobs.
 MEMORY_SHARE = 0.85
 #: Bytes. A smaller number is an error, such as a share in percent.
@@ -188,6 +190,16 @@ class Settings(shared.Settings):
         "The same for the memory of the jobs' Redis: up to 1 it is a share of `maxmemory` (no limit where Redis has "
         f"none), from {MIN_MEMORY} on bytes. 0 is no limit.",
         validate=_share_or_bytes,
+    )
+
+    kept_room: float = setting(
+        "BOOMERANG_KEPT_ROOM",
+        ma.Float,
+        KEPT_ROOM,
+        "The share of `BOOMERANG_MAX_UNFINISHED` and of `BOOMERANG_MAX_MEMORY`, from 0 to 1, that is kept for the keys "
+        "of producers, divided by their weights. A key can always use its part; the rest is for the keys that come "
+        "first. A single key can use all.",
+        validate=validate.Range(0, 1),
     )
 
     @property

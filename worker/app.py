@@ -7,6 +7,7 @@ from celery import Celery, bootsteps
 from kombu import Exchange, Queue
 
 from jobs.connections.kombu import ASKS_ONLY, for_kombu
+from jobs.connections.link_queues import LinkQueues
 from jobs.liveness import ROUND_INTERVAL
 from jobs.settings import NO_CALLBACK_SECRETS
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> Celery:
     app.conf.update(configuration(settings))
     # Only these: Celery would also consume every queue that it has sent to, and discard unknown messages there.
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
+    app.amqp.link_queues = LinkQueues(settings.link_patterns)
     app.events.dispatcher_cls = Dispatcher
     services = Services(app, settings)
     register(app, services)
@@ -108,7 +110,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     """Return Celery's settings."""
     redis_broker = settings.broker_url.startswith(_REDIS)
     broker, results = for_kombu(settings.broker_url), for_kombu(settings.result_url)
-    transport = _redis_transport() if redis_broker else {"confirm_publish": True}
+    transport = _redis_transport(settings) if redis_broker else {"confirm_publish": True}
     return {
         "broker_url": broker.url,
         "broker_use_ssl": broker.ssl,
@@ -196,8 +198,9 @@ def _generate_queue(settings: Settings) -> Any:
     return _queue(settings.generate_queue, queue_arguments={"x-queue-type": "quorum"} if quorum else None)
 
 
-def _redis_transport() -> dict[str, Any]:
+def _redis_transport(settings: Settings) -> dict[str, Any]:
     return {
+        "link_queues": settings.link_patterns,
         "socket_timeout": SOCKET_TIMEOUT,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,

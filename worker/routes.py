@@ -2,7 +2,8 @@
 
 A declaration would create a queue without readers, or fail, because the producer's queue has other properties
 (RabbitMQ: 406 PRECONDITION_FAILED). Messages for producers are published as `mandatory`, so that the broker reports one
-that no queue takes (`jobs.errors.Unroutable`).
+that no queue takes (`jobs.errors.Unroutable`). All messages that follow a task pass here, also those of Celery's
+built-in tasks, so BOOMERANG_LINK_QUEUES is compared here (`jobs.errors.DestinationRefused`).
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from typing import Any
 
 from celery.app.amqp import AMQP, Queues
 from kombu import Exchange, Queue
+
+from jobs.connections.link_queues import LinkQueues
 
 #: The options of a signature that decide about its destination.
 ROUTING = ("queue", "exchange", "routing_key", "exchange_type")
@@ -36,6 +39,8 @@ class Routes(AMQP):
     """Celery's sender of messages. Set it as `Celery(amqp=…)`."""
 
     queues_cls = ProducersQueues
+    #: Where tasks that follow a job may be sent; nowhere, unless `create_app` sets it.
+    link_queues = LinkQueues(())
 
     def destination_of(self, options: Mapping[str, Any]) -> Destination:
         """Return where Celery sends a message with these options (`ROUTING`, after the router).
@@ -70,6 +75,7 @@ class Routes(AMQP):
             to = self.destination_of(options)
             if self.is_ours(to):
                 return send(producer, name, message, **options)
+            self.link_queues.check(to.exchange, to.routing_key)
             if not to.exchange:
                 options |= {"queue": to.routing_key, "exchange": None, "routing_key": None, "exchange_type": None}
             channel = producer.channel

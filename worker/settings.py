@@ -13,7 +13,7 @@ from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.lanes import PROVIDER_KEY, LaneSettings
 from jobs.setting import setting
-from jobs.setting_readers import CommaSeparated, certificate_file
+from jobs.setting_readers import CommaSeparated, QueuePatterns, certificate_file
 from schemas.signatures import check_secrets
 from worker.health import HEALTH_FILE
 
@@ -189,6 +189,21 @@ class Settings(shared.Settings):
         enum=QueueType,
         by_value=True,
     )
+    producer_queues: tuple[str, ...] = setting(
+        "BOOMERANG_PRODUCER_QUEUES",
+        QueuePatterns,
+        (),
+        "What the names of producers' own queues begin with, separated by spaces: the [users of the "
+        "broker](guides/set-up-redis.md#who-may-do-what) `producer` and `worker` may use these queues. Unset: `shop`.",
+    )
+    link_queues: tuple[str, ...] = setting(
+        "BOOMERANG_LINK_QUEUES",
+        QueuePatterns,
+        (),
+        "The queues and exchanges to which tasks that follow a job may be sent, such as `shop* orders.?`, separated by "
+        "spaces: `*` is any text, `?` one character. Other destinations are refused [before anything is "
+        "paid](guides/celery.md#where-follow-up-tasks-go). Unset: all that begins as in `BOOMERANG_PRODUCER_QUEUES`.",
+    )
     notify_secrets: tuple[str, ...] = setting(
         "BOOMERANG_NOTIFY_SECRETS",
         CommaSeparated,
@@ -230,6 +245,11 @@ class Settings(shared.Settings):
         super().__post_init__()
         if self.lookup_path == Switch.OFF:
             object.__setattr__(self, "lookup_path", None)
+
+    @property
+    def link_patterns(self) -> tuple[str, ...]:
+        """Return the patterns of the queues and exchanges to which tasks that follow a job may be sent."""
+        return self.link_queues or tuple(f"{each}*" for each in self.producer_queues or ("shop",))
 
     def key_of(self, lane: LaneSettings) -> str | None:
         """Return the provider's key for the lane."""

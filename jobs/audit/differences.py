@@ -15,6 +15,13 @@ _BY = (
     ("expected", BatchCounter.UNFINISHED, "unfinished jobs of"),
     ("unknown_costs", BatchCounter.UNKNOWN_COSTS, "jobs of unknown cost:"),
 )
+#: Hash, which is the rule, too → the id of a finding, and what is counted.
+_BY_NAME = {
+    "reserved": ("{}", "what is reserved for {}"),
+    "uses": ("{}", "how often unfinished jobs name it"),
+    "unfinished": ("key {}", "the number of its unfinished jobs"),
+    "stored": ("key {}", "the size of its jobs"),
+}
 _DAMAGED_FIRST = "First repair what the audit calls damaged: such records are not counted. Then run the audit again."
 _UNKNOWABLE = (
     "None: it is not known in which states the forgotten jobs were counted. No job suffers from these counters."
@@ -42,18 +49,17 @@ class Comparison:
                 if drift := _drift(key, name, stored, counted):
                     detail = f"differs from its recount by {drift.over:+d}"
                     yield self._finding(name, f"lane {lane}", detail, drift)
-        elif key == single("reserved"):
-            for payer in sorted({*stored, *counted}):
-                if drift := _drift(key, payer, stored, counted, absent=True):
-                    detail = f"what is reserved for {payer} differs from its recount by {drift.over:+d}"
-                    yield self._finding("reserved", payer, detail, drift)
-        elif key == single("uses"):
-            for digest in sorted({*stored, *counted}):
-                if drift := _drift(key, digest, stored, counted, absent=True):
-                    detail = f"how often unfinished jobs name it differs from a recount by {drift.over:+d}"
-                    yield self._finding("uses", digest, detail, drift)
+        elif key in (hashes := {single(rule): rule for rule in _BY_NAME}):
+            yield from self._by_name(hashes[key], key, stored, counted)
         else:
             yield from self._batch(key, stored, counted)
+
+    def _by_name(self, rule: str, key: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
+        """Compare a hash that counts by name, without zeros."""
+        for name in sorted({*stored, *counted}):
+            if drift := _drift(key, name, stored, counted, absent=True):
+                subject, what = (each.format(name) for each in _BY_NAME[rule])
+                yield self._finding(rule, subject, f"{what} differs from a recount by {drift.over:+d}", drift)
 
     def _batch(self, key: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
         batch = key.removeprefix(self.reader.keys.member("batch", ""))

@@ -66,6 +66,7 @@ class Recount:
             newest, listed = reader.ask(pipe)
         self._last = newest[0][0] if newest else "0-0"
         self._lost = False
+        self._purged = reader.value(self._keys.singleton("totals"), "purged")
         self._next = 0.0
         for batches in chunks(iter(listed)):
             with self._client.pipeline(transaction=False) as pipe:
@@ -144,7 +145,8 @@ class Recount:
         lanes |= {key for key in self._sums if key.startswith(of("lane", ""))}
         batches = {of("batch", batch) for batch in self._reader.names["batch"]}
         batches |= {key for key in self._sums if key.startswith(of("batch", ""))}
-        keys = sorted({single("reserved"), single("uses")} | lanes | batches)
+        held = {single(name) for name in ("reserved", "uses", "unfinished", "stored")}
+        keys = sorted(held | lanes | batches)
         suspects = [key for key, stored in self._reader.hashes(keys) if any(self._differences(key, stored))]
         for start in range(0, len(suspects), HASHES):
             yield from self._at_one_moment(suspects[start : start + HASHES])
@@ -161,7 +163,7 @@ class Recount:
         for _ in range(ROUNDS):
             self._catch_up()
             ids = json.dumps(sorted(self._changed | self._untraced))
-            asked = json.dumps([[key] for key in keys])
+            asked = json.dumps([*([key] for key in keys), [self._keys.singleton("totals"), "purged"]])
             (answer,) = self._scripts.call_each([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
             if isinstance(answer, RecordDamaged):
                 break
@@ -170,7 +172,11 @@ class Recount:
                 last, records, counters, pinned = rest
                 self._last, self._changed = last, set()
                 self._enter_all(records)
+                *counters, purged = counters
                 for key, flat in zip(keys, counters, strict=True):
+                    if key == self._keys.singleton("stored") and self._purged != (purged[1] if purged else None):
+                        self.unsure.add(key)  # jobs were deleted meanwhile, which leaves no trace in the stream
+                        continue
                     stored = dict(zip(flat[::2], flat[1::2], strict=True))
                     yield from self._differences(key, stored, Counter(pinned))
                 return

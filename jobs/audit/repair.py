@@ -21,7 +21,19 @@ from jobs.store.store import Store
 LOCKED = 3600.0
 #: The order of repair: the data of single records, then the counters of these rules, then everything that depends on
 #: them. An audit precedes each step.
-COUNTED = {"slots", "window", "reserved", "uses", "batch", "codes", "expected", "unknown_costs", "spent"}
+COUNTED = {
+    "slots",
+    "window",
+    "reserved",
+    "uses",
+    "unfinished",
+    "stored",
+    "batch",
+    "codes",
+    "expected",
+    "unknown_costs",
+    "spent",
+}
 LAST = {"image", "image bytes", "ledger"}
 #: The most audits in one repair.
 PASSES = 6

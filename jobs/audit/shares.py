@@ -50,12 +50,19 @@ class Shares:
                 share[key_of("batch", batch), BatchCounter.UNKNOWN_COSTS] += 1
             if state not in FINAL:
                 share[key_of("batch", batch), BatchCounter.UNFINISHED + price_class] += 1
-        for payer, amount in self._reserved(record, price_class, lane):
-            share[self._keys.singleton("reserved"), payer] += amount
+        reserved = [("reserved", payer, amount) for payer, amount in self._reserved(record, price_class, lane)]
+        for name, field, amount in (*reserved, *self._held(record)):
+            share[self._keys.singleton(name), field] += amount
         if text and state not in FINAL:
             for digest in images_in(text):
                 share[self._keys.singleton("uses"), digest] += 1
         return tuple(share.items())
+
+    def _held(self, record: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
+        if Field.SIZE in record:
+            owner = self._owner_of(record)
+            yield "stored", owner, int(record[Field.SIZE])
+            yield "unfinished", owner, int(record[Field.STATE] not in FINAL)
 
     def _reserved(self, record: Mapping[str, str], price_class: str, lane: str) -> Iterator[tuple[str, int]]:
         amount = record.get(Field.RESERVED)
@@ -68,8 +75,12 @@ class Shares:
         yield Payer.LANE + record.get(Field.ADMITTED_BY, lane), int(amount)
         if batch is not None:
             yield Payer.BATCH + batch, int(amount)
-        if owner := self._owner(batch) if batch is not None else record.get(Field.OWNER):
+        if owner := self._owner_of(record):
             yield Payer.KEY + owner, int(amount)
+
+    def _owner_of(self, record: Mapping[str, str]) -> str:
+        batch = record.get(Field.BATCH)
+        return record.get(Field.OWNER, "") if batch is None else self._owner(batch)
 
     def _owner(self, batch: str) -> str:
         if batch not in self._owners:

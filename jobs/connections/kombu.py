@@ -1,5 +1,6 @@
 """Settings for kombu and Celery's results from our URLs, and Redis channels that outlive their server."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,17 +13,24 @@ import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
+from jobs.connections.link_queues import LinkQueues
 from jobs.connections.rabbitmq import place
 from jobs.connections.sentinel import Connection, EncryptedConnection, Watched, behind_sentinel
 from jobs.errors import Unroutable
 
+log = logging.getLogger(__name__)
+
 #: Seconds without an answer to a BRPOP of one second, after which Redis counts as silent.
 SILENCE = 5
+#: Most unacknowledged messages of others that are logged.
+_MOST_REFUSED = 100
 #: Parts of a binding, as kombu stores it.
 _BINDING = 3
 #: The transport option of a process that only asks workers and reads events: Flower, the doctor. Its user may run no
 #: scripts, and it does not return the unacknowledged messages of others.
 ASKS_ONLY = "asks_only"
+#: Transport options that are set on each channel, besides kombu's.
+_OF_OURS = (ASKS_ONLY, "link_queues")
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,19 @@ def for_kombu(url: str) -> Reach:
 class _Routing(kombu_redis.Channel):
     """A channel that knows the type of exchanges that others have declared, and reports a message that no queue takes.
 
+    Producers may bind queues to an exchange, also queues that BOOMERANG_LINK_QUEUES does not name. So the queues that
+    a message for a producer (`mandatory`) is routed to are compared, too.
+
     kombu keeps the bindings of a queue in Redis, but the type of an exchange in the memory of the process that declared
     it. It takes an exchange that it does not know for a direct one, and drops a message that matches no binding.
     """
 
     #: Exchange → type, as the sender of the next message names it.
     kinds: Mapping[str, str] = {}
+    #: Patterns (BOOMERANG_LINK_QUEUES), from the transport options, which each new channel of a connection reads.
+    link_queues: Sequence[str] = ()
+    #: Whether a message for a producer is being routed.
+    _compares_queues = False
 
     def typeof(self, exchange: str, default: str = "direct") -> Any:
         """Return the type of an exchange: as the sender names it or this process declared it, else by its bindings."""
@@ -67,7 +82,7 @@ class _Routing(kombu_redis.Channel):
     def missing(self, exchange: str, routing_key: str, kind: str) -> str:
         """Return what is missing at the broker for such a message, or an empty text.
 
-        A queue of Redis needs no declaration: its messages wait for a reader.
+        A queue of Redis needs no declaration: its messages wait for a reader. Raises `DestinationRefused`.
         """
         if not exchange:
             return ""
@@ -77,7 +92,8 @@ class _Routing(kombu_redis.Channel):
         # The readers of a fanout exchange are unknown: Redis stores no binding of it.
         if exchange_type.type == "fanout":
             return ""
-        if exchange_type.lookup(self._bindings(exchange), exchange, routing_key, None):
+        if queues := exchange_type.lookup(self._bindings(exchange), exchange, routing_key, None):
+            LinkQueues(self.link_queues).check(exchange, routing_key, queues)
             return ""
         return f"no queue is bound to {place(exchange, routing_key)}"
 
@@ -86,19 +102,47 @@ class _Routing(kombu_redis.Channel):
         return [each for each in self.get_table(exchange) if len(each) == _BINDING]  # type: ignore[no-untyped-call]
 
     def basic_publish(self, message: Any, exchange: str, routing_key: str, **kwargs: Any) -> Any:
-        """Publish a message. Raises `Unroutable` if it is `mandatory` and no queue takes it."""
-        if kwargs.get("mandatory") and (why := self.missing(exchange, routing_key, self.kinds.get(exchange, ""))):
+        """Publish a message. If it is `mandatory`, raises `Unroutable` or `DestinationRefused`."""
+        if not kwargs.get("mandatory"):
+            return super().basic_publish(message, exchange, routing_key, **kwargs)  # type: ignore[no-untyped-call]
+        if why := self.missing(exchange, routing_key, self.kinds.get(exchange, "")):
             raise Unroutable(why)
-        return super().basic_publish(message, exchange, routing_key, **kwargs)  # type: ignore[no-untyped-call]
+        self._compares_queues = True
+        try:
+            return super().basic_publish(message, exchange, routing_key, **kwargs)  # type: ignore[no-untyped-call]
+        finally:
+            self._compares_queues = False
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Any:
+        """Return the queues of a message. A binding may be new since `missing`, so they are compared here again."""
+        queues = super()._lookup(exchange, routing_key, default)  # type: ignore[no-untyped-call]
+        if self._compares_queues and exchange:
+            LinkQueues(self.link_queues).check(exchange, routing_key, queues)
+        return queues
 
 
 class _QoS(kombu_redis.QoS):
-    """kombu's record of unacknowledged messages."""
+    """kombu's record of unacknowledged messages.
+
+    Workers of all applications on a broker return each other's messages, and a producer can write an entry that names
+    any queue. One that this user may not return does not stop the worker.
+    """
+
+    _refused: frozenset[str] = frozenset()
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Return messages of workers that ended to their queues, except in a process that only asks."""
         if not self.channel.asks_only:
             super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own signature
+        """Return a message to its queue."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+        except redis.exceptions.NoPermissionError as error:
+            if tag not in self._refused and len(self._refused) < _MOST_REFUSED:
+                self._refused |= {tag}
+                log.warning("unacknowledged message %s: it is not returned to its queue: %s", tag, error)
 
 
 class _Frugal(_Routing):
@@ -106,7 +150,7 @@ class _Frugal(_Routing):
 
     QoS = _QoS
     asks_only = False
-    from_transport_options: Any = (*_Routing.from_transport_options, ASKS_ONLY)
+    from_transport_options: Any = (*kombu_redis.Channel.from_transport_options, *_OF_OURS)
 
     @cached_property
     def _refresh_binding(self) -> Callable[..., Any]:
@@ -182,7 +226,7 @@ class Transport(kombu_redis.Transport):
 class WatchedChannel(_OutlivesServer, kombu_redis.SentinelChannel):
     """kombu's channel for `sentinel://`, which leaves a server that is no longer the primary."""
 
-    from_transport_options: Any = (*kombu_redis.SentinelChannel.from_transport_options, ASKS_ONLY)
+    from_transport_options: Any = (*kombu_redis.SentinelChannel.from_transport_options, *_OF_OURS)
     connection_class = Connection
     connection_class_ssl = EncryptedConnection  # type: ignore[assignment] # kombu's own is only one of its kind
 

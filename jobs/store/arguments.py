@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jobs.new_job import NewJob
+from jobs.room import Room
 
 
 def flag(value: bool) -> str:  # noqa: FBT001 - the value is what it converts
@@ -10,9 +11,9 @@ def flag(value: bool) -> str:  # noqa: FBT001 - the value is what it converts
     return "1" if value else "0"
 
 
-def at_most(jobs: int | None) -> str:
-    """Convert a limit of unfinished jobs (None: no limit)."""
-    return "" if jobs is None else str(jobs)
+def within(room: Room | None) -> str:
+    """Convert limits of unfinished jobs (None: no limit)."""
+    return room.to_script_json() if room else ""
 
 
 def job_arguments(jobs: Sequence[NewJob]) -> list[str]:

@@ -18,8 +18,9 @@ from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.read_models import Page
+from jobs.room import Room
 from jobs.states import State
-from jobs.store.arguments import at_most, flag, job_arguments
+from jobs.store.arguments import flag, job_arguments, within
 from jobs.store.context import StoreContext
 from jobs.store.liveness import PULSE
 from jobs.store.outcomes import CancelOutcome, PauseOutcome, RetryOutcome
@@ -59,17 +60,17 @@ class Jobs:
         options: BatchOptions | None = None,
         *,
         caller: str = "",
-        most: int | None = None,
+        room: Room | None = None,
     ) -> Enqueued:
         """Accept jobs in one atomic step, at most a few hundred per call. Creates the `batch`, even an empty one.
 
         `options` apply only if the call creates the batch. A job is known (`Outcome.KNOWN`) only to its owner, or if
-        `caller` is `ANYONE`. `most`: the limit of unfinished jobs, above which new jobs
+        `caller` is `ANYONE`. `room`: limits of unfinished jobs, above which new jobs
         are refused (`Outcome.FULL`).
         """
         facts = (options or BatchOptions()).to_script_json()
         hint, *outcomes = self._scripts.call(
-            "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), caller, *job_arguments(jobs)
+            "enqueue", batch or "", facts, duration_micros(RECHECK), within(room), caller, *job_arguments(jobs)
         )
         return Enqueued(tuple(map(Outcome, outcomes)), bool(hint))
 

@@ -30,6 +30,8 @@ REDIS_TIME = (
 )
 #: Most entries of the event stream.
 CHANGES_KEPT = 20_000
+#: Bytes that a job takes in Redis beside its request and labels: docs/explanation/benchmarks.md.
+RECORD_SIZE = 600
 #: Milliseconds for which a hint counts as under way. After that its message counts as lost.
 HINT_MS = 1_000
 
@@ -157,6 +159,7 @@ def _constants() -> str:
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
+        f"local RECORD_SIZE={RECORD_SIZE}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()

@@ -17,8 +17,8 @@ SINGLE: Mapping[str, str] = {
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
-    # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, round (of reconcile),
-    # resumed (the first round after a stall)
+    # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
+    # far), round (of reconcile), resumed (the first round after a stall)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
@@ -30,6 +30,8 @@ SINGLE: Mapping[str, str] = {
     # HASH price class (model|n|resolution), <price class>|<owner> → last costs in nano-dollars, newest first, spaced
     "prices": "prices",
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
+    "unfinished": "unfinished",  # HASH owner → unfinished jobs, of those that have a size
+    "stored": "stored",  # HASH owner → bytes of jobs that are stored
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, separated by spaces
@@ -101,8 +103,8 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
-    "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
-    "finished_messages pool lane batch spent lines receiver",
+    "hash": "totals epoch heartbeats witness prices reserved unfinished stored pools uses kept access accessed job "
+    "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes pinned",
     "list": "history staged members",

@@ -1,5 +1,7 @@
 """Figures about the whole installation: counts, memory and spending."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 
 from jobs.connections.errors import translate_errors
@@ -13,6 +15,14 @@ from jobs.store.spending import By, Only, Spend, spent
 from jobs.units import dollars
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What owners hold: `unfinished` jobs, and `stored` bytes of all their jobs."""
+
+    unfinished: Mapping[str, int]
+    stored: Mapping[str, int]
+
+
 class Statistics:
     """Reads counters. All methods raise `StoreUnavailable`."""
 
@@ -23,6 +33,17 @@ class Statistics:
     def memory(self) -> Memory | None:
         """Read the memory use of Redis; None if its user may not read it."""
         return read_memory(self._client)
+
+    @translate_errors()
+    def held(self) -> Held:
+        """Read what the owners of jobs hold."""
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._keys.singleton("unfinished"))
+            pipe.hgetall(self._keys.singleton("stored"))
+            answers = pipe.execute()
+        with decoding("what producers hold"):
+            unfinished, stored = ({name: int(count) for name, count in answer.items()} for answer in answers)
+            return Held(unfinished, stored)
 
     @translate_errors()
     def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:

@@ -7,7 +7,8 @@ from jobs.errors import NotAllowed, ServiceFull
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
-from jobs.store.arguments import at_most, job_arguments
+from jobs.room import Room
+from jobs.store.arguments import job_arguments, within
 from jobs.store.batches import STEP, BatchActionResult
 from jobs.store.context import StoreContext
 from jobs.store.outcomes import CommitOutcome
@@ -26,29 +27,31 @@ class Uploads:
         self._scripts = context.scripts
 
     def stage(
-        self, token: str, jobs: Sequence[NewJob], *, caller: str = ANYONE, most: int | None = None
+        self, token: str, jobs: Sequence[NewJob], *, caller: str = ANYONE, room: Room | None = None
     ) -> tuple[Outcome, ...]:
         """Stage jobs that `commit` accepts together, or not at all; at most a few hundred a call.
 
         They are invisible until then, and are deleted `STAGED` seconds after the last call. `caller`: whose jobs may
         already exist (`Outcome.KNOWN`). `most`: the limit of unfinished jobs, these included.
         """
-        arguments = (int(STAGED), at_most(most), caller, *job_arguments(jobs))
+        arguments = (int(STAGED), within(room), caller, *job_arguments(jobs))
         return tuple(map(Outcome, self._scripts.call("stage", token, *arguments)))
 
     def commit(
-        self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None
+        self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, room: Room | None = None
     ) -> BatchActionResult:
         """Accept the `staged` jobs. One step decides; a round of reconcile completes what this call does not.
 
         `affected`: accepted jobs. `clashes`: lines left out because another request got their id meanwhile. Raises
         `NotAllowed` during another change of the batch, when the staged jobs have expired, or when the batch has become
-        another producer's meanwhile. Raises `ServiceFull` if there would be more than `most` unfinished jobs.
+        another producer's meanwhile. Raises `ServiceFull` above the limits of `room`.
         """
         facts = (options or BatchOptions()).to_script_json()
-        outcome = self._scripts.call("commit", token, batch_id, facts, staged, at_most(most))
+        outcome = self._scripts.call("commit", token, batch_id, facts, staged, within(room))
         if outcome == CommitOutcome.FULL:
-            raise ServiceFull("There would be more unfinished jobs than BOOMERANG_MAX_UNFINISHED allows.")
+            raise ServiceFull(
+                "There would be more unfinished jobs than BOOMERANG_MAX_UNFINISHED or BOOMERANG_KEY_LIMITS allows."
+            )
         if outcome == CommitOutcome.BUSY:
             raise NotAllowed("The batch is being cancelled, retried or enqueued. Send this again in a moment.")
         if outcome == CommitOutcome.TAKEN:

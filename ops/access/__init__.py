@@ -8,6 +8,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 #: What the names of producers' queues begin with, for the rights of producers and Flower at the broker.
 PRODUCER_QUEUES = "BOOMERANG_PRODUCER_QUEUES"
+#: Patterns of the queues and exchanges to which workers send what follows a job, for their rights at the broker.
+LINK_QUEUES = "BOOMERANG_LINK_QUEUES"
 #: The placeholder of a password in the files.
 _PLACE = ">PASSWORD"
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Start Redis with its users, in a container or in the local stack: start.sh state|broker [configuration file] [options].
 # BOOMERANG_REDIS_PASSWORD_<USER> is the password of each user: letters and digits. BOOMERANG_PRODUCER_QUEUES lists what
-# the names of producers' queues begin with, separated by spaces or commas; by default shop.
+# the names of producers' queues begin with, separated by spaces or commas; by default shop. BOOMERANG_LINK_QUEUES lists
+# patterns of the queues and exchanges to which the worker sends what follows a job; by default those of producers.
 set -eu
 umask 077
 here=$(dirname "$0")
@@ -23,7 +24,12 @@ case $queues in *[!A-Za-z0-9._:,\ -]*)
   echo "BOOMERANG_PRODUCER_QUEUES: $queues: must be beginnings of names, of letters, digits and . _ : -, and spaces" >&2
   exit 1 ;;
 esac
-more=$more count=$count queues=$queues read=$read awk '
+links=${BOOMERANG_LINK_QUEUES:-}
+case $links in *[!A-Za-z0-9._:,*?\ -]*)
+  echo "BOOMERANG_LINK_QUEUES: $links: must be patterns of letters, digits and . _ : - * ?, and spaces" >&2
+  exit 1 ;;
+esac
+more=$more count=$count queues=$queues links=$links read=$read awk '
   /^#/ || !NF { next }
   $4 == ">PASSWORD" {
     name = "BOOMERANG_REDIS_PASSWORD_" toupper($2)
@@ -32,8 +38,19 @@ more=$more count=$count queues=$queues read=$read awk '
   }
   BEGIN {
     n = split(ENVIRON["queues"], names, /[ ,]+/)
-    for (i = 1; i <= n; i++) if (names[i] != "") keys = keys " ~" names[i] "*"
+    for (i = 1; i <= n; i++) if (names[i] != "") {
+      keys = keys " ~" names[i] "*"
+      if (ENVIRON["links"] == "") channels = channels " \\&/0." names[i] "*"
+    }
+    # A message with a priority is in a key with three more characters: <queue>\x06\x16<priority>.
+    n = split(ENVIRON["links"], names, /[ ,]+/)
+    for (i = 1; i <= n; i++) if (names[i] != "") {
+      if (names[i] ~ /^\*+$/) any = " resetkeys ~*" # nothing may follow ~*
+      linked = linked " ~" names[i] " ~" names[i] "??[0-9]"
+      channels = channels " \\&/0." names[i] " \\&/0." names[i] "/*"
+    }
   }
+  $2 == "worker" { sub(/ ~shop\*/, any ? any : keys linked); sub(/ &\/0\.shop\*/, channels) }
   { sub(/%R~/, ENVIRON["read"]); sub(/\+client\|setname/, "&" ENVIRON["more"]); sub(/ ~shop\*/, keys) }
   $2 == "flower" && ENVIRON["count"] == "" { sub(/ resetchannels/, keys "&") }
   $2 == "flower" { $0 = $0 ENVIRON["count"] }

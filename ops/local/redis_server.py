@@ -132,7 +132,7 @@ def prepare(
         "PATH": f"{Path(binary).absolute().parent}:{os.defpath}",
         "TMPDIR": str(folder),
         "BOOMERANG_LOG_FORMAT": "text",
-        access.PRODUCER_QUEUES: os.environ.get(access.PRODUCER_QUEUES, ""),
+        **{name: os.environ.get(name, "") for name in (access.PRODUCER_QUEUES, access.LINK_QUEUES)},
         **access.variables(passwords),
     }
     return RedisCommand(access.command(users, str(path)), urls["operator"], port, folder, urls, env)

@@ -56,6 +56,10 @@ BOUNDARIES = {
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "_write_request": {"write": "(a line of the audit log)"},
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
+        "Connection.send_now": {"send": "(an answer)"},
+        "Connection.sendall": {"send": "(an answer)"},
+        "Worker.run": {"run": "(gunicorn's own loop)"},
+        "Worker._admit": {"open": "(counts a connection)"},
     },
 }
 #: Calls that only lead to these: hints go through Services.send; a blueprint's calls declare routes.
@@ -64,7 +68,11 @@ LEADS = words("shared.send self.send blueprint.post")
 WRITTEN = {
     "KeyRing.add": {"hset": "(an operator creates keys)"},
     "KeyRing.revoke": {"hset": "(and revokes them)"},
+    "KeyRing.migrate": {"hset": "(and moves those of the version before)", "hsetnx": "(the same)"},
+    "KeyRing.remove_before": {"delete": "(the same)"},
     "KeyRing.note_use": {"hset": "key_used"},
+    "load_scripts": {"script_load": "(a server that knows the scripts of the broker has no more than before)"},
+    "_refresh_binding": {"sadd": "(a piece of messages.* and celery.send)", "zadd": "(the same)"},
     "EventStream.read_new": {"xgroup_create": "changes"},
     "EventStream._read_group": {"xreadgroup": "changes"},
     "EventStream.add_task": {"xadd": "task_state"},

@@ -17,6 +17,7 @@ from kombu.transport import redis as kombu_redis
 from jobs.api_keys import PRODUCER, KeyRing, Scope
 from jobs.connections.broker_scripts import load_scripts
 from jobs.connections.client import connect
+from jobs.connections.kombu import for_kombu
 from jobs.errors import AccessRefused, StoreUnavailable
 from jobs.new_job import NewJob
 from jobs.settings import Settings
@@ -70,7 +71,11 @@ FORBIDDEN: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("state", "operator"): (*NEVER, "GET other", "CONFIG SET appendfsync no", "SCRIPT LOAD return(0)"),
     ("state", "health"): (*NEVER, "GET {b}:totals", "INFO", "SCAN 0"),
-    ("broker", "worker"): (*NEVER, "CONFIG GET dir", "SCAN 0"),
+    ("broker", "worker"): (
+        *(*NEVER, "CONFIG GET dir", "SCAN 0"),
+        *("LPUSH payroll x", "RPUSH payroll x", "GET payroll", "SET payroll x", "DEL payroll", "LRANGE payroll 0 -1"),
+        *("HSET {b}:j:fox s x", "GET {b}:r:fox", "PUBLISH /0.payroll x", "SUBSCRIBE payroll", "PSUBSCRIBE *"),
+    ),
     ("broker", "webhook"): (
         *NEVER,
         *("LPUSH celery x", "LPUSH shop x", "RPUSH boomerang.submit x", "LSET boomerang.submit 0 x"),
@@ -297,6 +302,57 @@ def test_flower_counts_producers_queues_and_no_more(
             producer.lpush("other", "message")
         with pytest.raises(redis.ResponseError, match=r"(?i)no permissions"):
             flower.get("other")
+
+
+#: BOOMERANG_LINK_QUEUES, BOOMERANG_PRODUCER_QUEUES → names of queues that a worker may push to, and others.
+LINKS: dict[tuple[str, str], tuple[list[str], list[str]]] = {
+    ("", ""): (["shop", "shop-eu", "shop\x06\x163"], ["payroll", "sho", "orders.eu"]),
+    ("", "orders. mail"): (["orders.eu", "mail"], ["shop", "payroll"]),
+    ("mail orders.?", "shop"): (["mail", "mail\x06\x169", "orders.1"], ["mail2", "orders.12", "payroll"]),
+    ("*", ""): (["payroll", "anything"], []),
+}
+
+
+@pytest.mark.parametrize(("given", "names"), LINKS.items(), ids=map(str, LINKS))
+@pytest.mark.parametrize("version", binaries())
+def test_a_worker_pushes_to_the_queues_of_links_and_of_producers_only(
+    version: str,
+    given: tuple[str, str],
+    names: tuple[list[str], list[str]],
+    real_redis: StartRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(access.LINK_QUEUES, given[0])
+    monkeypatch.setenv(access.PRODUCER_QUEUES, given[1])
+    allowed, others = names
+    with real_redis(version, "broker").client("worker") as worker:
+        for name in allowed:
+            assert worker.lpush(name, "message") == 1
+        for name in (each for each in allowed if "\x06" not in each):
+            worker.publish(f"/0.{name}", "message")
+        for name in others:
+            for command in (f"LPUSH {name} x", f"RPUSH {name} x", f"PUBLISH /0.{name} x"):
+                with pytest.raises(redis.ResponseError, match=r"(?i)no permissions"):
+                    worker.execute_command(*command.split(" "))
+
+
+@pytest.mark.parametrize("version", binaries())
+def test_a_worker_survives_an_unacknowledged_message_that_it_may_not_return(
+    version: str, real_redis: StartRedis
+) -> None:
+    """A producer can write one that names any queue: the worker must neither push it there nor end."""
+    server = real_redis(version, "broker")
+    entry = '[{"body": "", "properties": {"delivery_info": {}}, "headers": {}}, "", "%s"]'
+    with server.client("producer") as producer, server.client("admin") as admin:
+        for number, queue in enumerate(("shop", "payroll", "celery")):
+            producer.hset("unacked", f"tag-{number}", entry % queue)
+            producer.zadd("unacked_index", {f"tag-{number}": number})
+        reach = for_kombu(server.url("worker"))
+        with Connection(reach.url) as connection:
+            for _ in range(2):
+                connection.default_channel.qos.restore_visible(num=10, interval=1)
+        assert (admin.llen("shop"), admin.llen("celery"), admin.exists("payroll")) == (1, 1, 0)
+        assert admin.hkeys("unacked") == ["tag-1"]
 
 
 # --- in a container ---------------------------------------------------------------------------------------------------

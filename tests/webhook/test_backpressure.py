@@ -11,13 +11,15 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry, Counter
 
 from jobs.audit.audit import audit
+from jobs.key_limits import KeyLimits
 from jobs.new_job import NewJob
 from jobs.store.memory import Memory
+from jobs.store.statistics import Held
 from jobs.store.store import Store
 from schemas.views.provider_compat import TaskRefused
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
-from webhook.backpressure import MAX_AGE, MAX_AGE_BYTES, Backpressure
+from webhook.backpressure import MAX_AGE, MAX_AGE_BYTES, Backpressure, Usage
 from webhook.settings import Settings
 
 MB = 1024 * 1024
@@ -28,16 +30,18 @@ class Readings:
     """A memory reading and a clock that the test sets. It counts the readings."""
 
     memory_now: Memory | None = None
+    held: Held = field(default_factory=lambda: Held({}, {}))
+    names: tuple[str, ...] = ()
     now: float = 100.0
     count: int = 0
     turned_away: Counter = field(default_factory=lambda: Counter("away", "…", ["reason"], registry=CollectorRegistry()))
 
-    def memory(self) -> Memory | None:
+    def usage(self) -> Usage:
         self.count += 1
-        return self.memory_now
+        return Usage(self.memory_now, self.held)
 
     def pressure(self, **settings: Any) -> Backpressure:
-        return Backpressure(self.memory, Settings(**settings), self.turned_away, lambda: self.now)
+        return Backpressure(self.usage, Settings(**settings), self.turned_away, lambda: self.names, lambda: self.now)
 
 
 @pytest.mark.parametrize(
@@ -59,21 +63,21 @@ class Readings:
 def test_settings_and_memory_limit_the_number_of_jobs(
     settings: dict[str, Any], memory: Memory | None, limit: int | None
 ) -> None:
-    assert Readings(memory).pressure(**settings).limit(1) == limit
+    assert Readings(memory).pressure(**settings).room(1).most == limit
 
 
 def test_memory_is_read_at_intervals_or_after_much_input() -> None:
     readings = Readings(Memory(1, 100))
     pressure = readings.pressure()
     for _ in range(50):
-        pressure.limit(MAX_AGE_BYTES // 100)
+        pressure.room(MAX_AGE_BYTES // 100)
     assert readings.count == 1
     for _ in range(51):
-        pressure.limit(MAX_AGE_BYTES // 100)
+        pressure.room(MAX_AGE_BYTES // 100)
     assert readings.count == 2
     readings.now += MAX_AGE
     readings.memory_now = Memory(99, 100)
-    assert (pressure.limit(1), readings.count) == (0, 3)
+    assert (pressure.room(1).most, readings.count) == (0, 3)
 
 
 @pytest.mark.parametrize(("memory", "reason"), [(Memory(1, 100), "jobs"), (Memory(99, 100), "memory")])
@@ -100,6 +104,46 @@ def test_the_warning_names_the_limit_that_is_reached(
 ) -> None:
     note = Readings(memory).pressure(max_unfinished=12).warning(unfinished)
     assert note is None if variable is None else variable in str(note)
+
+
+HALF: dict[str, Any] = {"kept_room": 0.5, "max_unfinished": 100}
+LIMITED = {"shop": KeyLimits(max_stored=30 * MB, max_unfinished=40)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "used", "held", "reason"),
+    [
+        pytest.param({}, 60, Held({}, {"shop": 60 * MB}), None, id="alone, below what is kept for the other"),
+        pytest.param({}, 64, Held({}, {"shop": 60 * MB}), "BOOMERANG_KEPT_ROOM", id="the rest is kept for the other"),
+        pytest.param({}, 64, Held({}, {"shop": 40 * MB, "press": 21 * MB}), None, id="the other uses its part"),
+        pytest.param({}, 84, Held({}, {"shop": 21 * MB, "press": 1 * MB}), None, id="within its own part"),
+        pytest.param({}, 85, Held({}, {"shop": 1 * MB}), "BOOMERANG_MAX_MEMORY", id="full for all"),
+        pytest.param(
+            {"key_limits": LIMITED}, 40, Held({}, {"shop": 30 * MB}), "max_stored", id="its own limit of bytes"
+        ),
+        pytest.param({"key_limits": LIMITED}, 40, Held({"shop": 40}, {}), "max_unfinished", id="its own limit of jobs"),
+        pytest.param(HALF, 1, Held({"shop": 75}, {}), "BOOMERANG_KEPT_ROOM", id="jobs are kept for the other"),
+        pytest.param(HALF, 1, Held({"shop": 50, "press": 50}, {}), "100 unfinished jobs", id="jobs of all"),
+    ],
+)
+def test_a_part_is_kept_for_each_key_and_the_refusal_names_the_limit(
+    settings: dict[str, Any], used: int, held: Held, reason: str | None
+) -> None:
+    readings = Readings(Memory(used * MB, 100 * MB), held=held, names=("shop", "press"))
+    pressure = readings.pressure(**{"kept_room": 0.5} | settings)
+    if reason is None:
+        assert pressure.full(1, "shop") is None
+        return
+    assert pressure.full(1, "shop") or pressure.room(1, "shop").most or pressure.room(1, "shop").own
+    problem = pressure.refused(owner="shop")
+    assert (problem.status, reason in problem.detail) == (429, True)
+    assert "shop" in problem.detail or "all" not in str(reason)
+
+
+def test_a_single_key_can_use_all() -> None:
+    readings = Readings(Memory(84 * MB, 100 * MB), held=Held({}, {"shop": 84 * MB}), names=("shop",))
+    pressure = readings.pressure(max_unfinished=100)
+    assert (pressure.full(1, "shop"), pressure.room(1, "shop").kept) == (None, {})
 
 
 # --- over HTTP, on a real Redis -------------------------------------------------------------------------------------
@@ -195,6 +239,25 @@ def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     # A complete repeat is accepted at any limit
     full = limited(max_unfinished=1)
     assert full.post(f"/v1/batches?id={batch}", data=LINE * 1200).json["known"] == 1200
+    assert audit(store) == []
+
+
+def test_a_paused_batch_of_one_key_leaves_room_for_others(
+    settings: Settings, store: Store, client: FlaskClient, fox: dict[str, Any]
+) -> None:
+    app = create_app(replace(settings, api_keys=("shop:s" + "1" * 40, "press:s" + "2" * 40), max_unfinished=80), store)
+    shop, press = app.test_client(), app.test_client()
+    for producer, digit in ((shop, "1"), (press, "2")):
+        producer.environ_base = client.environ_base | {"HTTP_AUTHORIZATION": f"Bearer s{digit * 40}"}
+    stopped = shop.post("/v1/batches?id=all", data=LINE * 100)
+    assert (stopped.status_code, stopped.json["accepted"]) == (429, 70)
+    assert "BOOMERANG_KEPT_ROOM" in stopped.json["detail"]
+    assert "the key shop has 70" in stopped.json["detail"]
+    shop.post("/v1/batches/all/pause")
+    for number in range(10):
+        assert press.post("/v1/jobs", json=fox | {"external_task_id": f"fox{number}"}).status_code == 201
+    assert press.post("/v1/jobs", json=fox).status_code == 429
+    assert counted(app.test_client(), 'boomerang_turned_away_total{reason="key"}') == 1
     assert audit(store) == []
 
 

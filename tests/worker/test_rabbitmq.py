@@ -163,17 +163,21 @@ def test_a_link_goes_through_the_exchange_that_its_options_name(kind: str, shop:
 
 @pytest.mark.parametrize(
     "options",
-    [{"queue": "none"}, {"exchange": "none", "routing_key": "x"}, {"exchange": "", "routing_key": "none"}],
+    [
+        {"queue": "shop-none"},
+        {"exchange": "shop-none", "routing_key": "x"},
+        {"exchange": "", "routing_key": "shop-none"},
+    ],
     ids=str,
 )
 def test_a_continuation_to_nobody_is_refused_unpaid_and_creates_nothing(
     options: dict[str, str], shop: Shop, name: str
 ) -> None:
     link = shop.app.signature("shop.lost", **options)
-    with pytest.raises(Exception, match=r"shop\.lost: the broker has no .*'none'"):
+    with pytest.raises(Exception, match=r"shop\.lost: the broker has no .*'shop-none'"):
         shop.generate(name, link=[link]).apply_async().get(TIMEOUT)
     assert shop.service.store.jobs.get_many([name]) == [None]
-    assert not shop.exists("none")
+    assert not shop.exists("shop-none")
 
 
 def test_a_queue_that_is_deleted_meanwhile_is_not_created_again(shop: Shop, name: str, wait_for: WaitFor) -> None:

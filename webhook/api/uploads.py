@@ -142,15 +142,15 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         done.join(store.batches.options(batch))
         for chunk in _chunks(_jobs(shared, done, lines)):
             jobs = [job for _, job in chunk]
-            enqueued = store.jobs.enqueue(
-                jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)), caller=caller().owner
-            )
+            room = shared.pressure.room(_size(jobs), done.options.owner)
+            enqueued = store.jobs.enqueue(jobs, batch, done.options, room=room, caller=caller().owner)
             if enqueued.admit_hint:
                 shared.send(SUBMIT)
             if not done.count_all(chunk, enqueued.outcomes):
                 raise shared.pressure.refused(
                     f"{done.accepted + done.known:,} jobs of this upload are enqueued. "
                     f"Send the same upload again later with ?id={batch}: it continues where it stopped.",
+                    owner=done.options.owner,
                     **done.view(),
                 )
     except WorkRefused as error:
@@ -173,11 +173,12 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
         done.join(store.batches.options(batch))
         _stage(shared, token, done, _chunks(_jobs(shared, done, lines)))
         staged, done.accepted = done.accepted, 0
-        acted = store.uploads.commit(token, batch, staged, done.options, most=shared.pressure.limit(0))
+        room = shared.pressure.room(0, done.options.owner)
+        acted = store.uploads.commit(token, batch, staged, done.options, room=room)
     except ServiceFull as error:
         with suppress(StoreUnavailable):
             store.uploads.discard(token)
-        raise shared.pressure.refused(**done.view()) from error
+        raise shared.pressure.refused(owner=done.options.owner, **done.view()) from error
     except WorkRefused as error:
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
@@ -198,10 +199,11 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
             if done.rejected:
                 continue  # read on only to list the other bad lines
             jobs = [job for _, job in chunk]
-            outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)), caller=caller().owner)
+            room = shared.pressure.room(_size(jobs), done.options.owner)
+            outcomes = store.uploads.stage(token, jobs, room=room, caller=caller().owner)
             if not done.count_all(chunk, outcomes):
                 done.accepted = 0
-                raise shared.pressure.refused(**done.view())
+                raise shared.pressure.refused(owner=done.options.owner, **done.view())
         whole = done.rejected == 0
     finally:
         if not whole:

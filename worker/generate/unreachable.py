@@ -1,4 +1,4 @@
-"""A check, before anything is paid, that every task that follows a producer's task would reach a queue.
+"""A check, before anything is paid, that every task that follows a producer's task would reach a queue, and may do so.
 
 The worker sends these tasks, so its routes decide, not the producer's. The check finds the destination of each as
 Celery would, and asks the broker about it.
@@ -14,6 +14,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from jobs.errors import DestinationRefused
 from schemas import clean
 from worker.routes import ROUTING, Destination, Routes
 
@@ -62,7 +63,11 @@ class Reachability:
         except (TypeError, ValueError, AttributeError, LookupError) as error:
             return f'its queue, exchange or routing key cannot be used ({error}). Give it a queue: .set(queue="…")'
         if not amqp.is_ours(to):
-            return self._missing(to)
+            try:
+                amqp.link_queues.check(to.exchange, to.routing_key)
+                return self._missing(to)
+            except DestinationRefused as error:
+                return str(error)
         if (step.calls or step.name) in self._app.tasks:
             return ""
         if step.options.get("queue"):

@@ -4,9 +4,9 @@
 --       2 batch id
 --       3 options of the batch as JSON (jobs.new_job)
 --       4 how many jobs were staged
---       5 most unfinished jobs there may be; '' for no limit
+--       5 limits of unfinished jobs as JSON (jobs.room); '' for none
 -- Returns: begun | empty (nothing new was staged) | busy (with another change of the batch) | gone (they, or images
---   that they name, have expired) | full (above the limit of unfinished jobs) | taken (the batch is another producer's)
+--   that they name, have expired) | full (above a limit of unfinished jobs) | taken (the batch is another producer's)
 -- A repeat with the same token is `begun` again.
 arity(5)
 expect_installation()

@@ -2,7 +2,7 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 token of the upload
 --       2 seconds until they expire
---       3 most unfinished jobs there may be, these included; '' for no limit
+--       3 limits of unfinished jobs as JSON (jobs.room), these included; '' for none
 --       4 the owner of the batch; '*': jobs of other producers are known, too
 --       5... id, request, facts as JSON (jobs.new_job), for each job
 -- Returns: an outcome for each job: created (it would be) | known | conflict | imageless | full

@@ -1,10 +1,10 @@
--- Accept jobs in one step, in their order, up to the limit of unfinished jobs: record, index, alarm, place in the queue,
+-- Accept jobs in one step, in their order, up to the limits of unfinished jobs: record, index, alarm, place in the queue,
 -- membership of the batch.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 batch id or ''
 --       2 options of the batch as JSON (jobs.new_job)
 --       3 µs until a waiting job is checked again
---       4 most unfinished jobs there may be; '' for no limit
+--       4 limits of unfinished jobs as JSON (jobs.room); '' for none
 --       5 '*': jobs of other producers are known, too; else ''
 --       6... id, request, facts as JSON (jobs.new_job), for each job
 -- Returns: {1 to send an admission hint, then an outcome for each job}

@@ -8,7 +8,7 @@
 arity(3)
 local now = clock()
 local before, limit = now - tonumber(ARGV[1]), tonumber(ARGV[2])
-local forgotten, closed = 0, 0
+local forgotten, closed, released = 0, 0, {}
 local function forget(id, job, state)
   redis.call('ZREM', KEY.state .. state, id)
   if job.batch and state == 'failed' then count_failure(job.batch, redis.call('GET', KEY.result .. id), -1) end
@@ -24,6 +24,10 @@ local function forget(id, job, state)
   end
   redis.call('ZREM', KEY.unknown_costs, id)
   redis.call('ZREM', KEY.damaged, id)
+  if job.size then
+    local owner = owner_of_job(job)
+    released[owner] = (released[owner] or 0) + job.size
+  end
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'gone', 1) end
   forgotten = forgotten + 1
 end
@@ -37,6 +41,8 @@ for state in pairs(FINAL) do
     end
   end
 end
+for owner, size in pairs(released) do count_held(KEY.stored, owner, whole(-size)) end
+if forgotten > 0 then redis.call('HINCRBY', KEY.totals, 'purged', forgotten) end
 -- A damaged job with nothing left to do has no alarm that would remove it from the list.
 for _, id in ipairs(redis.call('ZRANGE', KEY.damaged, 0, limit - 1)) do
   local job, problem = read(id)

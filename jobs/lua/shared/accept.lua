@@ -23,7 +23,7 @@ end
 local function accept(batch, specs, now, recheck, free, caller)
   local created = math.max(now, read_number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
-  local outcomes, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
+  local outcomes, count, seen, queued, uses, classes, held = {}, 0, {}, {}, {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
@@ -43,6 +43,10 @@ local function accept(batch, specs, now, recheck, free, caller)
       if facts.expires_in then job.expires_at = whole(now + facts.expires_in) end
       if job.priority == '1' then job.priority = nil end
       if batch ~= '' then job.batch = batch else job.owner = facts.owner end
+      job.size = whole(#text + #(facts.labels or '') + RECORD_SIZE)
+      local owner = owner_of_job(job)
+      held[owner] = held[owner] or {0, 0}
+      held[owner][1], held[owner][2] = held[owner][1] + 1, held[owner][2] + job.size
       local record = {FIELD.state, 'queued', FIELD.model, job.model, FIELD.created_at, at, FIELD.updated_at, at}
       local function set(field, value)
         if value then record[#record + 1] = field; record[#record + 1] = value end
@@ -55,6 +59,7 @@ local function accept(batch, specs, now, recheck, free, caller)
       set(FIELD.priority, job.priority)
       set(FIELD.resolution, facts.resolution)
       set(FIELD.expires_at, job.expires_at)
+      set(FIELD.size, job.size)
       set(FIELD.names_images, next(named) and '1')
       set(FIELD.version, VERSION > 1 and VERSION)
       for hash, times in pairs(named) do uses[hash] = (uses[hash] or 0) + times end
@@ -81,6 +86,10 @@ local function accept(batch, specs, now, recheck, free, caller)
     end
   end
   count_uses(uses, 1, now)
+  for owner, more in pairs(held) do
+    count_held(KEY.unfinished, owner, more[1])
+    count_held(KEY.stored, owner, more[2])
+  end
   if count > 0 then
     redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
     if batch ~= '' then
@@ -98,18 +107,32 @@ local function accept(batch, specs, now, recheck, free, caller)
   return outcomes, count
 end
 
--- Return how many more jobs are allowed with at most `most` unfinished ones; nil: no limit (''). Jobs of a
--- committed upload count, although some have no record yet (commit.lua).
-local function free_places(most)
-  if most == '' then return nil end
-  local free = tonumber(most)
+-- Return how many more jobs a producer may add, by the limits in its room (jobs.room, as JSON); nil: no limit (''). Jobs
+-- of a committed upload count, although some have no record yet (commit.lua).
+local function free_places(text)
+  if text == '' then return nil end
+  local room, held, all = cjson.decode(text), {}, 0
+  local flat = redis.pcall('HGETALL', KEY.unfinished)
+  for i = 1, #flat, 2 do held[flat[i]] = tonumber(flat[i + 1]) end
   for state in pairs(ALLOWED) do
-    if not FINAL[state] then free = free - redis.call('ZCARD', KEY.state .. state) end
+    if not FINAL[state] then all = all + redis.call('ZCARD', KEY.state .. state) end
   end
   for _, batch in ipairs(redis.call('ZRANGE', KEY.sweeps, 0, -1)) do
-    local action, token = unpack(redis.call('HMGET', KEY.batch .. batch, 'do', 'only'))
-    if action == 'commit' then free = free - redis.call('LLEN', KEY.staged .. token) end
+    local action, token, owner = unpack(redis.call('HMGET', KEY.batch .. batch, 'do', 'only', 'key'))
+    if action == 'commit' then
+      local staged = redis.call('LLEN', KEY.staged .. token)
+      all, held[owner or ''] = all + staged, (held[owner or ''] or 0) + staged
+    end
   end
+  local own, free = held[room.owner] or 0, math.huge
+  if room.most then
+    free = room.most - all
+    for owner, part in pairs(room.kept) do
+      if owner ~= room.owner then free = free - math.max(0, part - (held[owner] or 0)) end
+    end
+    free = math.max(free, (room.kept[room.owner] or 0) - own)
+  end
+  if room.own then free = math.min(free, room.own - own) end
   return math.max(0, free)
 end
 

@@ -107,6 +107,7 @@ local function move(job, to, change, now, at)
   alarm(job, at)
   if from == to then return end
   if job.names_images and FINAL[from] ~= FINAL[to] then count_uses(images_of(job), FINAL[to] and -1 or 1, now) end
+  if job.size and FINAL[from] ~= FINAL[to] then count_held(KEY.unfinished, owner_of_job(job), FINAL[to] and -1 or 1) end
   redis.call('ZREM', KEY.state .. from, job.id)
   redis.call('ZADD', KEY.state .. to, job.created_at, job.id)
   if job.batch then

@@ -4,6 +4,11 @@
 -- Return the price class of a job: jobs of one class are expected to cost the same.
 local function class_of(job) return job.model .. '|' .. (job.images or '1') .. '|' .. (job.resolution or '') end
 
+-- Count what owners hold: unfinished jobs, or stored bytes. Only limits depend on it, so damage stops nothing.
+local function count_held(key, owner, by)
+  if redis.pcall('HINCRBY', key, owner, by) == 0 then redis.call('HDEL', key, owner) end
+end
+
 -- Return the price that the last costs of a class tell (nil: none), and, where they are too few to be sure, the least
 -- that a job may cost.
 --

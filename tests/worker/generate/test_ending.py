@@ -140,7 +140,7 @@ def test_a_queue_that_is_missing_for_a_moment_is_awaited(
 
 
 def test_a_queue_that_stays_missing_fails_the_task(w: World, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    task.request.callbacks += [dict(w.app.signature("shop.two", exchange="no-such", routing_key="x"))]
+    task.request.callbacks += [dict(w.app.signature("shop.two", exchange="shop-none", routing_key="x"))]
     for attempts in range(MOST_ATTEMPTS):
         with pytest.raises(MessageUnfinished, match="shop"):
             end_message(task, Ending(VIEW, attempts=attempts), Reachability(w.app))

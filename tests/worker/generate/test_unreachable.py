@@ -88,7 +88,7 @@ BAD: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture
 def w(world: MakeWorld) -> World:
-    return world()
+    return world(link_queues=("*",))
 
 
 @pytest.mark.parametrize("continuation", GOOD.values(), ids=GOOD)
