@@ -67,6 +67,7 @@ class Field:
     UNKNOWN_COST = "C"  #: `<lane>|<what was sent>`: the cost of a result is unknown (lua/shared/unknown_costs.lua)
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
     STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
+    ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
 
@@ -81,6 +82,7 @@ class Fact:
     POOL = Field.POOL
     PRIORITY = Field.PRIORITY
     RESOLUTION = Field.RESOLUTION
+    ONLY_BEGUN = Field.ONLY_BEGUN
     LABELS = "l"  #: as JSON
     EXPIRES_IN = "expires"  #: microseconds
     DELAY = "delay"  #: microseconds
@@ -137,7 +139,7 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
-    **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
+    **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",
@@ -195,7 +197,7 @@ def is_newer(record: Mapping[str, str]) -> bool:
 
 #: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
 #: new field: such a process then does not touch the job. Each version reads the previous one.
-VERSION = 1
+VERSION = 2
 #: No version will have so many digits.
 _LONG = 10
 

@@ -1,6 +1,7 @@
 """Limits of API keys, by their names: the share of admission, and the spending of a day."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,8 @@ from jobs.job import Priority
 from jobs.lanes import MOST_MONEY, flat
 
 MOST_WEIGHT = 100
+#: `*`, a name or an address, or `*.` and a name.
+_HOST = re.compile(r"(?:\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +23,11 @@ class KeyLimits:
     """The limits of one name. `weight`: its share of admission relative to other names of its `priority`.
 
     `max_cost_per_day` in USD, by days of UTC. `max_unfinished`: jobs. `max_stored`: bytes of its jobs in Redis.
+    `callback_hosts`: the hosts of its `callback_url`s, which the operator vouches for; None: any.
     """
 
     weight: int = 1
+    callback_hosts: tuple[str, ...] | None = None
     priority: Priority = Priority.NORMAL
     max_cost_per_day: Decimal | None = None
     max_unfinished: int | None = None
@@ -38,8 +43,14 @@ class _Limits(Schema):
     max_unfinished = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
     max_stored = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
 
+    callback_hosts = ma.List(
+        ma.String(validate=validate.Regexp(_HOST)), load_default=None, allow_none=True, validate=validate.Length(min=1)
+    )
+
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> KeyLimits:
+        if data["callback_hosts"] is not None:
+            data["callback_hosts"] = tuple(host.lower() for host in data["callback_hosts"])
         return KeyLimits(**data)
 
 

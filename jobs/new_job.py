@@ -43,7 +43,8 @@ class NewJob:
 
     `owner`: the name of the producer's key; ignored for a job in a batch, which has the batch's owner. `pool`: of lanes
     (jobs.lanes). `priority`: None for the batch's, or else normal. `expires_in`: a job that is not submitted within so
-    many seconds expires, unpaid. `delay`: seconds before which it is not admitted.
+    many seconds expires, unpaid. `delay`: seconds before which it is not admitted. `only_begun`: its producer is
+    notified only if a worker ever got it.
     """
 
     id: str
@@ -58,6 +59,7 @@ class NewJob:
     expires_in: float | None = None
     delay: float = 0.0
     resolution: str = ""
+    only_begun: bool = False
 
     @classmethod
     def of(
@@ -69,8 +71,13 @@ class NewJob:
         owner: str = "",
         batch_labels: Mapping[str, str] | None = None,
         delay: float = 0.0,
+        notify_unbegun: bool = False,
     ) -> Self:
-        """Create it from a valid request. Raises `NoLane`."""
+        """Create it from a valid request. Raises `NoLane`.
+
+        `notify_unbegun`: notify its producer even if no worker ever got it. Such a job costs nothing, so otherwise a
+        producer could have requests sent to any host for free.
+        """
         pool = route(lanes, request.model, {**(batch_labels or {}), **request.labels})
         if pool is None:
             raise NoLane(request.model)
@@ -87,29 +94,31 @@ class NewJob:
             expires_in=request.expires_in,
             delay=delay,
             resolution=request.resolution,
+            only_begun=bool(request.callback_url) and not notify_unbegun,
         )
 
     def to_script_json(self) -> str:
         """Return all but the id and the text as JSON for `accept` in shared/accept.lua. Default values are left out."""
         labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
         place = (self.owner, self.pool, self.priority, self.resolution)
-        return _facts((self.model, self.n, self.owed), labels, place, self.expires_in, self.delay)
+        return _facts((self.model, self.n, self.owed, self.only_begun), labels, place, self.expires_in, self.delay)
 
 
 @lru_cache(maxsize=1024)  # the lines of a batch mostly have the same facts
 def _facts(
-    what: tuple[str, int, frozenset[Delivery]],
+    what: tuple[str, int, frozenset[Delivery], bool],
     labels: str,
     place: tuple[str, str, Priority | None, str],
     expires_in: float | None,
     delay: float,
 ) -> str:
-    model, n, owed = what
+    model, n, owed, only_begun = what
     owner, pool, priority, resolution = place
     facts = {
         Fact.MODEL: model,
         Fact.IMAGES: str(n) if n != 1 else None,
         Fact.OWED_AT_END: "".join(sorted(owed)),
+        Fact.ONLY_BEGUN: "1" if only_begun else None,
         Fact.LABELS: labels,
         Fact.OWNER: owner,
         Fact.POOL: pool,

@@ -17,6 +17,21 @@ class CommaSeparated(ma.Field[list[str]]):
         return [part.strip() for part in str(value).split(",") if part.strip()]
 
 
+class Ports(ma.Field[tuple[int, ...]]):
+    """`80, 443` → `(80, 443)`; `any` → `()`."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[int, ...]:
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if parts == ["any"]:
+            return ()
+        if not parts or not all(part.isascii() and part.isdigit() and 0 < int(part) < _PORTS for part in parts):
+            raise ValidationError("must be ports from 1 to 65535, separated by commas, or any")
+        return tuple(map(int, parts))
+
+
+_PORTS = 65_536
+
+
 #: Names of queues with wildcards, as both fnmatch and the ACL of Redis understand them (ops/access/start.sh).
 _PATTERN = re.compile(r"[A-Za-z0-9._:*?-]+")
 

@@ -21,7 +21,7 @@ from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.secret_strength import MIN_SECRET, all_hard_to_guess
 from jobs.setting import described, read, setting
-from jobs.setting_readers import IN_REDIS, CommaSeparated, image_store
+from jobs.setting_readers import IN_REDIS, CommaSeparated, Ports, image_store
 
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
@@ -97,7 +97,9 @@ class Settings(ConnectionSettings):
         "of a lower key is [admitted](explanation/admission.md#queues-priorities-fairness). `max_cost_per_day` is in "
         "USD, by days of UTC: a job that would exceed it "
         "[waits](guides/limit-spending.md#what-it-may-cost). `max_unfinished` (jobs) and `max_stored` (bytes of its "
-        "jobs) limit what the key holds: beyond them it gets [429](guides/send-jobs.md#when-it-is-full).",
+        "jobs) limit what the key holds: beyond them it gets [429](guides/send-jobs.md#when-it-is-full). "
+        '`callback_hosts`, such as `["hooks.shop.example", "*.eu.shop.example"]`, are the only hosts that [its '
+        'notifications](explanation/notifications.md#where-a-producer-may-be-notified) may go to; `["*"]`: any.',
     )
     poll_first: float = setting(
         "BOOMERANG_POLL_FIRST",
@@ -215,6 +217,13 @@ class Settings(ConnectionSettings):
         meaning="Allow hosts that are not public in `callback_url` and in URLs of images, and send notifications "
         "there. Only for local stacks and closed networks.",
     )
+    allowed_callback_ports: tuple[int, ...] | None = setting(
+        "BOOMERANG_CALLBACK_PORTS",
+        Ports,
+        None,
+        "Ports that a `callback_url` may have, comma-separated; `any`: all. Unset: 80 and 443, and all if "
+        "`BOOMERANG_ALLOW_PRIVATE_HOSTS` is set.",
+    )
     unknown_parameters: UnknownParameters = setting(
         "BOOMERANG_UNKNOWN_PARAMETERS",
         ma.Enum,
@@ -255,6 +264,17 @@ class Settings(ConnectionSettings):
     def lacks_callback_secrets(self) -> bool:
         """Whether the provider is to call the webhook, and no secret shows which callbacks are forged."""
         return self.public_url is not None and not self.callback_secrets
+
+    @property
+    def callback_ports(self) -> tuple[int, ...] | None:
+        """The ports that a `callback_url` may have; None: any."""
+        if self.allowed_callback_ports is None:
+            return None if self.allow_private_hosts else (80, 443)
+        return self.allowed_callback_ports or None
+
+    def callback_hosts(self, owner: str) -> tuple[str, ...] | None:
+        """Return the hosts at which a producer may be notified; None: any."""
+        return self.key_limits.get(owner, KeyLimits()).callback_hosts
 
     @property
     def lanes(self) -> tuple[LaneSettings, ...]:

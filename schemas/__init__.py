@@ -3,6 +3,7 @@
 from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json
 from schemas.callback_address import callback_path, token_is_valid
+from schemas.callback_rules import CallbackRules
 from schemas.error_budget import bounded
 from schemas.error_text import clean
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
@@ -25,6 +26,7 @@ __all__ = [
     "AnswerInvalid",
     "BodyInvalid",
     "CallbackForm",
+    "CallbackRules",
     "Cost",
     "GenerationRequest",
     "ImageFile",

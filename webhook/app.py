@@ -5,7 +5,7 @@ from flask import Flask
 from jobs.api_keys import KeyRing
 from jobs.ended_sessions import EndedSessions
 from jobs.store.store import Store
-from webhook import callbacks, health, pages
+from webhook import callbacks, health, pages, places
 from webhook.access import audit_log, auth, sessions
 from webhook.access.api_keys import KnownKeys
 from webhook.access.rate_limits import RateLimits, read_rates
@@ -68,6 +68,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         settings.trusted_proxies,
         settings.metrics_token,
     )
+    places.set_up(app)
     audit_log.install(app)
     auth.protect(app, authenticator)
     ownership.protect(app)

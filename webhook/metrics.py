@@ -190,6 +190,14 @@ CONNECTIONS_CLOSED = Declaration(
     "client sent or read too slowly), address (too many of one address), full (too many in all).",
     Source.PROCESS,
 )
+PLACES = Declaration(
+    "boomerang_places",
+    Kind.COUNTER,
+    ("pool", "outcome"),
+    "Long requests that got no place (refused), or had to give theirs to another producer (gave_way). Pools: waits, "
+    "transfers (uploads and results), events, slow (clients that send or read slowly), memory (of bodies).",
+    Source.PROCESS,
+)
 HINTS = Declaration(
     "boomerang_hints",
     Kind.COUNTER,
@@ -201,7 +209,7 @@ HINTS = Declaration(
 DECLARATIONS = (
     *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, UNKNOWN_COSTS),
     *(CONTRADICTED, UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES),
-    *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, CONNECTIONS_CLOSED, HINTS),
+    *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, CONNECTIONS_CLOSED, PLACES, HINTS),
 )
 
 
@@ -217,6 +225,7 @@ class Counters:
         self.jobs = JOBS_RECEIVED.counter(self.registry)
         self.turned_away = TURNED_AWAY.counter(self.registry)
         self.connections_closed = CONNECTIONS_CLOSED.counter(self.registry)
+        self.places = PLACES.counter(self.registry)
         self.hints = HINTS.counter(self.registry)
 
 

@@ -1,14 +1,12 @@
 """What the views of an app share. Nothing connects before it is used, so that a process may fork after building it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from threading import BoundedSemaphore
 from typing import cast
 
-from flask import Response, current_app
+from flask import current_app
 
 from jobs.api_keys import KeyRing, Scope
 from jobs.connections.client import connect
@@ -19,6 +17,7 @@ from jobs.setting_readers import IN_REDIS
 from jobs.store.store import Store
 from jobs.task_names import SUBMIT
 from schemas import (
+    CallbackRules,
     GenerationRequest,
     ImageFile,
     RequestInvalid,
@@ -28,56 +27,14 @@ from schemas import (
 )
 from webhook.access.auth import caller
 from webhook.backpressure import Backpressure, Usage
-from webhook.http.problems import unavailable
 from webhook.metrics import Counters
+from webhook.places import EVENTS, SLOW, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
 
-#: Limits of concurrent requests that take long. Their sum is below gunicorn's number of threads
-#: (webhook.gunicorn_conf), so that a callback always finds a free thread. They are separate, so that long polls do not
-#: keep uploads out.
-WAITS = 32
-STREAMS = 16
-EVENTS = 8
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
 
 Send = Callable[..., bool]
-
-
-class ConcurrencyLimit:
-    """A limit on how many requests of one kind run at once."""
-
-    def __init__(self, count: int) -> None:
-        self._free = BoundedSemaphore(count)
-
-    @contextmanager
-    def try_enter(self) -> Iterator[bool]:
-        """Count as running until the block ends. Yields False if the limit is reached."""
-        taken = self._free.acquire(blocking=False)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self._free.release()
-
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Count as running until the block ends. Raises a problem, 503, if the limit is reached."""
-        with self.try_enter() as taken:
-            if not taken:
-                raise unavailable("Too many uploads, results or event streams at once. Try again in a moment.")
-            yield
-
-    def stream(self, make: Callable[[], Response]) -> Response:
-        """Return the answer that `make` makes, and count as running until it is sent or the client is gone.
-
-        Raises a problem, 503, if the limit is reached, and what `make` raises.
-        """
-        with ExitStack() as running:
-            running.enter_context(self.enter())
-            answer = make()
-            answer.call_on_close(running.pop_all().close)
-            return answer
 
 
 @dataclass
@@ -89,12 +46,20 @@ class Services:
     ping_broker: Callable[[], bool]
     given: Store | None = None
     counters: Counters = field(default_factory=Counters)
-    waits: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(WAITS))
-    streams: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(STREAMS))
-    events: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(EVENTS))
+    waits: Places = field(init=False)
+    transfers: Places = field(init=False)
+    events: Places = field(init=False)
+    slow: Places = field(init=False)
+    memory: Places = field(init=False)
     pressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
+        counter = self.counters.places
+        self.waits = Places("waits", WAITS, counter)
+        self.transfers = Places("transfers", TRANSFERS, counter)
+        self.events = Places("events", EVENTS, counter)
+        self.slow = Places("slow", SLOW, counter)
+        self.memory = Places("memory", self.settings.body_memory, counter)
         self.pressure = Backpressure(self._read_usage, self.settings, self.counters.turned_away, self._producers)
 
     def _read_usage(self) -> Usage:
@@ -137,7 +102,10 @@ class Services:
         settings = self.settings
         try:
             wanted = load_request(
-                data, allow_private_hosts=settings.allow_private_hosts, pass_unknown=settings.passes_unknown
+                data,
+                allow_private_hosts=settings.allow_private_hosts,
+                pass_unknown=settings.passes_unknown,
+                callbacks=CallbackRules(settings.callback_ports, settings.callback_hosts(caller().name)),
             )
         except RequestInvalid as error:
             # Producers cannot change settings.

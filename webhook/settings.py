@@ -24,6 +24,8 @@ CALLBACK_LIMIT = 256 * 1024
 JOB_LIMIT = 64 * 1024 * 1024
 #: For each key, at each webhook process. A producer that sends batches or uses long polls needs less.
 RATE_LIMIT = "6000/minute"
+#: Bytes of bodies that one process holds. Reading the JSON in them takes a few times as much.
+BODY_MEMORY = 256 * 1024 * 1024
 #: Open connections. More than one address uses at once, also as a proxy that is not known to be one.
 CONNECTION_LIMIT = 256
 #: Share of all room: enough that others can work, little enough that one key can use most of it while it is alone.
@@ -165,6 +167,15 @@ class Settings(shared.Settings):
         "long. Callbacks do not count. Raise it for producers that send single jobs faster.",
         validate=_rates,
     )
+    body_memory: int = setting(
+        "BOOMERANG_BODY_MEMORY",
+        ma.Integer,
+        BODY_MEMORY,
+        "Bytes of jobs, images and long lines of batches that each webhook process holds at once, at least "
+        "`BOOMERANG_MAX_BODY`. Producers share them fairly; beyond its share the response is 503 with a `Retry-After`. "
+        "Handling them takes up to four times as much memory.",
+        validate=validate.Range(min=1024),
+    )
     max_connections: int = setting(
         "BOOMERANG_MAX_CONNECTIONS",
         ma.Integer,
@@ -210,10 +221,13 @@ class Settings(shared.Settings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Yield the shared settings' problems, missing callback secrets, and a secret that is in both lists of keys."""
+        """Yield the problems of the shared settings, of callback secrets, of sizes, and of secrets in both lists."""
         yield from super().problems(given)
         if given.get("public_url") and given.get("callback_secrets") == ():
             yield "callback_secrets", NO_CALLBACK_SECRETS
+        memory, largest = given.get("body_memory", BODY_MEMORY), given.get("max_body", JOB_LIMIT)
+        if memory < largest:
+            yield "body_memory", f"is {memory}, less than BOOMERANG_MAX_BODY ({largest}): such a body would never fit"
         digests = {Key.parse(text).digest for text in given.get("api_keys", ())}
         if any(Key.parse(text).digest in digests for text in given.get("admin_keys", ())):
             yield "admin_keys", "has a secret that is also in BOOMERANG_API_KEYS; every key needs its own"

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
+from jobs.producer_ids import internal_id
 from jobs.read_models import Page
 from jobs.room import Room
 from jobs.states import State
@@ -125,6 +126,17 @@ class Jobs:
             return []
         return [None if name is None else str(name) for name in self._scripts.call("owners", *ids)]
 
+    def find(self, given: str, owner: str) -> str | None:
+        """Return the id of a producer's job by the id that the producer gave; None if there is none.
+
+        Raises `RecordDamaged` if it cannot be read whose job it is.
+        """
+        ids = list(dict.fromkeys((internal_id(given, owner), given)))  # version 1 recorded it under the given id
+        owners = self.owners(ids)
+        if owner not in owners:
+            owners = [self.owners([each])[0] for each in ids]
+        return next((each for each, name in zip(ids, owners, strict=True) if name == owner), None)
+
     def results(self, ids: Sequence[str]) -> list[Result | None]:
         """Read results in one round trip, without the records; None where no result can be read."""
         if not ids:
@@ -149,8 +161,11 @@ class Jobs:
         return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
 
     @translate_errors()
-    def wait(self, job_id: str, seconds: float) -> Job:
-        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`."""
+    def wait(self, job_id: str, seconds: float, gives_up: Callable[[], bool] = lambda: False) -> Job:
+        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`.
+
+        `gives_up` ends the wait earlier, within `WAIT_RECHECK` seconds.
+        """
         job = self.get(job_id)
         end = time.monotonic() + seconds
         if job.state.final or seconds <= 0:
@@ -160,6 +175,8 @@ class Jobs:
             # Read the job again once the subscription is confirmed: from then on its end cannot be missed.
             ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
             while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
+                if gives_up():
+                    break
                 ended.get_message(timeout=min(left, WAIT_RECHECK))
         return job
 

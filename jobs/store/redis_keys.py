@@ -43,6 +43,7 @@ SINGLE: Mapping[str, str] = {
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
     "refused": "refused",
+    "producers": "producers",  # SET names of the producers that ever had a job or batch
     # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
     "notifying": "notifying",
     "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
@@ -106,7 +107,7 @@ _TYPES = {
     "hash": "totals epoch heartbeats witness prices reserved unfinished stored pools uses kept access accessed job "
     "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
-    "set": "lanes pinned",
+    "set": "lanes producers pinned",
     "list": "history staged members",
     "stream": "changes",
 }

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
+from jobs.owners import CELERY
 from jobs.read_models import Totals
 from jobs.states import State
 from jobs.store.context import StoreContext
@@ -50,6 +52,12 @@ class Statistics:
         """Sum the spending from the first day (UTC) to the last, inclusive."""
         with decoding("what was spent"):
             return spent(self._client, self._keys, by, (first, last), only or Only())
+
+    @translate_errors()
+    def owners(self) -> list[str]:
+        """Return the names of all producers that ever had a job; also those for jobs that came by Celery or no key."""
+        names: Any = self._client.smembers(self._keys.singleton("producers"))
+        return [*sorted(map(str, names)), CELERY, ""]
 
     @translate_errors()
     def totals(self) -> Totals:

@@ -21,6 +21,8 @@ from ops.local.stack import LocalStack
 #: The producers: one whose addresses hang, and the one that is measured.
 HANGS, MEASURED = "hangs", "measured"
 KEYS = {HANGS: "hangs-0123456789abcdef0123456789abcdef", MEASURED: "measured-0123456789abcdef0123456789abcdef"}
+#: Both are notified of jobs that never began, too.
+NOTIFY_ALL = {"BOOMERANG_KEY_LIMITS": json.dumps({name: {"callback_hosts": ["127.0.0.1"]} for name in KEYS})}
 ND_JSON = {"Content-Type": "application/x-ndjson"}
 #: Seconds between two measured jobs.
 PAUSE = 0.5
@@ -110,7 +112,7 @@ def measure_hanging(folder: Path, jobs: int, seconds: float) -> tuple[Delays, De
     with (
         closing(HangingServer()) as hanging,
         closing(Receiver()) as receiver,
-        stack(folder, "--latency 0", environ=os.environ | {"BOOMERANG_API_KEYS": keys}) as running,
+        stack(folder, "--latency 0", NOTIFY_ALL, os.environ | {"BOOMERANG_API_KEYS": keys}) as running,
         connect(running.redis_url) as client,
     ):
         alone = _measure(running, client, receiver, "alone", 5)

@@ -15,7 +15,7 @@ from jobs.store.outcomes import RedeliverOutcome, SettleOutcome
 from jobs.store.store import Store
 from ops.commands.durations import format_duration, parse_duration
 from ops.commands.help_text import examples
-from ops.commands.store import NOT_RUN, PROBLEMS, open_store
+from ops.commands.store import NOT_RUN, PROBLEMS, jobs_named, open_store, owner_option
 from ops.commands.terminal import echo
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ ALL = 1_000_000_000
     help="Settle all jobs that are in doubt for longer than this, such as 1h.",
 )
 @click.option("--lane", metavar="NAME", help="Settle only jobs of this lane.")
+@owner_option
 @click.option("--dry-run", is_flag=True, help="Only list the jobs that would be settled.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
@@ -72,6 +73,7 @@ def settle(
     verdict: Verdict | None,
     all_longer: float | None,
     lane: str | None,
+    owner: str | None,
     dry_run: bool,
     yes: bool,
     by: str,
@@ -92,7 +94,7 @@ def settle(
         raise click.UsageError(f"--sent takes exactly one job id, not {len(ids)}.")
     with open_store() as store:
         now = store.manual.stuck(0.0, 0).now
-        chosen, missing = _chosen(store, ids, all_longer, lane)
+        chosen, missing = _chosen(store, jobs_named(store, ids, owner), all_longer, lane)
         if all_longer is not None and decision is Verdict.NOT_SENT:
             # What the provider has must not be sent again by a command that names no job.
             for job in (job for job in chosen if job.exists):
@@ -120,9 +122,12 @@ def settle(
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Repeat all deliveries that were given up.")
+@owner_option
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
-def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool, dry_run: bool) -> None:
+def redeliver(
+    context: click.Context, ids: tuple[str, ...], *, everything: bool, owner: str | None, dry_run: bool
+) -> None:
     """Retry deliveries that were given up, as often as new ones.
 
     Exit code 0: all will be repeated; 1: some were not given up, or do not exist; 2: the command could not run.
@@ -131,7 +136,7 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
         raise click.UsageError("Give either job ids or --all.")
     with open_store() as store:
         given_up = [job_id for job_id, _ in store.manual.stuck(0.0, ALL).undelivered.named]
-        wanted = given_up if everything else list(ids)
+        wanted = given_up if everything else jobs_named(store, ids, owner)
         if dry_run:
             known = set(given_up)
             outcomes = {

@@ -8,11 +8,12 @@ import click
 
 from jobs.errors import RecordDamaged
 from jobs.job import MOST_COST, Job
+from jobs.producer_ids import internal_id
 from jobs.store.chunks import chunks
 from jobs.store.outcomes import SettleCostOutcome
 from jobs.store.store import Store
 from ops.commands.help_text import examples
-from ops.commands.store import PROBLEMS, open_store
+from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option
 from ops.commands.terminal import echo
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,19 @@ def parse_usd(_context: click.Context, _parameter: click.Parameter, text: str) -
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--batch", metavar="ID", help="Settle all jobs of unknown cost in this batch.")
 @click.option("--all", "everything", is_flag=True, help="Settle all jobs of unknown cost.")
+@owner_option
 @click.option("--usd", required=True, callback=parse_usd, metavar="AMOUNT", help="What each of them cost, in USD.")
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
 def settle_cost(
-    context: click.Context, *, ids: tuple[str, ...], batch: str | None, everything: bool, usd: Decimal, dry_run: bool
+    context: click.Context,
+    *,
+    ids: tuple[str, ...],
+    batch: str | None,
+    everything: bool,
+    owner: str | None,
+    usd: Decimal,
+    dry_run: bool,
 ) -> None:
     """Record what jobs cost whose cost is unknown, as the provider's bill says.
 
@@ -59,6 +68,9 @@ def settle_cost(
     if sum(map(bool, (ids, batch, everything))) != 1:
         raise click.UsageError("Give either job ids, --batch or --all.")
     with open_store() as store:
+        ids = tuple(jobs_named(store, ids, owner))
+        if batch and owner:
+            batch = store.batches.find(batch, owner) or internal_id(batch, owner)
         found = {job.id: job for job in _chosen(store, ids, batch)}
         for job in found.values():
             sent = f"the provider sent {job.unknown_cost!r}" if job.unknown_cost else "the provider sent no amount"

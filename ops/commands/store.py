@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,7 @@ from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
 from jobs.logs import escape_unconfigured
+from jobs.producer_ids import internal_id
 from jobs.settings import Settings
 from jobs.store.store import Store
 from ops.commands.terminal import echo, escape_traceback, safe_errors
@@ -27,6 +28,13 @@ _AS_OPERATOR = (
     "Run it as the operator user: docker compose run --rm operator {command}; or set {variable} to that user's URL."
 )
 _NOT_SET = "BOOMERANG_REDIS_URL is not set. For a stack of boomerang-server up, run: source .boomerang/env"
+
+#: For commands that take ids of jobs.
+owner_option = click.option(
+    "--owner",
+    metavar="NAME",
+    help="The producer whose jobs have these ids. Without it, give ids as this program prints them: dawn-1@shop.",
+)
 
 
 class Commands(click.Group):
@@ -58,6 +66,11 @@ def open_store(settings: Settings | None = None) -> Iterator[Store]:
         yield Store(client, settings)
     finally:
         client.close()
+
+
+def jobs_named(store: Store, ids: Sequence[str], owner: str | None) -> list[str]:
+    """Return the service's ids of jobs that an operator names, with or without their producer."""
+    return [(owner and store.jobs.find(each, owner)) or internal_id(each, owner or "") for each in ids]
 
 
 def describe_error(error: Exception, command: str) -> str:

@@ -10,6 +10,7 @@ from marshmallow import validate
 
 from schemas.requests.fields import (
     Between,
+    CallbackUrl,
     Characters,
     Flag,
     Item,
@@ -19,7 +20,6 @@ from schemas.requests.fields import (
     Prompt,
     StrictSchema,
     Text,
-    Url,
     Whole,
 )  # fmt: skip
 
@@ -83,9 +83,10 @@ class RequestSchema(StrictSchema):
         WatermarkInfo,
         metadata={"description": "Whether to generate a watermarked result, too. Custom watermarks are not supported."},
     )
-    callback_url = Url(
+    callback_url = CallbackUrl(
         metadata={
-            "description": "URL that the service notifies when the job ends: http(s), a public host, no credentials.",
+            "description": "URL that the service notifies when the job ends, if it was begun: http(s), a public host, "
+            "port 80 or 443 unless the operator allows others, no credentials.",
             "example": "https://shop.example.com/hooks/images",
         }
     )

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
+from schemas.callback_rules import CALLBACK_RULES
 from schemas.error_text import clean, encoding_problem, nearest, quoted
 from schemas.images import image_problem
 from schemas.invisible import is_blank
@@ -190,6 +191,16 @@ class Url(Text):
         text = super()._deserialize(value, *args, **kwargs)
         problem = url_problem(text)
         if problem:
+            raise ValidationError(problem)
+        return text
+
+
+class CallbackUrl(Url):
+    """A URL that the service may notify (CALLBACK_RULES)."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if problem := CALLBACK_RULES.get().problem(text):
             raise ValidationError(problem)
         return text
 

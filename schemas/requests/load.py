@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from schemas.callback_rules import ANYWHERE, CALLBACK_RULES, CallbackRules
 from schemas.error_text import nearest, quoted
 from schemas.errors import RequestInvalid
 from schemas.requests import models as models  # importing the package registers every model
@@ -22,20 +23,25 @@ def _schema(model: str) -> RequestSchema:
     return MODELS[model]()
 
 
-def load_request(data: object, *, allow_private_hosts: bool = False, pass_unknown: bool = False) -> GenerationRequest:
+def load_request(
+    data: object,
+    *,
+    allow_private_hosts: bool = False,
+    pass_unknown: bool = False,
+    callbacks: CallbackRules = ANYWHERE,
+) -> GenerationRequest:
     """Validate `data` (parsed JSON): the documented generation request, plus the service's own parameters.
 
     Raises `RequestInvalid` with every problem found. With `allow_private_hosts` (local stacks), `callback_url` and
-    image URLs may have a host that is not public. With `pass_unknown`, parameters that the model's schema does not know
-    go into `params` unchanged.
+    image URLs may have a host that is not public. `callbacks` limits ports and hosts of `callback_url`. With
+    `pass_unknown`, parameters that the model's schema does not know go into `params` unchanged.
     """
-    if not allow_private_hosts:
-        return _load(data, pass_unknown=pass_unknown)
-    token = PRIVATE_HOSTS_ALLOWED.set(True)
+    private, rules = PRIVATE_HOSTS_ALLOWED.set(allow_private_hosts), CALLBACK_RULES.set(callbacks)
     try:
         return _load(data, pass_unknown=pass_unknown)
     finally:
-        PRIVATE_HOSTS_ALLOWED.reset(token)
+        PRIVATE_HOSTS_ALLOWED.reset(private)
+        CALLBACK_RULES.reset(rules)
 
 
 def _load(data: object, *, pass_unknown: bool) -> GenerationRequest:

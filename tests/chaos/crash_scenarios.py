@@ -18,6 +18,7 @@ from jobs.owners import ANYONE
 from jobs.states import State
 from jobs.task_names import GENERATE
 from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
+from tests.support.producers import own
 
 A_DAY = 24 * 3600.0
 
@@ -56,7 +57,7 @@ def the_providers_contract(t: Turn) -> None:
     params = {"prompt": "a fox", "external_task_id": t.world.new_id(), "image_list": [{"image": inline(t)}]}
     body = {"model": "kirin_image_omni", "input": [{"params": params}]}
     t.world.post("/model/v1/generation", again=t.again, json=body)
-    t.world.accepted.add(str(params["external_task_id"]))
+    t.world.accepted.add(own(str(params["external_task_id"]), OWNER))
 
 
 def more_than_slots(t: Turn) -> None:
@@ -374,7 +375,7 @@ def lines(t: Turn, *, query: str = "", bad: bool = False) -> str:
         t.world.post(f"/v1/batches?id={batch}{query}", data=text + "{}\n", refused=True)
     else:
         t.world.post(f"/v1/batches?id={batch}{query}", data=text)
-        t.world.accepted.update(f"{batch}.{number}" for number in range(1, 4))
+        t.world.accepted.update(own(f"{batch}.{number}", OWNER) for number in range(1, 4))
     return batch
 
 
@@ -388,7 +389,7 @@ def a_batch_as_a_whole(t: Turn) -> None:
 
 def a_bad_batch(t: Turn) -> Check:
     batch = lines(t, query="&on_error=abort", bad=True)
-    return lambda: t.world.store.context.client.exists(f"{{b}}:b:{batch}") == 0
+    return lambda: t.world.store.context.client.exists(f"{{b}}:b:{own(batch, OWNER)}") == 0
 
 
 def batch_of(t: Turn) -> str:

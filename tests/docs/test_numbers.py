@@ -11,10 +11,12 @@ from schemas.queries import LONGEST_WAIT, MAX_PAGE
 from schemas.requests import base
 from schemas.requests.fields import Labels
 from schemas.urls import MAX_IMAGE_URL, MAX_URL
-from webhook import gunicorn_conf, services
+from webhook import gunicorn_conf, places
 from webhook.api.uploads import MOST_ERRORS
 from webhook.backpressure import RETRY_AFTER
-from webhook.settings import JOB_LIMIT
+from webhook.http.connection import LEAST_RATE
+from webhook.server.worker import POOLS
+from webhook.settings import CONNECTION_LIMIT, JOB_LIMIT
 from worker import flower_events
 from worker.app import VISIBILITY
 from worker.deliver import CONFIRMATION
@@ -38,9 +40,14 @@ NUMBERS = [
     ("guides/monitor", f"{flower_events.MAX_CHANGES:,} changes"),
     ("guides/monitor", f"{CHANGES_KEPT:,}"),
     ("guides/run-processes", f"{gunicorn_conf.threads} threads"),
-    ("guides/run-processes", f"{services.WAITS}"),
-    ("guides/run-processes", f"{services.STREAMS}"),
-    ("guides/run-processes", f"{services.EVENTS}"),
+    ("guides/run-processes", f"{places.WAITS}"),
+    ("guides/run-processes", f"{places.TRANSFERS}"),
+    ("guides/run-processes", f"{places.EVENTS}"),
+    ("guides/run-processes", f"{places.SLOW}"),
+    ("guides/run-processes", f"{gunicorn_conf.worker_connections:,}"),
+    ("guides/run-processes", f"{CONNECTION_LIMIT}"),
+    ("guides/run-processes", f"{dict(POOLS)[b'/callbacks/']} threads"),
+    ("guides/run-processes", f"{LEAST_RATE // 1024} KiB per second"),
 ]
 
 

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -49,6 +50,9 @@ def read(**variables: str) -> Settings:
         ("CALLBACK_MODE", "confirm", "callback_mode", CallbackMode.CONFIRM),
         ("RETENTION", "60", "retention", 60.0),
         ("ALLOW_PRIVATE_HOSTS", "true", "allow_private_hosts", True),
+        ("CALLBACK_PORTS", "", "callback_ports", (80, 443)),
+        ("CALLBACK_PORTS", "443, 8443", "callback_ports", (443, 8443)),
+        ("CALLBACK_PORTS", "any", "callback_ports", None),
         ("UNKNOWN_PARAMETERS", "pass", "unknown_parameters", UnknownParameters.PASS),
         ("IMAGE_STORE", "redis", "image_store", "redis"),
         ("IMAGE_STORE", "file:///srv/images", "image_store", "file:///srv/images"),
@@ -56,6 +60,15 @@ def read(**variables: str) -> Settings:
         ("LOG_FORMAT", "json", "log_format", LogFormat.JSON),
         ("LANES", '[{"name": "eu", "max_in_flight": 3}]', "lanes", (LaneSettings(name="eu", max_in_flight=3),)),
         ("KEY_LIMITS", '{"shop": {"weight": 3}}', "key_limits", {"shop": KeyLimits(weight=3)}),
+        *(
+            (
+                "KEY_LIMITS",
+                json.dumps({"shop": {"callback_hosts": [host]}}),
+                "key_limits",
+                {"shop": KeyLimits(callback_hosts=(host.lower(),))},
+            )
+            for host in ("*", "Hooks.shop.example", "*.shop.example", "127.0.0.1", "[2001:db8::7]")
+        ),
     ],
 )
 def test_a_good_value_is_read(variable: str, given: str, field: str, value: Any) -> None:
@@ -110,6 +123,14 @@ BAD = [
     ("KEY_LIMITS", "[]"),
     ("KEY_LIMITS", '{"shop": {"weight": 0}}'),
     ("KEY_LIMITS", '{"shop": 3}'),
+    *(
+        ("KEY_LIMITS", json.dumps({"shop": {"callback_hosts": hosts}}))
+        for hosts in ([], "shop.example", ["https://shop.example"], ["shop.example:443"], ["*shop.example"], [""], [7])
+    ),
+    ("CALLBACK_PORTS", "https"),
+    ("CALLBACK_PORTS", "443,0"),
+    ("CALLBACK_PORTS", "443,65536"),
+    ("CALLBACK_PORTS", "any,443"),
     ("CALLBACK_MODE", "believe"),
     ("RETENTION", "59"),
     ("ALLOW_PRIVATE_HOSTS", "perhaps"),

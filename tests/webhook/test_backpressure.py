@@ -17,6 +17,7 @@ from jobs.store.memory import Memory
 from jobs.store.statistics import Held
 from jobs.store.store import Store
 from schemas.views.provider_compat import TaskRefused
+from tests.support.producers import own
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.backpressure import MAX_AGE, MAX_AGE_BYTES, Backpressure, Usage
@@ -195,7 +196,7 @@ def test_a_job_beyond_the_limit_gets_429(
     assert "BOOMERANG_MAX_UNFINISHED" in client.get("/readyz").json["dependencies"]["room"]
     assert client.get("/readyz").status_code == 200
     # When a job has ended, the next one is accepted
-    store.jobs.cancel("first")
+    store.jobs.cancel(own("first"))
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "second"}).status_code == 201
 
 
@@ -230,7 +231,7 @@ def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     again = client.post(f"/v1/batches?id={batch}", data=LINE * 1200)
     assert (again.status_code, again.json["accepted"], again.json["known"]) == (429, 0, 750)
     for number in range(1, 501):
-        store.jobs.cancel(f"{batch}.{number}")
+        store.jobs.cancel(own(f"{batch}.{number}"))
     last = client.post(f"/v1/batches?id={batch}", data=LINE * 1200 + b"not json\n")
     assert last.status_code == 201
     assert {name: last.json[name] for name in ("accepted", "known", "rejected")} == {
@@ -292,7 +293,7 @@ def test_a_nearly_full_redis_refuses_new_work(
         assert "BOOMERANG_MAX_MEMORY" in answer.text
     assert counted(client, 'boomerang_turned_away_total{reason="memory"}') == 4
     assert "BOOMERANG_MAX_MEMORY" in client.get("/readyz").json["dependencies"]["room"]
-    assert [job.id for job in store.jobs.page().jobs] == ["old"]
+    assert [job.given_id for job in store.jobs.page().jobs] == ["old"]
     # Accepted jobs can still be changed
     assert client.post("/v1/jobs/old/cancel").json["status"] == "cancelled"
     assert limited(max_memory=0.95).post("/v1/jobs", json=fox).status_code == 201

@@ -16,6 +16,7 @@ from webhook.access.api_keys import Caller, KnownKeys
 from webhook.access.audit_log import annotate
 from webhook.access.rate_limits import RateLimits
 from webhook.http.client_address import Address, Network, client_address
+from webhook.http.connection import connection_of
 from webhook.http.problems import ProblemError
 
 _EXTENSION = "boomerang-authenticator"
@@ -185,6 +186,8 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
         if endpoint in PAGES:
             return _check_session(authenticator, endpoint)
         g.caller = authenticator.of_request()
+        if connection := connection_of(request.environ):
+            connection.holder = g.caller.name
         if endpoint is not None:
             or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
             if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):

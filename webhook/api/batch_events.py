@@ -16,6 +16,7 @@ from jobs.serializers import serialize_batch
 from schemas.views.batches import BatchView
 from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import operation
+from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
 from webhook.services import services
 
@@ -46,8 +47,8 @@ def events(batch_id: str) -> Response:
 
     The answer is a stream of server-sent events; the data of each is the batch. A `progress` event comes at once, and
     then after each change, at most once per second. A `done` event ends the stream when all jobs have ended. Comments
-    in between keep the connection open. A stream ends without `done` after 15 minutes, or when its key is revoked:
-    connect again, as an EventSource does by itself.
+    in between keep the connection open. A stream ends without `done` after 15 minutes, when its key is revoked, or when
+    another producer needs its place: connect again, as an EventSource does by itself.
     """
     shared = services()
     batch = shared.store.batches.get(batch_id)
@@ -55,14 +56,18 @@ def events(batch_id: str) -> Response:
         return Response(status=204)  # otherwise an EventSource reconnects
     reader, keys = caller(), authenticator()
 
-    def read() -> Batch:
-        if not keys.is_still_valid(reader):
-            raise BatchNotFound(batch_id)
-        return shared.store.batches.get(batch_id)
-
     # A proxy that buffers (nginx) would hold the events back until the end.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return shared.events.stream(lambda: Response(progress(batch, read), content_type=EVENTS, headers=headers))
+
+    def stream(place: Place) -> Response:
+        def read() -> Batch:
+            if place.lost or not keys.is_still_valid(reader):
+                raise BatchNotFound(batch_id)
+            return shared.store.batches.get(batch_id)
+
+        return Response(progress(batch, read), content_type=EVENTS, headers=headers)
+
+    return shared.events.stream(stream)
 
 
 def progress(

@@ -15,7 +15,9 @@ from jobs.states import State
 from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.openapi import NDJSON, operation
+from webhook.http.connection import Direction
 from webhook.http.csv_text import csv_text
+from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
 from webhook.services import services
 
@@ -94,12 +96,12 @@ def errors(batch_id: str) -> Response:
 def _stream(
     batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
 ) -> Response:
-    def stream() -> Response:
+    def stream(_: Place) -> Response:
         jobs = services().store.batches.jobs(batch_id, states)
         first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
         return Response(form(chain(first, jobs)), content_type=content_type)
 
-    return services().streams.stream(stream)
+    return services().transfers.stream(stream, Direction.ANSWER)
 
 
 def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _csv(jobs: Iterable[Job]) -> Iterator[str]:
 def _row(job: Job) -> Sequence[str]:
     result, error = job.result, (job.result.error if job.result else None) or {}
     return (
-        job.id,
+        job.given_id,
         job.state.value,
         job.model,
         format(result.cost, "f") if result and result.cost is not None else "",
@@ -127,7 +129,7 @@ def _row(job: Job) -> Sequence[str]:
         error.get("code", ""),
         error.get("message", ""),
         str(job.attempt),
-        job.external_task_id,
+        job.given_external_id,
         job.created_at.isoformat(),
         job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",

@@ -13,6 +13,7 @@ from schemas.views.images import ImageView
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
 from webhook.http.bodies import checked_length, read_decoded
+from webhook.http.connection import Direction
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
@@ -44,9 +45,9 @@ def create() -> Response:
     """
     shared = services()
     checked_length(request, MAX_IMAGE)
-    with shared.streams.enter():
+    with shared.transfers.enter(Direction.BODY):
         try:
-            file = read_image(read_decoded(request, MAX_IMAGE))
+            file = read_image(read_decoded(request, MAX_IMAGE, shared.memory.for_body()))
         except ImageInvalid as error:
             raise ProblemError(
                 422, "The image is not valid; `errors` says why.", errors={"image": [str(error)]}

@@ -18,7 +18,7 @@ from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
-from webhook.api.ownership import filter_from
+from webhook.api.ownership import filter_from, find_batch, find_job
 from webhook.http.json_response import json_response
 from webhook.services import services
 
@@ -41,9 +41,10 @@ def create() -> Response:
     job is recorded and will not be lost. When the service is full, the answer is 429: send the same request
     again after the time in Retry-After. The body may be compressed with gzip (Content-Encoding).
     """
-    job, created = enqueue_body()
-    location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return json_response(serialize_job(services().store.jobs.get(job.id)), 201 if created else 200, location)
+    given, job, created = enqueue_body()
+    location = {"Location": url_for("jobs.show", job_id=given)}
+    recorded = services().store.jobs.get(job.id if created else find_job(given))
+    return json_response(serialize_job(recorded), 201 if created else 200, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -65,15 +66,17 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     """Show a job, or wait until it has ended.
 
     With `wait`, the answer comes when the job has ended, but no later than after that many seconds. When too many
-    callers wait already, it comes at once, with a Retry-After.
+    callers wait already, or another producer needs the place, it comes at once, with a Retry-After.
     """
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
         return json_response(serialize_job(store.jobs.show(job_id)))
-    with shared.waits.try_enter() as may_wait:
-        if may_wait:
-            return json_response(serialize_job(store.jobs.with_reason(store.jobs.wait(job_id, seconds))))
+    with shared.waits.try_enter() as place:
+        if place:
+            job = store.jobs.wait(job_id, seconds, lambda: place.lost)
+            headers = {"Retry-After": "1"} if place.lost and not job.state.final else {}
+            return json_response(serialize_job(store.jobs.with_reason(job)), headers=headers)
     return json_response(serialize_job(store.jobs.show(job_id)), headers={"Retry-After": "1"})
 
 
@@ -117,7 +120,7 @@ def _page(query: dict[str, Any]) -> Page:
     if "batch" not in query:
         return store.jobs.page(state, **where)
     try:
-        return store.batches.page_of_jobs(query["batch"], state, **where)
+        return store.batches.page_of_jobs(find_batch(query["batch"]), state, **where)
     except BatchNotFound:
         return Page((), None)  # a filter that matches nothing
 

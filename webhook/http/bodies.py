@@ -10,15 +10,17 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
-from webhook.http.connection import Connection
-from webhook.http.problems import ProblemError
+from webhook.http.connection import LEAST_RATE, Direction, connection_of
+from webhook.http.fair_pool import Place
+from webhook.http.problems import ProblemError, unavailable
 
 _CHUNK = 64 * 1024
+#: Bytes of a body, and of a long line, that are accounted for at once.
+_PIECE = 1024 * 1024
 #: Most bytes that a byte of a compressed body may stand for, and how many bytes are never too many. Lines that differ
 #: at its fastest level, which our client uses, it reaches 229. Lines with equal long prompts have about 150.
 MOST_RATIO = 250
 FREE_BYTES = 64 * 1024
-_DRAIN_BYTES = 256 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
 #: Seconds for which a thread waits for a callback's body, for the body of a job or image, and for a batch's.
 _CALLBACK_SECONDS = 10.0
@@ -54,24 +56,38 @@ def read_whole(request: Request, length: int) -> bytes:
     except _BROKEN:
         body = b""
     if len(body) != length:
-        raise ProblemError(400, f"The body ended after {len(body):,} of {length:,} bytes. Send it again.")
+        raise _cut_short(request, f"The body ended after {len(body):,} of {length:,} bytes. Send it again.")
     return body
 
 
-def read_decoded(request: Request, limit: int) -> bytes:
+def read_decoded(request: Request, limit: int, memory: Place) -> bytes:
     """Read a whole body without its Content-Encoding. `limit` holds for the bytes that are sent, and for the result.
 
-    Raises a problem: 411 without a Content-Length, 413 over the limit, 415 for any encoding but gzip, 400 for a body
-    that ends early or is not valid gzip.
+    `memory` grows by the bytes of the result. Raises a problem: 411 without a Content-Length, 413 over the limit, 415
+    for any encoding but gzip, 400 for a body that ends early or is not valid gzip, 503 if there is no memory for it.
     """
     length = checked_length(request, limit)
     stream = decoded(request, _WHOLE_SECONDS)
     if isinstance(stream, Counted):
+        grow(memory, length)
         return read_whole(request, length)
-    body = stream.read(limit + 1)
-    if len(body) > limit:
+    pieces, size = list[bytes](), 0
+    while size <= limit and (piece := stream.read(min(_PIECE, limit + 1 - size))):
+        grow(memory, len(piece))
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit:
         raise ProblemError(413, f"The decompressed body has more than {limit:,} bytes. Send at most {limit:,}.")
-    return body
+    return b"".join(pieces)
+
+
+def grow(memory: Place, size: int) -> None:
+    """Account for so many more bytes of a body. Raises a problem, 503, if the producer has its share of the memory."""
+    if not memory.grow(size):
+        raise unavailable(
+            "The bodies of requests fill the webhook's memory (BOOMERANG_BODY_MEMORY), and your key has its share. "
+            "Send the same again later, with fewer requests at once or with images as URLs or references."
+        )
 
 
 def read_limited(request: Request, limit: int) -> bytes:
@@ -85,13 +101,22 @@ def read_limited(request: Request, limit: int) -> bytes:
     try:
         body = request.stream.read(limit + 1)
     except _BROKEN as error:
-        raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
+        raise _cut_short(request, "The body ended early, or its chunks are not valid. Send it again.") from error
     if len(body) > limit:
         raise ProblemError(413, f"The body has more than {limit:,} bytes. Send at most {limit:,}.")
     return body
 
 
-def drain(request: Request, most: int = _DRAIN_BYTES) -> None:
+def read_form(request: Request) -> None:
+    """Parse the form in the body within ten seconds; `request.form` then has it. Raises a problem, 400, if not."""
+    _wait_at_most(request, _CALLBACK_SECONDS)
+    try:
+        _ = request.form
+    except _BROKEN as error:
+        raise _cut_short(request, "The body ended early, or its chunks are not valid. Send it again.") from error
+
+
+def drain(request: Request, most: int) -> None:
     """Read and discard up to `most` bytes of a body, for a few seconds: a client that still sends reads no answer."""
     end = time.monotonic() + _DRAIN_SECONDS
     if _is_too_slow(request):
@@ -104,27 +129,33 @@ def drain(request: Request, most: int = _DRAIN_BYTES) -> None:
         return
 
 
-def _connection(request: Request) -> Connection | None:
-    """Return the client's connection; None in tests without a server."""
-    connection = request.environ.get("gunicorn.socket")
-    return connection if isinstance(connection, Connection) else None
-
-
 def _wait_at_most(request: Request, seconds: float) -> None:
     """Let threads wait for the rest of the body for `seconds` in all."""
-    if connection := _connection(request):
-        connection.body.longest = connection.body.waited + seconds
+    if connection := connection_of(request.environ):
+        pace = connection.paces[Direction.BODY]
+        pace.longest = pace.waited + seconds
 
 
 def _is_too_slow(request: Request) -> bool:
-    connection = _connection(request)
+    connection = connection_of(request.environ)
     return connection is not None and connection.too_slow
+
+
+def _cut_short(request: Request, detail: str) -> ProblemError:
+    """Return the problem of a body that ended early: we cut it, or else the client did as `detail` says."""
+    connection = connection_of(request.environ)
+    if connection and (connection.refused or Direction.BODY in connection.cut_off):
+        return unavailable("Other producers need the place of this request, and your key has more. Send it again.")
+    if connection and connection.too_slow:
+        detail = f"The body came too slowly. Send it again, at least {LEAST_RATE:,} bytes per second."
+    return ProblemError(400, detail)
 
 
 class Counted:
     """The stream of a request, which notices when it ends early. `size`: the bytes that were read."""
 
     def __init__(self, request: Request) -> None:
+        self._request = request
         self._stream = request.stream
         self._left = request.content_length
         self.size = 0
@@ -134,12 +165,14 @@ class Counted:
         try:
             data = self._stream.read(size)
         except _BROKEN as error:
-            raise ProblemError(400, "The connection broke before the end of the body. Send it again.") from error
+            raise _cut_short(
+                self._request, "The connection broke before the end of the body. Send it again."
+            ) from error
         self.size += len(data)
         if self._left is not None:
             self._left -= len(data)
             if not data and self._left > 0:
-                raise ProblemError(400, "The body is shorter than its Content-Length. Send it again.")
+                raise _cut_short(self._request, "The body is shorter than its Content-Length. Send it again.")
         return data
 
 
@@ -191,13 +224,18 @@ class _Gunzipped:
             raise ProblemError(400, f"The body is not valid gzip, or not complete: {error}. Send it again.") from error
 
 
-def lines(stream: Stream, limit: int) -> Iterator[tuple[int, bytes | None]]:
+def lines(stream: Stream, limit: int, memory: Place | None = None) -> Iterator[tuple[int, bytes | None]]:
     """Yield (number, line) for each line, from 1 and without line ends; the line is None if it exceeds `limit` bytes.
 
-    It holds one line and one chunk in memory, and copies each byte of a long line once.
+    It holds one line and one chunk in memory, and copies each byte of a long line once. `memory` grows with a long
+    line. Raises a problem, 503, if there is none left.
     """
-    number, parts, size = 1, list[bytes](), 0
+    number, parts, size, accounted = 1, list[bytes](), 0, 0
     while chunk := stream.read(_CHUNK):
+        held = size if size <= limit else 0
+        if memory and (held - accounted >= _PIECE or held < accounted):
+            grow(memory, held - accounted)
+            accounted = held
         first, *others = chunk.split(b"\n")
         for piece in (first, *others[:-1]) if others else ():
             size += len(piece)

@@ -26,8 +26,11 @@ HEAD_SECONDS = 5.0
 #: Bytes of a head. A callback has less than 2 KB.
 MOST_HEAD = 16 * 1024
 #: Seconds, and bytes, for which a closed connection is still read, so that its client gets the last answer.
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 64 * 1024
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
+_LINGER_CHUNK = 256 * 1024
+#: Seconds for which a process that stops keeps a connection, because a request may be on its way.
+STOP_SECONDS = 2.0
 #: Seconds that a thread may spend on the rest of a body that no view has read.
 DRAIN_SECONDS = 0.05
 #: Beginnings of paths that have their own threads, and how many.
@@ -104,6 +107,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         shared = self.wsgi.extensions["boomerang"]
         self.limit = AddressLimit(shared.settings.max_connections, shared.settings.trusted_proxies)
         self.closed = shared.counters.connections_closed.labels
+        self.take_slow_place = shared.slow.take
 
     def run(self) -> None:
         """Serve until the process is to end."""
@@ -128,11 +132,18 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def enqueue_req(self, conn: Client) -> None:
         """Give a connection with a complete head to a thread."""
         self._forget(conn)
-        conn.sock.begin_request()
         pool = self._pool_for(conn.head)
+        conn.sock.begin_request(conn.group or "", self.take_slow_place if pool is self.tpool else None)
         pool.submit(self.handle, conn).add_done_callback(
             lambda future: self.method_queue.defer(self.finish_request, conn, future)
         )
+
+    def handle(self, conn: Client) -> Any:
+        """Serve a request, in a thread. Return whether the connection can serve another one."""
+        try:
+            return super().handle(conn)
+        finally:
+            conn.sock.end_request()
 
     def finish_request(self, conn: Client, fs: Future[Any]) -> None:
         """Keep the connection for the next request, or close it. A thread has finished with it."""
@@ -143,7 +154,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         # A client may have sent its next request already.
         conn.head += conn.parser.unreader.take_buffered()
         conn.stage = Stage.NEXT_HEAD
-        self._wait(conn, self.cfg.keepalive if self.alive else LINGER_SECONDS)
+        self._wait(conn, self.cfg.keepalive if self.alive else STOP_SECONDS)
         self._examine(conn, 0)
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's own signature
@@ -165,6 +176,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def _keepalive_after(self, conn: Client, keepalive: bool) -> bool:  # noqa: FBT001 - gunicorn's own signature
         """Return whether the connection can serve another request: not if much of a body is still to come."""
+        if conn.sock.too_slow or conn.sock.cut_off:
+            return False  # the rest of the body would be read as a request
         return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
 
     def _pool_for(self, head: bytearray) -> ThreadPoolExecutor:
@@ -211,7 +224,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def _receive(self, client: Client) -> None:
         """Take what has arrived of a head."""
         try:
-            data = client.sock.receive_now(MOST_HEAD)
+            data = client.sock.receive_now(_LINGER_CHUNK if client.stage is Stage.LINGERING else MOST_HEAD)
         except (BlockingIOError, InterruptedError):
             self._register(client)
             return

@@ -20,7 +20,7 @@ from jobs.store.celery_identity import identity_of
 from jobs.store.celery_messages import MOST_PARKED
 from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
-from schemas import EXTERNAL_ID, RequestInvalid, checked_in, clean, load_request, without_images
+from schemas import EXTERNAL_ID, CallbackRules, RequestInvalid, checked_in, clean, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
 from worker.messages import Messages
 
@@ -204,12 +204,14 @@ class GenerateHandler:
             raise GenerationRefused("; ".join(lost))
 
     def _enqueue(self, call: GenerateCall) -> None:
-        job_id = call.job_id
+        job_id, settings = call.job_id, self._store.context.settings
+        hosts = settings.callback_hosts(CELERY)
         try:
             request = load_request(
                 {**call.request, "external_task_id": job_id},
                 allow_private_hosts=self._allow_private_hosts,
                 pass_unknown=self._pass_unknown,
+                callbacks=CallbackRules(settings.callback_ports, hosts),
             )
         except RequestInvalid as error:
             raise _refused(error) from None
@@ -217,7 +219,14 @@ class GenerateHandler:
             raise GenerationRefused(_NESTED) from None
         request = checked_in(request, self._images.put)
         try:
-            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=CELERY, delay=call.delay)
+            job = NewJob.of(
+                request,
+                job_id,
+                settings.lanes,
+                owner=CELERY,
+                delay=call.delay,
+                notify_unbegun=hosts is not None,
+            )
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
         if call.expires_in is not None:

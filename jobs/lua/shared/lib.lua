@@ -148,11 +148,15 @@ local function recheck_at(job, now, recheck)
   return at
 end
 
+-- Return whether a job was ever handed to a worker.
+local function has_begun(job) return job.sent or job.started_at or attempt_of(job) > 1 end
+
 -- Return the deliveries that the end of a job calls for; false: none. A second end (a late result) notifies again, but
 -- does not finish a Celery message twice. What the first end still owes stays owed.
 local function owed_deliveries(job, again)
   local deliveries = job.owed_at_end or ''
   if again and not string.find(job.owed or '', 'c', 1, true) then deliveries = string.gsub(deliveries, 'c', '') end
+  if job.only_begun and not has_begun(job) then deliveries = string.gsub(deliveries, 'n', '') end
   return deliveries ~= '' and deliveries or false
 end
 

@@ -1,0 +1,91 @@
+"""Places for requests that take long, shared fairly between producers.
+
+Their numbers together are below gunicorn's threads (webhook.gunicorn_conf), so that short requests always find one.
+They are separate, so that long polls do not keep uploads out.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from flask import Flask, Response, g, request
+from prometheus_client import Counter
+
+from webhook.access.auth import caller
+from webhook.http.connection import Direction, connection_of
+from webhook.http.fair_pool import FairPool, Place
+from webhook.http.problems import unavailable
+
+#: Requests that wait for a job, uploads and results, streams of events, and requests of slow clients.
+WAITS = 32
+TRANSFERS = 16
+EVENTS = 8
+SLOW = 48
+
+
+class Places:
+    """The places for one kind of long requests. `counter` counts those that got none, and those that gave way."""
+
+    def __init__(self, name: str, amount: int, counter: Counter) -> None:
+        self.name = name
+        self._pool = FairPool(amount, lambda outcome: counter.labels(name, outcome).inc())
+
+    def take(self, holder: str, amount: int, give_way: Callable[[], None]) -> Place | None:
+        """Return a place, or None if the holder has its share. The request ends when `give_way` is called."""
+        return self._pool.take(holder, amount, give_way)
+
+    @contextmanager
+    def try_enter(self, direction: Direction | None = None) -> Iterator[Place | None]:
+        """Have a place until the block ends. Yields None if the caller has its share.
+
+        When the place is lost, the body or the answer is cut; without a `direction`, the block watches `place.lost`.
+        """
+        place = self.take(caller().name, 1, _cutter(direction))
+        try:
+            yield place
+        finally:
+            if place:
+                place.release()
+
+    @contextmanager
+    def enter(self, direction: Direction | None = None) -> Iterator[Place]:
+        """Have a place until the block ends. Raises a problem, 503, if the caller has its share."""
+        with self.try_enter(direction) as place:
+            if place is None:
+                raise unavailable(
+                    f"Your key has its share of the places for {self.name}, and other producers have theirs. "
+                    "Send the same again when one of your requests has ended."
+                )
+            yield place
+
+    def stream(self, make: Callable[[Place], Response], direction: Direction | None = None) -> Response:
+        """Return the answer that `make` makes, and keep the place until it is sent or the client is gone.
+
+        Raises a problem, 503, if the caller has its share, and what `make` raises.
+        """
+        with ExitStack() as running:
+            answer = make(running.enter_context(self.enter(direction)))
+            answer.call_on_close(running.pop_all().close)
+            return answer
+
+    def for_body(self) -> Place:
+        """Return an empty place for the body of this request. It is given back when the request has been handled."""
+        place = self.take(caller().name, 0, _cutter(Direction.BODY))
+        if place is None:
+            raise RuntimeError("an empty place is always there")
+        g.setdefault("places_of_bodies", []).append(place)
+        return place
+
+
+def set_up(app: Flask) -> None:
+    """Give places of bodies back at the end of each request."""
+
+    @app.teardown_request
+    def release(_: BaseException | None) -> None:
+        for place in g.pop("places_of_bodies", ()):
+            place.release()
+
+
+def _cutter(direction: Direction | None) -> Callable[[], None]:
+    connection = connection_of(request.environ)
+    return partial(connection.cut, direction) if connection and direction else lambda: None
