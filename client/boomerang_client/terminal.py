@@ -1,6 +1,7 @@
 """Text from outside on its way to a terminal: the sink for plain text. With rich, `safe_console` is the sink."""
 
 import re
+import shlex
 
 #: What a terminal may obey instead of showing: control characters (C0, C1), marks that change the direction of text
 #: (Unicode's Bidi_Control), separators of lines; and halves of surrogate pairs, which no output can encode.
@@ -12,6 +13,11 @@ _IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{_OBEYED}]")
 def clean(text: object) -> str:
     """Return text on one line, with a replacement character for each character that is not plain."""
     return _IN_LINE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(text).split()))
+
+
+def shell_word(text: str) -> str:
+    """Return text as one word of a command that people copy into a shell."""
+    return shlex.quote(clean(text))
 
 
 def plain(text: str) -> str:

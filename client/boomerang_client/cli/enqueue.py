@@ -34,7 +34,7 @@ from boomerang_client.errors import BoomerangError, LineError, ServiceUnavailabl
 from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.responses import BatchAccepted
-from boomerang_client.terminal import clean, plain_json
+from boomerang_client.terminal import clean, plain_json, shell_word
 from boomerang_client.uploading import MOST_ERRORS
 
 _ARGUMENTS = f"{__name__}.arguments"
@@ -188,7 +188,7 @@ def enqueue(
     if wait and jobs:
         failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
     elif jobs:
-        screen.next_step(f"boomerang watch {clean(accepted.id)}")
+        screen.next_step(f"boomerang watch {shell_word(accepted.id)}")
     ctx.exit(FAILED if failed else 0)
 
 

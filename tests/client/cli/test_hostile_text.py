@@ -192,3 +192,10 @@ def test_an_uncaught_error_is_printed_plainly(
     printed = capsys.readouterr().err
     assert "ValueError" in printed
     assert OBEYED.search(printed) is None
+
+
+def test_a_command_to_copy_has_ids_as_one_word(service: FakeService, run: Command, file: str) -> None:
+    run("enqueue", file, "--id", "b")
+    service.batches["b; rm -rf $(pwd)"] = service.batches["b"]
+    result = run("watch", "b; rm -rf $(pwd)")
+    assert "boomerang save 'b; rm -rf $(pwd)'" in result.stderr
