@@ -74,8 +74,8 @@ class Images:
         self._kept_in = kept_in
         self._retention = settings.image_retention
 
-    def put(self, file: ImageFile) -> bool:
-        """Store an image unless it is stored already; return whether it is new."""
+    def put(self, file: ImageFile, owner: str = "") -> bool:
+        """Store an image unless it is stored already; return whether it is new. `owner`: it counts in its bytes."""
         digest = file.hash
         if self.find([digest])[0]:
             return False
@@ -83,7 +83,7 @@ class Images:
         image = Image(digest, name, len(file.data), file.width, file.height, file.format)
         self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
         self._kept_in.write(name, file.data)
-        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
+        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)), owner)
         if outcome == KeepOutcome.KNOWN:
             self._remove([name])  # another process stored it first
         if outcome == KeepOutcome.LATE:

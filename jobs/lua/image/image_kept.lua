@@ -3,8 +3,9 @@
 -- ARGV: 1 hash of the image
 --       2 object
 --       3 description as JSON (jobs.images.images)
+--       4 the owner whose stored bytes count it; '' where they do not
 -- Returns: 'kept' | 'known' (another copy is stored: this object is removed) | 'late' (it may have been removed)
-arity(3)
+arity(4)
 local hash, object, now = ARGV[1], ARGV[2], clock()
 local there = redis.call('HGET', KEY.kept, hash)
 if there then
@@ -19,5 +20,9 @@ if not goes or tonumber(goes) <= now then return 'late' end
 redis.call('ZREM', KEY.going, object)
 redis.call('HSET', KEY.kept, hash, ARGV[3])
 redis.call('HINCRBY', KEY.totals, 'image_bytes', cjson.decode(ARGV[3]).size)
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEY.image_owners, hash, ARGV[4])
+  count_held(KEY.stored_images, ARGV[4], cjson.decode(ARGV[3]).size)
+end
 redis.call('ZADD', KEY.images, redis.call('HEXISTS', KEY.uses, hash) == 1 and '+inf' or whole(now), hash)
 return 'kept'
