@@ -3,14 +3,17 @@
 -- ARGV: 1 hash of the image
 --       2 object
 --       3 description as JSON (jobs.images.images)
--- Returns: 'kept' | 'known' (another copy is stored: this object is removed) | 'late' (it may have been removed)
-arity(3)
+--       4 the producer that uploaded it
+-- Returns: 'kept' | 'known' (the producer had it: this object is removed) | 'shared' (another producer had it: likewise)
+--   | 'late' (it may have been removed)
+arity(4)
 local hash, object, now = ARGV[1], ARGV[2], clock()
 local there = redis.call('HGET', KEY.kept, hash)
 if there then
   touch_image(hash, now)
   if cjson.decode(there).object == object then return 'kept' end
   redis.call('ZADD', KEY.going, whole(now), object)
+  if note_holder(hash, ARGV[4]) then return 'shared' end
   return 'known'
 end
 -- An object that is due may be being removed just now.
@@ -18,6 +21,7 @@ local goes = redis.call('ZSCORE', KEY.going, object)
 if not goes or tonumber(goes) <= now then return 'late' end
 redis.call('ZREM', KEY.going, object)
 redis.call('HSET', KEY.kept, hash, ARGV[3])
+note_holder(hash, ARGV[4], true)
 redis.call('HINCRBY', KEY.totals, 'image_bytes', cjson.decode(ARGV[3]).size)
 redis.call('ZADD', KEY.images, redis.call('HEXISTS', KEY.uses, hash) == 1 and '+inf' or whole(now), hash)
 return 'kept'
