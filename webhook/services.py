@@ -91,11 +91,11 @@ class Services:
 
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""
-        owner = caller().owner
-        full = self.settings.image_store == IN_REDIS and self.pressure.full(len(file.data), owner)
-        if full and self.images.absent([file.hash], caller().name):
+        owner, counts = caller().name, self.settings.image_store == IN_REDIS
+        full = counts and self.pressure.full(len(file.data), owner)
+        if full and self.images.absent([file.hash], owner):
             raise self.pressure.refused("Send the same again later: nothing is stored twice.", owner=owner)
-        return self.images.put(file, caller().name)
+        return self.images.put(file, owner, counts=counts)
 
     def load(self, data: object) -> GenerationRequest:
         """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""

@@ -16,6 +16,7 @@ from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import printable
 from jobs.settings import Settings
+from jobs.store.arguments import flag
 from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
@@ -74,10 +75,11 @@ class Images:
         self._kept_in = kept_in
         self._retention = settings.image_retention
 
-    def put(self, file: ImageFile, owner: str = "") -> bool:
+    def put(self, file: ImageFile, owner: str = "", *, counts: bool = True) -> bool:
         """Store an image unless it is stored already; return whether it is new to the producer `owner`.
 
         It is written again if only others have uploaded it, so that not even the time shows whether they have.
+        `counts`: a new image counts in the bytes of `owner`.
         """
         digest = file.hash
         if self.find([digest], owner)[0]:
@@ -86,7 +88,7 @@ class Images:
         image = Image(digest, name, len(file.data), file.width, file.height, file.format)
         self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
         self._kept_in.write(name, file.data)
-        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)), owner)
+        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)), owner, flag(counts))
         if outcome in (KeepOutcome.KNOWN, KeepOutcome.SHARED):
             self._remove([name])  # another process or producer stored it first
         if outcome == KeepOutcome.LATE:

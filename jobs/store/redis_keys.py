@@ -32,6 +32,8 @@ SINGLE: Mapping[str, str] = {
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
     "unfinished": "unfinished",  # HASH owner → unfinished jobs, of those that have a size
     "stored": "stored",  # HASH owner → bytes of jobs that are stored
+    "image_owners": "image-owners",  # HASH hash of an image → the owner whose stored bytes count it
+    "stored_images": "stored-images",  # HASH owner → bytes of these images
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, separated by spaces
@@ -105,8 +107,9 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
-    "hash": "totals epoch heartbeats witness prices reserved unfinished stored pools uses kept holders access accessed "
-    "job parked finished_messages pool lane batch spent lines receiver",
+    "hash": "totals epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
+    "pools uses kept holders access accessed job "
+    "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
     "list": "history staged members",

@@ -19,7 +19,7 @@ from jobs.units import dollars
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What owners hold: `unfinished` jobs, and `stored` bytes of all their jobs."""
+    """What owners hold: `unfinished` jobs, and `stored` bytes of all their jobs and images."""
 
     unfinished: Mapping[str, int]
     stored: Mapping[str, int]
@@ -42,10 +42,11 @@ class Statistics:
         with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._keys.singleton("unfinished"))
             pipe.hgetall(self._keys.singleton("stored"))
+            pipe.hgetall(self._keys.singleton("stored_images"))
             answers = pipe.execute()
         with decoding("what producers hold"):
-            unfinished, stored = ({name: int(count) for name, count in answer.items()} for answer in answers)
-            return Held(unfinished, stored)
+            unfinished, stored, images = ({name: int(count) for name, count in each.items()} for each in answers)
+            return Held(unfinished, {name: stored.get(name, 0) + images.get(name, 0) for name in {*stored, *images}})
 
     @translate_errors()
     def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:

@@ -218,7 +218,7 @@ class GenerateHandler:
             raise _refused(error) from None
         except RecursionError:
             raise GenerationRefused(_NESTED) from None
-        request = checked_in(request, partial(self._images.put, owner=CELERY))
+        request = checked_in(request, partial(self._images.put, owner=CELERY, counts=False))
         try:
             job = NewJob.of(
                 request,

@@ -74,6 +74,11 @@ local function drop_image(hash, kept, now)
   redis.call('HDEL', KEY.kept, hash)
   redis.call('HDEL', KEY.holders, hash)
   redis.call('HINCRBY', KEY.totals, 'image_bytes', -kept.size)
+  local owner = redis.call('HGET', KEY.image_owners, hash)
+  if owner then
+    redis.call('HDEL', KEY.image_owners, hash)
+    count_held(KEY.stored_images, owner, -kept.size)
+  end
   redis.call('ZADD', KEY.going, whole(now), kept.object)
 end
 
