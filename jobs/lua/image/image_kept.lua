@@ -22,7 +22,7 @@ local goes = redis.call('ZSCORE', KEY.going, object)
 if not goes or tonumber(goes) <= now then return 'late' end
 redis.call('ZREM', KEY.going, object)
 redis.call('HSET', KEY.kept, hash, ARGV[3])
-note_holder(hash, ARGV[4], true)
+if ARGV[4] ~= '' then note_holder(hash, ARGV[4], true) end
 redis.call('HINCRBY', KEY.totals, 'image_bytes', cjson.decode(ARGV[3]).size)
 if ARGV[4] ~= '' and ARGV[5] == '1' then
   redis.call('HSET', KEY.image_owners, hash, ARGV[4])
