@@ -263,6 +263,24 @@ def test_a_paused_batch_of_one_key_leaves_room_for_others(
     assert audit(store) == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda raw, key: raw.set(key, "no hash"), id="no hash"),
+        pytest.param(lambda raw, key: raw.hset(key, "shop", "many"), id="no number"),
+    ],
+)
+def test_damaged_counts_of_what_keys_hold_refuse_nothing(
+    limited: Callable[..., FlaskClient],
+    raw: redis.Redis,
+    fox: dict[str, Any],
+    damage: Callable[[redis.Redis, str], None],
+) -> None:
+    for name in ("unfinished", "stored", "stored-images"):
+        damage(raw, f"{{b}}:{name}")
+    assert limited(max_unfinished=5).post("/v1/jobs", json=fox).status_code == 201
+
+
 def test_an_atomic_upload_beyond_the_limit_enqueues_nothing(
     limited: Callable[..., FlaskClient], store: Store, raw: redis.Redis
 ) -> None:
