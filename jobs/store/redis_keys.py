@@ -53,6 +53,7 @@ SINGLE: Mapping[str, str] = {
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
     "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
+    "holders": "holders",  # HASH hash → the producers that uploaded the image, with a space before and after each
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
     "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
@@ -107,7 +108,7 @@ _TYPES = {
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
     "hash": "totals epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
-    "pools uses kept access accessed job "
+    "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",

@@ -160,7 +160,7 @@ def test_an_image_that_the_store_lost_can_be_uploaded_again(bench: Bench, fox: A
 def test_an_image_counts_for_the_key_that_uploaded_it_first(bench: Bench) -> None:
     fox = bench.placeholder_image(b"a fox")
     assert bench.images().put(fox, "shop")
-    assert not bench.images().put(fox, "press")
+    assert bench.images().put(fox, "press")  # new to this producer
     assert bench.store.statistics.held().stored == {"shop": len(fox.data)}
     assert bench.audit() == []
     bench.raw.hincrby(bench.keys.singleton("stored_images"), "shop", 7)
