@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from jobs.audit.findings import Drift, Finding, Reader, whole
-from jobs.fields import BatchCounter
+from jobs.fields import BatchCounter, is_text
 from jobs.states import FINAL, State
 
 _OPEN = tuple(state for state in State if state not in FINAL)
@@ -55,8 +55,8 @@ class Comparison:
             yield from self._batch(key, stored, counted)
 
     def _by_name(self, rule: str, key: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
-        """Compare a hash that counts by name, without zeros."""
-        for name in sorted({*stored, *counted}):
+        """Compare a hash that counts by name, without zeros. Names that are no text are reported as damage."""
+        for name in sorted(filter(is_text, {*stored, *counted})):
             if drift := _drift(key, name, stored, counted, absent=True):
                 subject, what = (each.format(name) for each in _BY_NAME[rule])
                 yield self._finding(rule, subject, f"{what} differs from a recount by {drift.over:+d}", drift)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from jobs.audit.findings import Check, Drift, Finding, Reader, whole
 from jobs.decoding import UNREADABLE
+from jobs.fields import is_text
 
 #: How often the sizes are summed at most, until no image was added or removed meanwhile.
 COUNTS = 5
@@ -17,7 +18,7 @@ def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
     named = {digest for digest, _ in reader.fields(single("uses"))}
     there = dict(reader.scores(single("images")))
     kept = {digest for digest, _ in reader.fields(single("kept"))}
-    for digest in {*named, *there, *kept}:
+    for digest in filter(is_text, {*named, *there, *kept}):
         check = Check("repair_image", (digest,), "image")
         if (digest in there) != (digest in kept):
             detail = f"stands in one of {single('images')} and {single('kept')}, but not in the other"
@@ -83,7 +84,7 @@ def _owner_findings(
     of_owner = Counter[str]()
     for digest in owners.keys() & sizes.keys():
         of_owner[owners[digest]] += sizes[digest] or 0
-    for owner in sorted({*counted, *of_owner}):
+    for owner in sorted(filter(is_text, {*counted, *of_owner})):
         if over := whole(counted.get(owner)) - of_owner[owner]:
             detail = f"the size of its images differs from a recount by {over:+d}"
             drift = Drift(key, owner, over, absent=True)

@@ -166,6 +166,13 @@ def test_jobs_of_the_version_before_count_nowhere(bench: Bench, make: MakeJob) -
     assert bench.store.statistics.held().unfinished == {}
 
 
+@pytest.mark.parametrize("name", ["unfinished", "stored", "stored_images", "reserved", "uses"])
+def test_a_repair_survives_a_name_that_is_no_text(bench: Bench, make: MakeJob, name: str) -> None:
+    bench.store.jobs.enqueue([make("a", owner="shop")])
+    bench.raw.hset(bench.keys.singleton(name), mapping={b"\xff\xfe": 1, "shop": 7})
+    assert {finding.rule for finding in repair(bench.store).left.findings} == {"damaged"}
+
+
 def test_damaged_counts_stop_no_job(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("a", owner="shop")])
     for name in ("unfinished", "stored"):
