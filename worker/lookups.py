@@ -18,8 +18,9 @@ from worker.breaker import hold
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.settings import Settings
 
-#: For so long, an answer about a task shows that the provider answers.
-_RECENT = timedelta(seconds=60)
+#: For so long, an answer about a task shows that the provider answers, and that it does not refuse the account. The
+#: first may be wrong for a while, since jobs wait longer for an answer. The second would leave the lane open.
+_RECENT, _ACCOUNT_RECENT = timedelta(seconds=60), timedelta(seconds=5)
 
 
 class Lookups:
@@ -89,15 +90,17 @@ class Lookups:
             by_external_id = self._providers[lane].can_look_up or not due.job.task_id
             self._found[lane] = due.now, due.job.external_task_id if by_external_id else str(due.job.task_id)
         match answer:
-            case Held(reason) if self._answers(lane, due.now):
+            case Held(reason) if self._answers(lane, due.now, _ACCOUNT_RECENT):
                 return Unanswered(reason)
-            case Unavailable(reason, seen=None) if is_late(due, self._settings) and self._answers(lane, due.now):
+            case Unavailable(reason, seen=None) if is_late(due, self._settings) and self._answers(
+                lane, due.now, _RECENT
+            ):
                 return Unanswered(reason)
         return answer
 
-    def _answers(self, lane: str, now: datetime) -> bool:
+    def _answers(self, lane: str, now: datetime, recent: timedelta) -> bool:
         """Return whether the lane's provider answers other calls. `now`: of the claim, which shares one probe."""
-        if lane in self._found and now - self._found[lane][0] < _RECENT:
+        if lane in self._found and now - self._found[lane][0] < recent:
             return True
         with self._locks[lane]:
             probed_at, answered = self._probed.get(lane, (None, False))

@@ -168,6 +168,17 @@ def test_a_refusal_of_the_account_holds_the_lane(w: World, provider: Provider) -
     assert w.held_for() > 0
 
 
+def test_a_refusal_of_the_account_holds_the_lane_soon_after_an_answer(w: World, provider: Provider) -> None:
+    w.start()
+    provider.by_id = {"job-1": RUNNING}
+    w.round(40)
+    provider.by_id = {}
+    provider.default = NO_ANSWER["401 of the account"]
+    w.round(40)
+    assert w.held_for() > 0
+    assert list(dead_ends(w.store)) == []
+
+
 def test_answers_about_other_jobs_replace_the_probe(w: World, provider: Provider) -> None:
     # Given a provider that does not know of tasks that do not exist: it answers the probe with 500
     provider.default = DOWN
