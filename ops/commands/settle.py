@@ -16,6 +16,7 @@ from jobs.store.store import Store
 from ops.commands.durations import format_duration, parse_duration
 from ops.commands.help_text import examples
 from ops.commands.store import NOT_RUN, PROBLEMS, jobs_named, open_store, owner_option
+from ops.commands.terminal import echo
 
 log = logging.getLogger(__name__)
 
@@ -97,20 +98,20 @@ def settle(
         if all_longer is not None and decision is Verdict.NOT_SENT:
             # What the provider has must not be sent again by a command that names no job.
             for job in (job for job in chosen if job.exists):
-                click.echo(
+                echo(
                     f"{job.id}: skipped, because the provider reported that it has the task. Name it to send it again."
                 )
             chosen = [job for job in chosen if not job.exists]
         for job in chosen:
-            click.echo(_line(job, now))
+            echo(_line(job, now))
         for job_id in missing:
-            click.echo(f"{job_id}: neither in doubt nor without a readable answer, or no such job")
+            echo(f"{job_id}: neither in doubt nor without a readable answer, or no such job")
         if dry_run or not chosen:
-            click.echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
+            echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
             context.exit(PROBLEMS if missing else 0)
         _confirm(context, decision, len(chosen), yes=yes)
         done = sum(_settle_one(store, job, decision, task_id or "", by) for job in chosen)
-    click.echo(f"Settled as {decision}: {done} of {len(chosen)}.")
+    echo(f"Settled as {decision}: {done} of {len(chosen)}.")
     context.exit(0 if done == len(chosen) and not missing else PROBLEMS)
 
 
@@ -144,9 +145,9 @@ def redeliver(
         else:
             outcomes = store.deliveries.retry(wanted)
     for job_id, outcome in outcomes.items():
-        click.echo(f"{job_id}: {_REDELIVERED[outcome]}")
+        echo(f"{job_id}: {_REDELIVERED[outcome]}")
     count = list(outcomes.values()).count(RedeliverOutcome.OWED)
-    click.echo(f"Deliveries to be repeated: {count} of {len(outcomes)}.", err=True)
+    echo(f"Deliveries to be repeated: {count} of {len(outcomes)}.", err=True)
     context.exit(0 if count == len(outcomes) else PROBLEMS)
 
 
@@ -190,11 +191,11 @@ def _line(job: Job, now: datetime) -> str:
 
 
 def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> None:
-    click.echo(_RISKS[verdict])
+    echo(_RISKS[verdict])
     if yes:
         return
     if not sys.stdin.isatty():
-        click.echo("Standard input is not a terminal, so you cannot confirm: add --yes.", err=True)
+        echo("Standard input is not a terminal, so you cannot confirm: add --yes.", err=True)
         context.exit(NOT_RUN)
     if not click.confirm(f"Settle as {verdict}: {many}. Continue?"):
         context.exit(NOT_RUN)
@@ -210,5 +211,5 @@ def _settle_one(store: Store, job: Job, verdict: Verdict, task_id: str, by: str)
             *(job.id, by, what, result.state, since.isoformat(), job.reason or ""),
         )
         return True
-    click.echo(f"{job.id}: changed in the meantime, not settled. Run boomerang-server stuck again.")
+    echo(f"{job.id}: changed in the meantime, not settled. Run boomerang-server stuck again.")
     return False

@@ -14,6 +14,7 @@ from jobs.store.outcomes import SettleCostOutcome
 from jobs.store.store import Store
 from ops.commands.help_text import examples
 from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option
+from ops.commands.terminal import echo
 
 log = logging.getLogger(__name__)
 #: Greater than any number of such jobs.
@@ -73,15 +74,15 @@ def settle_cost(
         found = {job.id: job for job in _chosen(store, ids, batch)}
         for job in found.values():
             sent = f"the provider sent {job.unknown_cost!r}" if job.unknown_cost else "the provider sent no amount"
-            click.echo(f"{job.id}: {job.state}, batch {job.batch or '-'}: {sent}")
+            echo(f"{job.id}: {job.state}, batch {job.batch or '-'}: {sent}")
         missing = [job_id for job_id in ids if job_id not in found]
         for job_id in missing:
-            click.echo(f"{job_id}: its cost is not unknown, or there is no such job")
+            echo(f"{job_id}: its cost is not unknown, or there is no such job")
         if dry_run:
-            click.echo(f"To be settled at {usd:f} USD each: {len(found)}.")
+            echo(f"To be settled at {usd:f} USD each: {len(found)}.")
             context.exit(PROBLEMS if missing else 0)
         done = sum(_settle(store, job_id, usd) for job_id in found)
-    click.echo(f"Settled at {usd:f} USD each: {done} of {len(found)}.")
+    echo(f"Settled at {usd:f} USD each: {done} of {len(found)}.")
     context.exit(0 if done == len(found) and not missing else PROBLEMS)
 
 
@@ -97,10 +98,10 @@ def _settle(store: Store, job_id: str, usd: Decimal) -> bool:
     try:
         outcome = store.manual.settle_cost(job_id, usd).outcome
     except RecordDamaged as error:
-        click.echo(f"{job_id}: not settled: {error}")
+        echo(f"{job_id}: not settled: {error}")
         return False
     if outcome is not SettleCostOutcome.SETTLED:
-        click.echo(f"{job_id}: not settled: another process has changed it")
+        echo(f"{job_id}: not settled: another process has changed it")
         return False
     log.warning("job %s: its cost is settled at %s USD by an operator", job_id, usd)
     return True

@@ -1,6 +1,7 @@
 """Open the store for a command, and explain errors that keep a command from running."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +14,11 @@ from kombu.exceptions import KombuError, OperationalError
 from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
+from jobs.logs import escape_unconfigured
 from jobs.producer_ids import internal_id
 from jobs.settings import Settings
 from jobs.store.store import Store
+from ops.commands.terminal import echo, escape_traceback, safe_errors
 
 #: Exit codes: problems were found, or something was not done; the command could not run.
 PROBLEMS, NOT_RUN = 1, 2
@@ -37,12 +40,20 @@ owner_option = click.option(
 class Commands(click.Group):
     """The commands of `boomerang-server`. One that cannot run prints the reason and ends with exit code `NOT_RUN`."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options."""
+        sys.excepthook = escape_traceback
+        with safe_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        escape_unconfigured()
         try:
-            return super().invoke(ctx)
+            with safe_errors():
+                return super().invoke(ctx)
         except CANNOT_RUN as error:
-            click.echo(describe_error(error, ctx.invoked_subcommand or "audit"), err=True)
+            echo(describe_error(error, ctx.invoked_subcommand or "audit"), err=True)
             ctx.exit(NOT_RUN)
 
 

@@ -16,7 +16,7 @@ from jobs.job import Result
 from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.store import Store
-from schemas import callback_path
+from schemas import GenerationRequest, callback_path
 from tests.support.http_server import Server
 from tests.support.producers import own
 from webhook.app import create_app
@@ -102,7 +102,8 @@ class Provider:
                 continue
             assert self.store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
             image = {"type": "image", "url": f"{self.images}/1.png"}
-            body = {"id": "t", "status": "completed", "output": [{"content": [image]}], "usage": {"cost": "0.0065"}}
+            output = [{"content": [image]}] * GenerationRequest.from_text(claim.text).n
+            body = {"id": "t", "status": "completed", "output": output, "usage": {"cost": "0.0065"}}
             path = callback_path(claim.external_task_id, SECRET)
             assert requests.post(self.url + path, json=body, timeout=10).status_code == 204
             self.ended.append(given_id(claim.id))

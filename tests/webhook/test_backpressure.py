@@ -247,7 +247,8 @@ def test_a_paused_batch_of_one_key_leaves_room_for_others(
     settings: Settings, store: Store, client: FlaskClient, fox: dict[str, Any]
 ) -> None:
     app = create_app(replace(settings, api_keys=("shop:s" + "1" * 40, "press:s" + "2" * 40), max_unfinished=80), store)
-    shop, press = app.test_client(), app.test_client()
+    shop, press, operator = app.test_client(), app.test_client(), app.test_client()
+    operator.environ_base = client.environ_base
     for producer, digit in ((shop, "1"), (press, "2")):
         producer.environ_base = client.environ_base | {"HTTP_AUTHORIZATION": f"Bearer s{digit * 40}"}
     stopped = shop.post("/v1/batches?id=all", data=LINE * 100)
@@ -258,8 +259,26 @@ def test_a_paused_batch_of_one_key_leaves_room_for_others(
     for number in range(10):
         assert press.post("/v1/jobs", json=fox | {"external_task_id": f"fox{number}"}).status_code == 201
     assert press.post("/v1/jobs", json=fox).status_code == 429
-    assert counted(app.test_client(), 'boomerang_turned_away_total{reason="key"}') == 1
+    assert counted(operator, 'boomerang_turned_away_total{reason="key"}') == 1
     assert audit(store) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda raw, key: raw.set(key, "no hash"), id="no hash"),
+        pytest.param(lambda raw, key: raw.hset(key, "shop", "many"), id="no number"),
+    ],
+)
+def test_damaged_counts_of_what_keys_hold_refuse_nothing(
+    limited: Callable[..., FlaskClient],
+    raw: redis.Redis,
+    fox: dict[str, Any],
+    damage: Callable[[redis.Redis, str], None],
+) -> None:
+    for name in ("unfinished", "stored", "stored-images"):
+        damage(raw, f"{{b}}:{name}")
+    assert limited(max_unfinished=5).post("/v1/jobs", json=fox).status_code == 201
 
 
 def test_an_atomic_upload_beyond_the_limit_enqueues_nothing(

@@ -23,7 +23,7 @@ for i = 5, #ARGV, 3 do
   end
   if there ~= nil then
     outcomes[#outcomes + 1] = there == text and is_own and 'known' or 'conflict'
-  elseif not all_stored(images_in(text)) then
+  elseif not all_stored(images_in(text), ARGV[4]) then
     outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then
     outcomes[#outcomes + 1] = 'full'

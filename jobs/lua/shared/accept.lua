@@ -57,7 +57,7 @@ local function accept(batch, specs, now, recheck, free, caller)
       local is_known = redis.call('GET', KEY.text .. recorded) == text
         and is_job_of(recorded, caller == ANYONE and caller or owner)
       outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
-    elseif not all_stored(named) then
+    elseif not all_stored(named, caller or batch ~= '' and batch_of(batch).owner or facts.owner) then
       outcomes[#outcomes + 1] = 'imageless'
     elseif free and count >= free then
       outcomes[#outcomes + 1] = 'full'

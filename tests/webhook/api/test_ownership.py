@@ -1,5 +1,7 @@
 """A producer sees its jobs only. For those of another producer it gets the same answer as for absent ones."""
 
+import base64
+import hashlib
 import json
 import re
 from decimal import Decimal
@@ -245,11 +247,56 @@ def test_only_administrators_see_what_others_spent(shop: FlaskClient, boss: Flas
     assert [lane["spent"] for caller in (shop, boss) for lane in caller.get("/v1/lanes").json["lanes"]] == [None, "1"]
 
 
-def test_any_producer_may_refer_to_an_image_by_its_hash(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
-    """The id is the SHA-256: a producer that knows it has the file, and no call returns the bytes."""
+def test_an_image_is_known_to_those_who_uploaded_or_sent_it(
+    shop: FlaskClient, press: FlaskClient, boss: FlaskClient, store: Store, draw: Draw
+) -> None:
+    data = draw()
+    image = shop.post("/v1/images", data=data, content_type="image/png").json["id"]
+    absent = image[:-1] + ("0" if image[-1] != "0" else "1")
+
+    def ask(client: FlaskClient, name: str) -> list[tuple[int, str]]:
+        """Try to find out whether an image is stored, in every way that a call offers."""
+        request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": name}]}
+        lines = json.dumps(request).encode() + b"\n"
+        answers = [
+            client.get(f"/v1/images/{name}"),
+            client.head(f"/v1/images/{name}"),
+            client.post("/v1/jobs", json=request),
+            client.post("/model/v1/generation", json=request),
+            client.post("/v1/batches?id=probe", data=lines),
+            client.post("/v1/batches?id=probe&on_error=abort", data=lines + b"{}\n"),
+        ]
+        return [(each.status_code, each.text.replace(name, "it")) for each in answers]
+
+    theirs, missing = ask(press, image), ask(press, absent)
+    assert theirs == missing
+    assert [status for status, _ in theirs] == [404, 404, 422, 400, 201, 422]
+    assert [status for status, _ in ask(boss, image)][:3] == [200, 200, 201]
+    # An upload is answered as the first one was, and stored once
+    answers = [press.post("/v1/images", data=data, content_type="image/png").status_code for _ in range(2)]
+    assert answers == [201, 200]
+    assert len(store.context.client.keys("{b}:o:*")) == 1
+    for client in (shop, press):
+        assert [status for status, _ in ask(client, image)][:4] == [200, 200, 201, 200]
+
+
+def test_an_image_sent_in_a_job_is_known_to_its_producer(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
+    data = draw()
+    inline = base64.b64encode(data).decode()
+    image = f"image:sha256:{hashlib.sha256(data).hexdigest()}"
+    for client in (shop, press):
+        assert client.get(f"/v1/images/{image}").status_code == 404
+        assert make(client, "inline", image_list=[{"image": inline}]).status_code == 201
+        assert client.get(f"/v1/images/{image}").status_code == 200
+
+
+def test_images_of_version_1_are_any_producers(shop: FlaskClient, press: FlaskClient, store: Store, draw: Draw) -> None:
     image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
-    assert press.get(f"/v1/images/{image}").status_code == 200
-    assert make(press, "with", image_list=[{"image": image}]).status_code == 201
+    store.context.client.delete(store.context.keys.singleton("holders"))
+    for client in (press, shop):
+        assert client.get(f"/v1/images/{image}").status_code == 200
+        assert client.post("/v1/images", data=draw(), content_type="image/png").status_code == 200
+        assert make(client, "with", image_list=[{"image": image}]).status_code == 201
 
 
 def test_only_administrators_see_jobs_of_celery_producers(shop: FlaskClient, boss: FlaskClient, store: Store) -> None:
