@@ -58,6 +58,7 @@ BOUNDARIES = {
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
         "Connection.send_now": {"send": "(an answer)"},
         "Connection.sendall": {"send": "(an answer)"},
+        "FairPool._victims": {"remove": "(from a list)"},
         "Worker.run": {"run": "(gunicorn's own loop)"},
         "Worker._admit": {"open": "(counts a connection)"},
     },
@@ -87,6 +88,7 @@ WRITTEN = {
         "script_exists": "(a read)",
         "script_load": "(a server that knows the verbs has no more than before)",
     },
+    "Scripts._send_beside": {"evalsha": "the verbs"},
     "Scripts._send": {
         "evalsha": "the verbs",
         "set": "(part of a verb's round trip: its replicas have it too)",
