@@ -249,6 +249,8 @@ def _webhook() -> Callable[..., Any]:
         _use_case.set("")
         return parts
 
+    # The server finds the service's limits there (webhook.server.worker).
+    serve.extensions = app.extensions  # type: ignore[attr-defined]
     return serve
 
 
