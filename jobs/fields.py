@@ -197,7 +197,7 @@ def is_newer(record: Mapping[str, str]) -> bool:
 
 #: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
 #: new field: such a process then does not touch the job. Each version reads the previous one.
-VERSION = 1
+VERSION = 2
 #: No version will have so many digits.
 _LONG = 10
 

@@ -12,6 +12,7 @@ from typing import Any
 from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.fields import Field, is_newer, is_text, printable, wrong
+from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.units import from_micros, nano
 
@@ -153,6 +154,16 @@ class Job:
     def external_task_id(self) -> str:
         """The external id of the current attempt."""
         return external_id(self.id, self.attempt)
+
+    @property
+    def given_id(self) -> str:
+        """The id that the producer gave."""
+        return given_id(self.id)
+
+    @property
+    def given_external_id(self) -> str:
+        """The external id of the current attempt, without the producer's name."""
+        return given_id(self.external_task_id)
 
     @property
     def unknown_since(self) -> datetime | None:

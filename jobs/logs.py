@@ -8,6 +8,7 @@ the process's secrets, and the shapes of others. In JSON mode an event carries i
 handles a job sets them once (`about`), for all events of a block.
 """
 
+import copy
 import json
 import logging
 import os
@@ -23,6 +24,8 @@ from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import Any, TextIO
 from urllib.parse import unquote
+
+from jobs.plain_text import one_line
 
 
 class LogFormat(StrEnum):
@@ -116,7 +119,7 @@ class Guarded(logging.Formatter):
         self._lines = lines or logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._object(record) if Guarded.as_json else Guarded.mask(self._lines.format(record))
+        return self._object(record) if Guarded.as_json else Guarded.mask(self._lines.format(_escaped(record)))
 
     def _object(self, record: logging.LogRecord) -> str:
         event = {
@@ -133,6 +136,23 @@ class Guarded(logging.Formatter):
             event["stack"] = record.stack_info
         masked = {name: Guarded.mask(value) if isinstance(value, str) else value for name, value in event.items()}
         return json.dumps(masked, default=lambda value: Guarded.mask(str(value)))
+
+
+def _escaped(record: logging.LogRecord) -> logging.LogRecord:
+    """Return the record with its message on one line. The lines of a traceback begin with `  `, as no event does."""
+    plain = copy.copy(record)
+    plain.msg, plain.args = one_line(record.getMessage()), ()
+    if record.exc_info and any(record.exc_info):
+        plain.exc_text = _indented(logging.Formatter().formatException(record.exc_info))
+    elif record.exc_text:
+        plain.exc_text = _indented(record.exc_text)
+    if record.stack_info:
+        plain.stack_info = _indented(record.stack_info)
+    return plain
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {one_line(line)}" for line in text.split("\n"))
 
 
 class Printed:
@@ -214,6 +234,12 @@ def to_stderr(level: int = logging.INFO) -> None:
         root.addHandler(logging.StreamHandler(sys.stderr))
         root.setLevel(level)
     guard(root)
+
+
+def escape_unconfigured() -> None:
+    """Escape and mask what is logged in a process that has not configured its loggers: a command."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Guarded(logging.Formatter("%(message)s")))
 
 
 def at_once(name: str, message: str) -> None:

@@ -4,7 +4,7 @@
 take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
 from jobs.liveness import Pulse, Trouble
+from jobs.producer_ids import given_id, owner_in
 from jobs.read_models import Batch, Lane
 from jobs.states import State
 from jobs.store.spending import Row, Spend
@@ -31,27 +32,33 @@ def serialize_job(job: Job) -> dict[str, Any]:
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
     return {
-        "id": job.id,
+        "id": job.given_id,
         "status": job.state.value,
         "model": job.model,
         "output": [dict(each) for each in result.output] if result else [],
-        "error": result.error if result else None,
+        "error": _with_given_id(job, result.error) if result else None,
         "warnings": warnings_of(job),
         "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
         "attempt": job.attempt,
-        "external_task_id": job.external_task_id,
+        "external_task_id": job.given_external_id,
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),
         "finished_at": _time(job.ended_at),
         "settled_by": job.settled_by,
-        "batch": job.batch,
+        "batch": None if job.batch is None else given_id(job.batch),
+        "owner": owner_in(job.id) or job.owner or None,
         "labels": dict(job.labels),
         "priority": job.priority.value,
         "expires_at": _time(job.expires_at),
         "lane": job.lane if job.sent else None,
-        "reason": job.reason,
+        "reason": job.reason and job.reason.replace(job.id, job.given_id),
         "unknown_cost": job.unknown_cost,
     }
+
+
+def _with_given_id(job: Job, error: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return an error with the id that the producer gave: the provider's text may name the one that it got."""
+    return error and {name: text.replace(job.id, job.given_id) for name, text in error.items()}
 
 
 def warnings_of(job: Job) -> list[dict[str, str]]:
@@ -59,7 +66,7 @@ def warnings_of(job: Job) -> list[dict[str, str]]:
     result = job.result
     if not result or not result.output:
         return []
-    warnings = [dict(each) for each in result.warnings]
+    warnings = [dict(_with_given_id(job, each) or {}) for each in result.warnings]
     if len(result.output) < job.n:
         message = f"{job.n} images were asked for, {len(result.output)} came"
         warnings.insert(0, {"code": "fewer_images", "message": message})
@@ -69,7 +76,8 @@ def warnings_of(job: Job) -> list[dict[str, str]]:
 def serialize_batch(batch: Batch) -> dict[str, Any]:
     """Return a batch as `schemas.views.batches.BatchView` documents it."""
     return {
-        "id": batch.id,
+        "id": given_id(batch.id),
+        "owner": batch.owner or None,
         "accepted": batch.accepted,
         "counts": {state.value: count for state, count in batch.counts.items()},
         "done": batch.done,
@@ -148,7 +156,7 @@ def serialize_task(job: Job) -> dict[str, Any]:
     A job before, between and during attempts is a running task there. `cost` is "" if unknown.
     """
     result = job.result or Result()
-    task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}
+    task: dict[str, Any] = {"id": job.given_id, "status": RUNNING, "model": job.model}
     if not job.state.final:
         # The store does not record the provider's progress, but a program may read the member.
         return task | {"progress": 0.0}
@@ -165,7 +173,7 @@ def _task_error(job: Job, result: Result) -> dict[str, str]:
     code, message = error.get("code", ""), error.get("message", "")
     if job.state in _ENDED_HERE:
         code, message = job.state.value, _ENDED_HERE[job.state]
-    message = message or job.reason or "The provider gave no reason."
+    message = (message or job.reason or "The provider gave no reason.").replace(job.id, job.given_id)
     # One page of the provider names the text `message`, the other `error_message`.
     return {"code": code, "message": message, "error_message": message}
 

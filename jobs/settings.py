@@ -97,7 +97,7 @@ class Settings(ConnectionSettings):
         "of a lower key is [admitted](explanation/admission.md#queues-priorities-fairness). `max_cost_per_day` is in "
         "USD, by days of UTC: a job that would exceed it "
         "[waits](guides/limit-spending.md#what-it-may-cost). `max_unfinished` (jobs) and `max_stored` (bytes of its "
-        "jobs) limit what the key holds: beyond them it gets [429](guides/send-jobs.md#when-it-is-full). "
+        "jobs and images) limit what the key holds: beyond them it gets [429](guides/send-jobs.md#when-it-is-full). "
         '`callback_hosts`, such as `["hooks.shop.example", "*.eu.shop.example"]`, are the only hosts that [its '
         'notifications](explanation/notifications.md#where-a-producer-may-be-notified) may go to; `["*"]`: any.',
     )

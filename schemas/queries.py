@@ -28,9 +28,11 @@ USUAL_DAYS = 30
 
 #: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
+#: With a producer's name after `@`, as administrators may write it.
+BATCH_REFERENCE = BATCH_ID.removesuffix("$") + r"(@[a-z0-9][a-z0-9_-]{0,31})?$"
 #: A batch of the OpenAPI document's examples.
 EXAMPLE_BATCH = "spring-catalogue"
-_batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
+_batch_id = Pattern(BATCH_REFERENCE, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
 
 
 def _most_cost(description: str) -> fields.Decimal:

@@ -45,10 +45,10 @@ _DELETED = "New jobs are accepted when ended ones are deleted, or when the opera
 #: `{name}`: the key; `{limit}`: of jobs or bytes; `{unfinished}` and `{stored}`: what the key holds.
 REASONS: Mapping[Full, str] = {
     Full.MEMORY: f"The job store has reached its memory limit (BOOMERANG_MAX_MEMORY). {_DELETED} adds memory.",
-    Full.STORED: "The jobs of the key {name} use {stored:,} bytes; its limit is {limit:,} (max_stored in "
+    Full.STORED: "The jobs and images of the key {name} use {stored:,} bytes; its limit is {limit:,} (max_stored in "
     f"BOOMERANG_KEY_LIMITS). {_DELETED} raises the limit.",
     Full.MEMORY_KEPT: "The memory that is left in the job store is kept for other keys (BOOMERANG_KEPT_ROOM): the jobs "
-    f"of the key {{name}} use {{stored:,}} bytes, more than its part. {_DELETED} adds memory.",
+    f"and images of the key {{name}} use {{stored:,}} bytes, more than its part. {_DELETED} adds memory.",
     Full.JOBS: f"There are {{limit:,}} unfinished jobs, the limit (BOOMERANG_MAX_UNFINISHED). {_LATER}",
     Full.OWN_JOBS: "The key {name} has {unfinished:,} unfinished jobs; its limit is {limit:,} (max_unfinished in "
     f"BOOMERANG_KEY_LIMITS). {_LATER}",

@@ -10,6 +10,7 @@ from webhook.access.audit_log import annotate
 from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import ASSETS
 from webhook.condition import OK, examine
+from webhook.http.bodies import read_form
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
@@ -67,9 +68,10 @@ def favicon() -> Response:
 
 @blueprint.before_app_request
 def small_forms() -> None:
-    """Limit the size of forms on the pages. No other view reads a form (webhook.app)."""
+    """Limit the size of forms on the pages, and read them. No other view reads a form (webhook.app)."""
     if request.blueprint == blueprint.name:
         request.max_content_length = request.max_form_memory_size = _MAX_FORM
+        read_form(request)
 
 
 @blueprint.app_errorhandler(CSRFError)

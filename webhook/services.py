@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 from flask import current_app
@@ -91,11 +91,11 @@ class Services:
 
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""
-        owner = caller().owner
-        full = self.settings.image_store == IN_REDIS and self.pressure.full(len(file.data), owner)
-        if full and self.images.absent([file.hash]):
+        owner, counts = caller().name, self.settings.image_store == IN_REDIS
+        full = counts and self.pressure.full(len(file.data), owner)
+        if full and self.images.absent([file.hash], owner):
             raise self.pressure.refused("Send the same again later: nothing is stored twice.", owner=owner)
-        return self.images.put(file)
+        return self.images.put(file, owner, counts=counts)
 
     def load(self, data: object) -> GenerationRequest:
         """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""
@@ -116,7 +116,8 @@ class Services:
 
     def imageless(self, job: NewJob) -> RequestInvalid:
         """Return the error for a job that refers to a missing image."""
-        return without_images(GenerationRequest.from_text(job.text), self.images.absent)
+        absent = partial(self.images.absent, owner=caller().owner)
+        return without_images(GenerationRequest.from_text(job.text), absent)
 
     def enqueue(self, job: NewJob) -> Outcome:
         """Enqueue one job, count it, and send the workers a hint.

@@ -32,15 +32,18 @@ def hold(store: Store, lane: str, held: Held) -> None:
         log.log(level, "lane %s: on hold until %.0f, no job is submitted: %s", lane, until, held.reason)
 
 
-def probe(store: Store, provider: Provider, due: Probe, random: Random = draw) -> None:
-    """Ask the provider once. Any answer closes the breaker, even a refusal: the provider is there."""
+def probe(store: Store, provider: Provider, due: Probe, known: str = "", random: Random = draw) -> None:
+    """Ask the provider once. Any answer closes the breaker, even a refusal: the provider is there.
+
+    Every other probe asks for a `known` task, because a provider may answer with a 5xx if there is no task.
+    """
     if due.count == 0:
         log.warning(
             "lane %s: circuit breaker opened, no job is submitted: the provider does not answer (%s)",
             due.lane,
             due.reason,
         )
-    answer = provider.probe()
+    answer = provider.probe(known if due.count % 2 else "")
     if isinstance(answer, Unavailable) and answer.silent:
         pause = backoff(PROBE_BASE, PROBE_CAP, due.count + 1, random())
         store.lanes.record_probe(due, answered=False, wait=pause)

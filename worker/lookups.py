@@ -18,8 +18,9 @@ from worker.breaker import hold
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.settings import Settings
 
-#: For so long, an answer about a task shows that the provider answers.
-_RECENT = timedelta(seconds=60)
+#: For so long, an answer about a task shows that the provider answers, and that it does not refuse the account. The
+#: first may be wrong for a while, since jobs wait longer for an answer. The second would leave the lane open.
+_RECENT, _ACCOUNT_RECENT = timedelta(seconds=60), timedelta(seconds=5)
 
 
 class Lookups:
@@ -30,8 +31,12 @@ class Lookups:
         self._providers = providers
         self._settings = settings
         self._locks = defaultdict[str, threading.Lock](threading.Lock)
-        self._found_at: dict[str, datetime] = {}  # by lane
+        self._found: dict[str, tuple[datetime, str]] = {}  # by lane: when a task was found last, and by which id
         self._probed: dict[str, tuple[datetime, bool]] = {}  # by lane: when, and whether it answered
+
+    def known(self, lane: str) -> str:
+        """Return the id by which a task was found last in a lane; '' if none was."""
+        return self._found.get(lane, (None, ""))[1]
 
     def can_find(self, due: Due) -> bool:
         """Return whether the attempt can be looked up wherever it may be."""
@@ -82,18 +87,20 @@ class Lookups:
         """Return `Unanswered` if only this task gets no answer, or a refusal of the account; else the answer."""
         lane = lane or due.job.lane
         if isinstance(answer, Found):
-            self._found_at[lane] = due.now
-        silent = isinstance(answer, Unavailable) and answer.seen is None
-        if isinstance(answer, (Unavailable, Held)) and (
-            isinstance(answer, Held) or (silent and is_late(due, self._settings))
-        ):
-            return Unanswered(answer.reason) if self._answers(lane, due.now) else answer
+            by_external_id = self._providers[lane].can_look_up or not due.job.task_id
+            self._found[lane] = due.now, due.job.external_task_id if by_external_id else str(due.job.task_id)
+        match answer:
+            case Held(reason) if self._answers(lane, due.now, _ACCOUNT_RECENT):
+                return Unanswered(reason)
+            case Unavailable(reason, seen=None) if is_late(due, self._settings) and self._answers(
+                lane, due.now, _RECENT
+            ):
+                return Unanswered(reason)
         return answer
 
-    def _answers(self, lane: str, now: datetime) -> bool:
+    def _answers(self, lane: str, now: datetime, recent: timedelta) -> bool:
         """Return whether the lane's provider answers other calls. `now`: of the claim, which shares one probe."""
-        found_at = self._found_at.get(lane)
-        if found_at and now - found_at < _RECENT:
+        if lane in self._found and now - self._found[lane][0] < recent:
             return True
         with self._locks[lane]:
             probed_at, answered = self._probed.get(lane, (None, False))

@@ -30,7 +30,7 @@ class Notifier:
         """Send a notification. Raises NotifyFailed unless the answer is a 2xx."""
         view = serialize_task(job) if form is CallbackForm.TASK else serialize_job(job)
         body = json.dumps(view, ensure_ascii=False)
-        message_id = f"{job.external_task_id}.{job.state}"
+        message_id = f"{job.given_external_id}.{job.state}"
         headers = {"Content-Type": "application/json", "webhook-id": message_id}
         if self._secrets:
             headers |= signed(message_id, datetime.now(UTC), body, self._secrets)

@@ -125,7 +125,7 @@ class Reconciler:
     def _probe(self, due: Probe) -> None:
         with logs.about(lane=due.lane):
             try:
-                probe(self._store, self._providers[due.lane], due)
+                probe(self._store, self._providers[due.lane], due, self._lookups.known(due.lane))
             except Exception:
                 log.exception("lane %s: the probe failed with an unexpected error, it is repeated later", due.lane)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from boomerang_client.progress_text import pace_text
 from boomerang_client.records import Batch, Status
+from boomerang_client.safe_console import SafeConsole
 from boomerang_client.terminal import clean
 
 STYLES = {
@@ -34,7 +35,7 @@ class BatchBar(Progress):
 
     def __init__(self, console: Console) -> None:
         self._batch: Batch | None = None
-        columns = (BarColumn(BAR_WIDTH), MofNCompleteColumn(), TextColumn("{task.description}"))
+        columns = (BarColumn(BAR_WIDTH), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         super().__init__(*columns, console=console)
         self._bar = self.add_task("", total=None, visible=False)
 
@@ -63,5 +64,5 @@ def drawn_on(console: Console) -> Iterator[Callable[[Batch], None]]:
 @contextmanager
 def on_stderr() -> Iterator[Callable[[Batch], None]]:
     """Yield a function that draws a batch on stderr each time it is called."""
-    with drawn_on(Console(file=sys.stderr, highlight=False)) as show:
+    with drawn_on(SafeConsole(sys.stderr)) as show:
         yield show

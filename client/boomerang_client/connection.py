@@ -108,7 +108,7 @@ def try_spellings(id_: str, call: Callable[[str], Result]) -> Result:
 
 def path_segment(id_: str) -> str:
     """Quote an id for use as one segment of a URL's path."""
-    return quote(id_, safe="")
+    return quote(id_, safe="", errors="surrogatepass")
 
 
 def id_of(batch: "str | Batch") -> str:

@@ -26,7 +26,7 @@ from urllib3.util import connection as sockets
 from urllib3.util.retry import Retry
 
 from boomerang_client.public_hosts import public_addresses
-from boomerang_client.transport import ClosingAdapter
+from boomerang_client.transport import ClosingAdapter, Session
 
 #: Seconds for a whole download with its redirects and repeats; to connect, and to wait for the next bytes.
 LONGEST = 900.0
@@ -149,18 +149,11 @@ class _Adapter(ClosingAdapter):
         return manager
 
 
-class _Session(requests.Session):
-    """A session to which no answer is a redirect: requests would read the whole body of one, whatever its size."""
-
-    def get_redirect_target(self, resp: requests.Response) -> "str | None":  # noqa: ARG002 -- the signature of requests
-        return None
-
-
 class Downloader:
     """Fetches URLs. It sends no login and no cookie. Proxies are those of the environment."""
 
     def __init__(self, retry: Retry, connections: int, *, private_hosts: bool) -> None:
-        self._session = _Session()
+        self._session = Session()
         self._session.auth = lambda request: request  # no login, not even from .netrc
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # Without compression the number of bytes that arrive is the size of the file.

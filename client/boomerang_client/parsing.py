@@ -38,6 +38,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             expires_at=_time(view.get("expires_at")),
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
+            owner=view.get("owner"),
             raw=view,
             service=service,
         )
@@ -79,6 +80,7 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             unknown_costs=int(view.get("unknown_costs") or 0),
             expected_cost=_money(view.get("expected_cost")),
             created_at=_time(view.get("created_at")),
+            owner=view.get("owner"),
             raw=view,
             service=service,
         )

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from boomerang_client.progress_text import progress_text
 from boomerang_client.records import Batch
+from boomerang_client.terminal import plain
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -27,7 +28,7 @@ def show_on_stderr() -> Iterator[ShowProgress]:
         with bar.on_stderr() as show:
             yield show
     else:
-        yield plain_lines(lambda line: sys.stderr.write(f"{line}\n"))
+        yield plain_lines(lambda line: sys.stderr.write(f"{plain(line)}\n"))
 
 
 def plain_lines(write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> ShowProgress:

@@ -127,7 +127,8 @@ class Job:
 
     `cost` is in US dollars, times are in UTC, `raw` is the whole answer. `expires_at` is the time at which the job ends
     unpaid if it has not begun. `lane` is the provider account of the current attempt. `unknown_cost` is what the
-    generation API sent as a cost that cannot be read: an operator settles what the job cost.
+    generation API sent as a cost that cannot be read: an operator settles what the job cost. `owner` is the producer
+    whose key made it.
     """
 
     id: str
@@ -150,6 +151,7 @@ class Job:
     expires_at: datetime | None = None
     lane: str | None = None
     unknown_cost: str | None = None
+    owner: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 
@@ -184,8 +186,8 @@ class Batch:
     `accepted` is the number of its jobs, and `counts` their number by state. `errors` counts failed jobs by error code.
     `rate` is the number of jobs that ended per second in the last minute. `eta` is the number of seconds until all have
     ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
-    may cost, in US dollars. `reason` says why a batch waits. `upload` is the outcome of the upload, for a batch that
-    came from `Client.batch(lines)`.
+    may cost, in US dollars. `reason` says why a batch waits. `owner` is the producer whose key made it. `upload` is the
+    outcome of the upload, for a batch that came from `Client.batch(lines)`.
     """
 
     id: str
@@ -205,6 +207,7 @@ class Batch:
     max_cost: Decimal | None = None
     expected_cost: Decimal | None = None
     created_at: datetime | None = None
+    owner: str | None = None
     upload: BatchAccepted | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: BatchService | None = field(default=None, repr=False, compare=False)

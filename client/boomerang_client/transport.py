@@ -132,13 +132,20 @@ class Adapter(ClosingAdapter):
         super().close()
 
 
+class Session(requests.Session):
+    """A session to which no answer is a redirect: requests would read and decode what a redirect says, unbounded."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 -- the signature of requests
+        return None
+
+
 class Transport:
     """Sends requests to one service with one key. `retries` and `backoff` (seconds) are those of JitteredRetry."""
 
     def __init__(self, url: str, key: str, *, timeout: tuple[float, float], retries: int, backoff: float) -> None:
         self.url = checked_url(url)
         self.timeout = timeout
-        self._session = requests.Session()
+        self._session = Session()
         # Ignore proxies and .netrc of the environment: the latter would replace the key.
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # threads must not share state

@@ -63,7 +63,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
             yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
-    for name in ("totals", "heartbeats", "reserved", "unfinished", "stored", "uses", "accessed"):
+    for name in ("totals", "heartbeats", "reserved", "unfinished", "stored", "stored_images", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
     yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)

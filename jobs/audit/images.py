@@ -1,7 +1,8 @@
 """The audit of images: each one that a job refers to is stored, and unneeded ones are removed."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from jobs.audit.findings import Check, Drift, Finding, Reader, whole
 from jobs.decoding import UNREADABLE
@@ -56,7 +57,8 @@ def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
 
 def size_findings(reader: Reader) -> Iterator[Finding]:
     """Yield whether the counted size of all images differs from the sum of their sizes."""
-    kept, totals = reader.keys.singleton("kept"), reader.keys.singleton("totals")
+    single = reader.keys.singleton
+    kept, totals = single("kept"), single("totals")
     for _ in range(COUNTS):
         before = _counted(reader, totals, kept)
         about = dict(reader.fields(kept))
@@ -64,12 +66,28 @@ def size_findings(reader: Reader) -> Iterator[Finding]:
         if None in sizes:
             return  # one cannot be read, so its size is unknown
         size = sum(each or 0 for each in sizes)
+        owners, counted = dict(reader.fields(single("image_owners"))), dict(reader.fields(single("stored_images")))
         if before == _counted(reader, totals, kept):
             if over := before[0] - size:
                 drift = Drift(totals, "image_bytes", over)
                 detail = f"the size of all images differs from a recount by {over:+d}"
                 yield Finding("image bytes", "all", detail, f"HINCRBY {totals} image_bytes {-over}", drifts=(drift,))
+            yield from _owner_findings(single("stored_images"), counted, owners, dict(zip(about, sizes, strict=True)))
             return
+
+
+def _owner_findings(
+    key: str, counted: Mapping[str, str], owners: Mapping[str, str], sizes: Mapping[str, int | None]
+) -> Iterator[Finding]:
+    """Yield the owners whose counted bytes of images differ from the sum of the sizes."""
+    of_owner = Counter[str]()
+    for digest in owners.keys() & sizes.keys():
+        of_owner[owners[digest]] += sizes[digest] or 0
+    for owner in sorted({*counted, *of_owner}):
+        if over := whole(counted.get(owner)) - of_owner[owner]:
+            detail = f"the size of its images differs from a recount by {over:+d}"
+            drift = Drift(key, owner, over, absent=True)
+            yield Finding("image bytes", f"key {owner}", detail, f"HINCRBY {key} '{owner}' {-over}", drifts=(drift,))
 
 
 def _counted(reader: Reader, totals: str, kept: str) -> tuple[int, int]:

@@ -139,10 +139,14 @@ class _QoS(kombu_redis.QoS):
         """Return a message to its queue."""
         try:
             super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
-        except redis.exceptions.NoPermissionError as error:
+        except redis.exceptions.NoPermissionError:
             if tag not in self._refused and len(self._refused) < _MOST_REFUSED:
                 self._refused |= {tag}
-                log.warning("unacknowledged message %s: it is not returned to its queue: %s", tag, error)
+                log.warning(
+                    "unacknowledged message %r stays where it is: this user may not return it to its queue. Another "
+                    "application's worker can",
+                    tag,
+                )
 
 
 class _Frugal(_Routing):

@@ -16,6 +16,7 @@ from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import printable
 from jobs.settings import Settings
+from jobs.store.arguments import flag
 from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
@@ -74,33 +75,40 @@ class Images:
         self._kept_in = kept_in
         self._retention = settings.image_retention
 
-    def put(self, file: ImageFile) -> bool:
-        """Store an image unless it is stored already; return whether it is new."""
+    def put(self, file: ImageFile, owner: str = "", *, counts: bool = True) -> bool:
+        """Store an image unless it is stored already; return whether it is new to the producer `owner`.
+
+        It is written again if only others have uploaded it, so that not even the time shows whether they have.
+        `counts`: a new image counts in the bytes of `owner`.
+        """
         digest = file.hash
-        if self.find([digest])[0]:
+        if self.find([digest], owner)[0]:
             return False
         name = f"{digest}-{token_hex(8)}"
         image = Image(digest, name, len(file.data), file.width, file.height, file.format)
         self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
         self._kept_in.write(name, file.data)
-        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
-        if outcome == KeepOutcome.KNOWN:
-            self._remove([name])  # another process stored it first
+        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)), owner, flag(counts))
+        if outcome in (KeepOutcome.KNOWN, KeepOutcome.SHARED):
+            self._remove([name])  # another process or producer stored it first
         if outcome == KeepOutcome.LATE:
             raise ImagesUnavailable(f"The image store took longer than {LONGEST_WRITE:.0f} s to take an image.")
-        return bool(outcome == KeepOutcome.KEPT)
+        return outcome in (KeepOutcome.KEPT, KeepOutcome.SHARED)
 
-    def find(self, digests: Sequence[str]) -> list[Image | None]:
-        """Find images by their hashes, None where there is none. The retention of those found begins anew."""
+    def find(self, digests: Sequence[str], owner: str = "") -> list[Image | None]:
+        """Find images by their hashes, None where there is none. The retention of those found begins anew.
+
+        `owner`: only what this producer has uploaded, or sent in a job. By default, and for `jobs.owners.ANYONE`, all.
+        """
         if not digests:
             return []
-        rows = zip(digests, self._scripts.call("image_known", *digests), strict=True)
+        rows = zip(digests, self._scripts.call("image_known", owner, *digests), strict=True)
         return [_image(digest, kept) if kept else None for digest, kept in rows]
 
-    def absent(self, digests: Iterable[str]) -> set[str]:
-        """Return the hashes of which no image is stored."""
+    def absent(self, digests: Iterable[str], owner: str = "") -> set[str]:
+        """Return the hashes of which no image is stored; `owner` as in `find`."""
         asked = list(digests)
-        return {digest for digest, image in zip(asked, self.find(asked), strict=True) if image is None}
+        return {digest for digest, image in zip(asked, self.find(asked, owner), strict=True) if image is None}
 
     def read(self, image: Image) -> bytes:
         """Read the bytes. If the image store has lost them, delete the image and raise `ImageNotFound`."""

@@ -17,6 +17,7 @@ from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
+from jobs.producer_ids import internal_id
 from jobs.read_models import Batch, BatchPage, Page, Progress
 from jobs.states import FINAL, State
 from jobs.store.arguments import flag
@@ -84,6 +85,11 @@ class Batches:
         """Read the name of the API key that the batch came with ('': none); None where there is no such batch."""
         options = self.options(batch_id)
         return None if options is None else options.owner
+
+    def find(self, given: str, owner: str) -> str | None:
+        """Return the id of a producer's batch by the id that the producer gave; None if there is none."""
+        ids = dict.fromkeys((internal_id(given, owner), given))  # version 1 recorded it under the given id
+        return next((each for each in ids if self.owner(each) == owner), None)
 
     def jobs(self, batch_id: str, states: Sequence[State] = ()) -> Iterator[Job]:
         """Yield every job of a batch, or those in these states, in input order, read in chunks."""

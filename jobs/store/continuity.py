@@ -16,7 +16,7 @@ from jobs.connections.errors import translate_errors
 from jobs.errors import why_refused
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
-from jobs.store.installation import Fate, Sighting, Standing, Trace
+from jobs.store.installation import Fate, Sighting, Standing, Trace, loss_in
 from jobs.store.outcomes import FoundOutcome, RefuseOutcome, TolerateOutcome
 from jobs.store.redis_keys import Keys
 from jobs.units import duration_micros, from_micros
@@ -43,8 +43,8 @@ class Continuity:
     def refusal(self) -> str:
         """Return why no work is accepted or handed out, and what to do about it; "" while work continues."""
         installation, lost = record_fields(self._client, self._keys, "installation", "lost")
-        if lost:
-            return why_refused("lost", lost)
+        if loss := loss_in(lost):
+            return why_refused("lost", loss)
         return "" if installation else why_refused("new")
 
     def standing(self, seen: Sequence[Sighting] = ()) -> Standing:
@@ -63,7 +63,7 @@ class Continuity:
             has_jobs=bool(jobs),
             is_witness=bool(witness),
             restarted=bool(restarted),
-            lost=fields.get("lost", ""),
+            lost=loss_in(fields.get("lost")),
             expected=Sighting.from_json(fields.get("expected", "")),
             trusted=_whole(fields.get("trusted")),
             traces=tuple(Trace(Fate(fate), accepted, int(until) * 1000) for fate, accepted, until in traces),

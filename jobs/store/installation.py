@@ -11,6 +11,15 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
+#: What stands in the record of the installation in place of a loss, once ids hold the producer's name. Version 1 takes
+#: it for a loss, so that no process of it accepts or hands out work any more.
+NEWER_ONLY = "a newer version of Boomerang accepts jobs here, so update this process (and do not run recover)"
+
+
+def loss_in(stored: str | None) -> str:
+    """Return why no work is accepted or handed out, from the record of the installation; "" while work continues."""
+    return "" if stored in (None, NEWER_ONLY) else stored
+
 
 class Fate(StrEnum):
     """The fate of the change that was the last one at a sighting."""

@@ -17,6 +17,7 @@ from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
+from jobs.producer_ids import internal_id
 from jobs.read_models import Page
 from jobs.room import Room
 from jobs.states import State
@@ -124,6 +125,17 @@ class Jobs:
         if not ids:
             return []
         return [None if name is None else str(name) for name in self._scripts.call("owners", *ids)]
+
+    def find(self, given: str, owner: str) -> str | None:
+        """Return the id of a producer's job by the id that the producer gave; None if there is none.
+
+        Raises `RecordDamaged` if it cannot be read whose job it is.
+        """
+        ids = list(dict.fromkeys((internal_id(given, owner), given)))  # version 1 recorded it under the given id
+        owners = self.owners(ids)
+        if owner not in owners:
+            owners = [self.owners([each])[0] for each in ids]
+        return next((each for each, name in zip(ids, owners, strict=True) if name == owner), None)
 
     def results(self, ids: Sequence[str]) -> list[Result | None]:
         """Read results in one round trip, without the records; None where no result can be read."""

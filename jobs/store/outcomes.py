@@ -198,6 +198,7 @@ class KeepOutcome(StrEnum):
 
     KEPT = "kept"
     KNOWN = "known"  #: another copy is stored: this object is to be removed
+    SHARED = "shared"  #: the same, and the image is new to the producer
     LATE = "late"  #: the object may have been removed
 
 

@@ -32,6 +32,8 @@ SINGLE: Mapping[str, str] = {
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
     "unfinished": "unfinished",  # HASH owner → unfinished jobs, of those that have a size
     "stored": "stored",  # HASH owner → bytes of jobs that are stored
+    "image_owners": "image-owners",  # HASH hash of an image → the owner whose stored bytes count it
+    "stored_images": "stored-images",  # HASH owner → bytes of these images
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, separated by spaces
@@ -43,6 +45,7 @@ SINGLE: Mapping[str, str] = {
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
     "refused": "refused",
+    "producers": "producers",  # SET names of the producers that ever had a job or batch
     # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
     "notifying": "notifying",
     "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
@@ -50,6 +53,7 @@ SINGLE: Mapping[str, str] = {
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
     "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
+    "holders": "holders",  # HASH hash → the producers that uploaded the image, with a space before and after each
     "going": "going",  # ZSET object → µs from which on it may be removed from the image store
     "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
@@ -103,10 +107,11 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting",
-    "hash": "totals epoch heartbeats witness prices reserved unfinished stored pools uses kept access accessed job "
+    "hash": "totals epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
+    "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
-    "set": "lanes pinned",
+    "set": "lanes producers pinned",
     "list": "history staged members",
     "stream": "changes",
 }

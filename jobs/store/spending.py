@@ -17,6 +17,7 @@ import redis
 from jobs.fields import Entry, Payer
 from jobs.job import CLASSES, Priority
 from jobs.lanes import LaneSettings
+from jobs.producer_ids import given_id
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
 from jobs.units import dollars, nano
@@ -80,7 +81,7 @@ class Spend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Only:
-    """A filter for spending: each name that is set must match."""
+    """A filter for spending: each name that is set must match. `batch` may be the id that its producer gave."""
 
     key: str | None = None
     batch: str | None = None
@@ -89,8 +90,9 @@ class Only:
 
     def takes(self, names: dict[By, str]) -> bool:
         """Return whether spending under these names matches."""
-        wanted = {By.KEY: self.key, By.BATCH: self.batch, By.MODEL: self.model, By.LANE: self.lane}
-        return all(name is None or names[by] == name for by, name in wanted.items())
+        wanted = {By.KEY: self.key, By.MODEL: self.model, By.LANE: self.lane}
+        of_batch = self.batch is None or self.batch in (names[By.BATCH], given_id(names[By.BATCH]))
+        return of_batch and all(name is None or names[by] == name for by, name in wanted.items())
 
 
 @dataclass(slots=True)
@@ -136,6 +138,8 @@ def spent(client: redis.Redis, keys: Keys, by: By, days: tuple[date, date], only
         for (lane, model, batch, key), entry in read_ledger(client, keys, number).entries.items():
             names = {By.DAY: day.isoformat(), By.KEY: key, By.BATCH: batch, By.MODEL: model, By.LANE: lane}
             if only.takes(names):
+                if only.key is not None:
+                    names[By.BATCH] = given_id(batch)
                 total = sums.setdefault(names[by], _Sum())
                 total.nano += entry.nano
                 total.jobs += entry.jobs

@@ -1,11 +1,16 @@
 """Figures about the whole installation: counts, memory and spending."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
+
+import redis
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
+from jobs.owners import CELERY
 from jobs.read_models import Totals
 from jobs.states import State
 from jobs.store.context import StoreContext
@@ -14,10 +19,12 @@ from jobs.store.memory import Memory, read_memory
 from jobs.store.spending import By, Only, Spend, spent
 from jobs.units import dollars
 
+_COUNT = re.compile(r"-?\d{1,18}", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What owners hold: `unfinished` jobs, and `stored` bytes of all their jobs."""
+    """What owners hold: `unfinished` jobs, and `stored` bytes of all their jobs and images."""
 
     unfinished: Mapping[str, int]
     stored: Mapping[str, int]
@@ -36,20 +43,24 @@ class Statistics:
 
     @translate_errors()
     def held(self) -> Held:
-        """Read what the owners of jobs hold."""
+        """Read what the owners of jobs hold. Damaged counts are left out, because only limits depend on them."""
         with self._client.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self._keys.singleton("unfinished"))
-            pipe.hgetall(self._keys.singleton("stored"))
-            answers = pipe.execute()
-        with decoding("what producers hold"):
-            unfinished, stored = ({name: int(count) for name, count in answer.items()} for answer in answers)
-            return Held(unfinished, stored)
+            for name in ("unfinished", "stored", "stored_images"):
+                pipe.hgetall(self._keys.singleton(name))
+            unfinished, stored, images = map(_counts, pipe.execute(raise_on_error=False))
+        return Held(unfinished, {name: stored.get(name, 0) + images.get(name, 0) for name in {*stored, *images}})
 
     @translate_errors()
     def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:
         """Sum the spending from the first day (UTC) to the last, inclusive."""
         with decoding("what was spent"):
             return spent(self._client, self._keys, by, (first, last), only or Only())
+
+    @translate_errors()
+    def owners(self) -> list[str]:
+        """Return the names of all producers that ever had a job; also those for jobs that came by Celery or no key."""
+        names: Any = self._client.smembers(self._keys.singleton("producers"))
+        return [*sorted(map(str, names)), CELERY, ""]
 
     @translate_errors()
     def totals(self) -> Totals:
@@ -78,3 +89,12 @@ class Statistics:
                 sees_restarts=None if run is None else bool(run),
                 image_bytes=int(fields.get("image_bytes", 0)),
             )
+
+
+def _counts(answer: Any) -> dict[str, int]:
+    """Return the counts in a hash. Raises the error that Redis answered, unless the key is no hash."""
+    if isinstance(answer, redis.RedisError):
+        if not str(answer).startswith("WRONGTYPE"):
+            raise answer
+        return {}
+    return {name: int(count) for name, count in answer.items() if _COUNT.fullmatch(count)}

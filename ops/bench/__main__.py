@@ -153,6 +153,7 @@ def _fairness(report: Report, folder: Path, waiting: int) -> None:
     report.row("admit and claim a job, 2,000 waiting in one batch", f"{cost.alone:,.0f} µs")
     report.row(f"the same with {waiting:,} waiting in {BATCHES} batches", f"{cost.crowded:,.0f} µs")
     report.row(f"ten jobs behind {BATCHES} batches: other jobs admitted before the last of the ten", f"{cost.ahead:,}")
+    report.row("the same, the ten another key's, all others of a higher priority", f"{cost.ahead_of_key:,}")
     report.row(f"ten jobs behind a batch of {waiting:,}, {LIMIT} slots: submitted after", f"{delay:.1f} s", "seconds")
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boomerang_client import Client, Status
-from jobs.new_job import NewJob
+from jobs.job import Priority
+from jobs.new_job import BatchOptions, NewJob
 from jobs.store.store import Store
 from ops.bench.harness import generations, open_store, stack, until
 from ops.local.redis_server import running
@@ -14,6 +15,8 @@ GROUP = 500
 #: Jobs per message to a worker, the default of BOOMERANG_SUBMIT_GROUP.
 MESSAGE = 20
 SMALL = 10
+#: The key of all other jobs.
+LARGE = "shop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class Admission:
     alone: float
     crowded: float
     ahead: int  #: Other jobs that were admitted before the last job of a small batch, which was enqueued last.
+    ahead_of_key: int  #: The same if the small batch is another key's, although all others have a higher priority.
 
 
 def admission(folder: Path, jobs: int, batches: int) -> Admission:
@@ -36,21 +40,31 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
     with running(folder / "many") as server, open_store(server.url) as store:
         _fill(store, jobs, batches)
         crowded = _cost(store, 1_000)
-        store.jobs.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
-        ahead, missing = 0, SMALL
-        while missing:
-            ids = store.attempts.admit(MESSAGE).ids
-            store.attempts.claim(ids)
-            small = sum(job_id.startswith("small.") for job_id in ids)
-            missing -= small
-            ahead += len(ids) - small
-    return Admission(alone=alone, crowded=crowded, ahead=ahead)
+        ahead = _ahead(store, "small", BatchOptions(owner=LARGE, priority=Priority.HIGH))
+        ahead_of_key = _ahead(store, "other", BatchOptions(owner="press"))
+    return Admission(alone=alone, crowded=crowded, ahead=ahead, ahead_of_key=ahead_of_key)
+
+
+def _ahead(store: Store, batch: str, options: BatchOptions) -> int:
+    """Enqueue a small batch. Return how many other jobs are admitted before its last one."""
+    store.jobs.enqueue(
+        [NewJob(id=f"{batch}.{number}", text="{}", model="m") for number in range(SMALL)], batch, options
+    )
+    ahead, missing = 0, SMALL
+    while missing:
+        ids = store.attempts.admit(MESSAGE).ids
+        store.attempts.claim(ids)
+        small = sum(job_id.startswith(f"{batch}.") for job_id in ids)
+        missing -= small
+        ahead += len(ids) - small
+    return ahead
 
 
 def _fill(store: Store, jobs: int, batches: int) -> None:
+    options = BatchOptions(owner=LARGE, priority=Priority.HIGH)
     for start in range(0, jobs, GROUP):
         group = [NewJob(id=f"j{start + number}", text="{}", model="m") for number in range(GROUP)]
-        store.jobs.enqueue(group, f"b{start // GROUP % batches}")
+        store.jobs.enqueue(group, f"b{start // GROUP % batches}", options)
 
 
 def _cost(store: Store, jobs: int) -> float:

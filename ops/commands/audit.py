@@ -11,6 +11,7 @@ from jobs.audit.repair import RepairBusy, repair
 from ops.commands.help_text import examples
 from ops.commands.store import NOT_RUN, PROBLEMS, open_store
 from ops.commands.table import show_table
+from ops.commands.terminal import echo
 
 
 @click.command(
@@ -37,7 +38,7 @@ def audit_command(context: click.Context, *, with_repair: bool, pause: int, as_j
             try:
                 repaired = repair(store, pause=pause / 1000)
             except RepairBusy as error:
-                click.echo(str(error), err=True)
+                echo(str(error), err=True)
                 context.exit(NOT_RUN)
             done, left = repaired.repaired, repaired.left
         else:
@@ -50,17 +51,17 @@ def _show(repaired: Sequence[Finding], left: Audit, *, as_json: bool) -> None:
     if as_json:
         for done, findings in ((True, repaired), (False, left.findings)):
             for finding in findings:
-                click.echo(json.dumps({**finding.to_json(), "repaired": done}))
+                echo(json.dumps({**finding.to_json(), "repaired": done}))
         return
     if repaired:
         _table([(each, "repaired") for each in repaired])
-        click.echo("Still broken:" if left.findings else "Every finding is repaired.")
+        echo("Still broken:" if left.findings else "Every finding is repaired.")
     if left.findings:
         _table([(each, "run audit --repair" if each.repairable else each.remedy) for each in left.findings])
     for name in left.unsure:
-        click.echo(f"Not checked, because it changed too fast: {name}. Run the audit again later.", err=True)
+        echo(f"Not checked, because it changed too fast: {name}. Run the audit again later.", err=True)
     if not left.findings and not left.unsure:
-        click.echo("Every invariant holds.")
+        echo("Every invariant holds.")
 
 
 def _table(rows: Sequence[tuple[Finding, str]]) -> None:

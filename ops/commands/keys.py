@@ -16,6 +16,7 @@ from jobs.logs import to_stderr
 from ops.commands.help_text import examples
 from ops.commands.store import open_store
 from ops.commands.table import show_table
+from ops.commands.terminal import echo
 from webhook.access.audit_log import write
 
 
@@ -54,9 +55,9 @@ def add(name: str, scopes: tuple[str, ...], days: float | None) -> None:
         key, secret = ring.add(name, [*map(Scope, scopes)] or PRODUCER, lasts=lasts)
     _audited("keys.add", key)
     # Alone on standard output, so that it can be piped into a secret store.
-    click.echo(secret)
+    echo(secret)
     if sys.stdout.isatty():
-        click.echo("Save this secret now. It is not shown again.", err=True)
+        echo("Save this secret now. It is not shown again.", err=True)
 
 
 @keys.command("list")
@@ -70,7 +71,7 @@ def list_(*, as_json: bool) -> None:
         found = ring.all()
     if as_json:
         for key in found:
-            click.echo(json.dumps(_to_json(key)))
+            echo(json.dumps(_to_json(key)))
         return
     rows = []
     for key in found:
@@ -114,7 +115,7 @@ def migrate(*, remove: bool) -> None:
     for key_id in ids:
         if key := found.get(key_id):
             _audited("keys.migrate", key)
-    click.echo(f"Keys copied: {len(ids)}.", err=True)
+    echo(f"Keys copied: {len(ids)}.", err=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from jobs.store.installation import Sighting, Standing, judge
 from jobs.store.witness import Witness
 from ops.commands.help_text import examples
 from ops.commands.store import open_store
+from ops.commands.terminal import echo
 
 
 @click.command(
@@ -42,7 +43,7 @@ def recover(*, also_new: float, show: bool) -> None:
         if show:
             return
         epoch = store.continuity.recover(also_new * 3600, _of_this(there, known))
-    click.echo(
+    echo(
         f"Epoch {epoch.number}: jobs accepted before {epoch.lookup_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "
         f"they are sent. Look-ups count only after {store.context.settings.submit_lease:g} s "
         "(BOOMERANG_SUBMIT_LEASE), because until then a worker may still be sending jobs that Redis lost."
@@ -58,7 +59,7 @@ def _witnessed(settings: Settings) -> tuple[Sighting, ...]:
         try:
             return witness.read()
         except StoreUnavailable as error:
-            click.echo(f"The witness (BOOMERANG_BROKER_URL) cannot be read: {error}", err=True)
+            echo(f"The witness (BOOMERANG_BROKER_URL) cannot be read: {error}", err=True)
             return ()
 
 
@@ -70,6 +71,6 @@ def _of_this(there: Standing, known: Iterable[Sighting]) -> list[Sighting]:
 def _show(there: Standing, known: Iterable[Sighting], reason: str) -> None:
     expected = max(known, key=lambda each: each.at, default=None)
     holds = there.sighting.described if there.installation else "no installation"
-    click.echo(f"Expected: {expected.described if expected else 'unknown, because no worker has seen jobs'}.")
-    click.echo(f"Present:  {holds}{'' if there.has_jobs else ', no jobs'}.")
-    click.echo(reason + "." if reason else "No loss is known.")
+    echo(f"Expected: {expected.described if expected else 'unknown, because no worker has seen jobs'}.")
+    echo(f"Present:  {holds}{'' if there.has_jobs else ', no jobs'}.")
+    echo(reason + "." if reason else "No loss is known.")

@@ -15,7 +15,8 @@ from jobs.store.outcomes import RedeliverOutcome, SettleOutcome
 from jobs.store.store import Store
 from ops.commands.durations import format_duration, parse_duration
 from ops.commands.help_text import examples
-from ops.commands.store import NOT_RUN, PROBLEMS, open_store
+from ops.commands.store import NOT_RUN, PROBLEMS, jobs_named, open_store, owner_option
+from ops.commands.terminal import echo
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ ALL = 1_000_000_000
     help="Settle all jobs that are in doubt for longer than this, such as 1h.",
 )
 @click.option("--lane", metavar="NAME", help="Settle only jobs of this lane.")
+@owner_option
 @click.option("--dry-run", is_flag=True, help="Only list the jobs that would be settled.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
@@ -71,6 +73,7 @@ def settle(
     verdict: Verdict | None,
     all_longer: float | None,
     lane: str | None,
+    owner: str | None,
     dry_run: bool,
     yes: bool,
     by: str,
@@ -91,24 +94,24 @@ def settle(
         raise click.UsageError(f"--sent takes exactly one job id, not {len(ids)}.")
     with open_store() as store:
         now = store.manual.stuck(0.0, 0).now
-        chosen, missing = _chosen(store, ids, all_longer, lane)
+        chosen, missing = _chosen(store, jobs_named(store, ids, owner), all_longer, lane)
         if all_longer is not None and decision is Verdict.NOT_SENT:
             # What the provider has must not be sent again by a command that names no job.
             for job in (job for job in chosen if job.exists):
-                click.echo(
+                echo(
                     f"{job.id}: skipped, because the provider reported that it has the task. Name it to send it again."
                 )
             chosen = [job for job in chosen if not job.exists]
         for job in chosen:
-            click.echo(_line(job, now))
+            echo(_line(job, now))
         for job_id in missing:
-            click.echo(f"{job_id}: neither in doubt nor without a readable answer, or no such job")
+            echo(f"{job_id}: neither in doubt nor without a readable answer, or no such job")
         if dry_run or not chosen:
-            click.echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
+            echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
             context.exit(PROBLEMS if missing else 0)
         _confirm(context, decision, len(chosen), yes=yes)
         done = sum(_settle_one(store, job, decision, task_id or "", by) for job in chosen)
-    click.echo(f"Settled as {decision}: {done} of {len(chosen)}.")
+    echo(f"Settled as {decision}: {done} of {len(chosen)}.")
     context.exit(0 if done == len(chosen) and not missing else PROBLEMS)
 
 
@@ -119,9 +122,12 @@ def settle(
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Repeat all deliveries that were given up.")
+@owner_option
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
-def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool, dry_run: bool) -> None:
+def redeliver(
+    context: click.Context, ids: tuple[str, ...], *, everything: bool, owner: str | None, dry_run: bool
+) -> None:
     """Retry deliveries that were given up, as often as new ones.
 
     Exit code 0: all will be repeated; 1: some were not given up, or do not exist; 2: the command could not run.
@@ -130,7 +136,7 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
         raise click.UsageError("Give either job ids or --all.")
     with open_store() as store:
         given_up = [job_id for job_id, _ in store.manual.stuck(0.0, ALL).undelivered.named]
-        wanted = given_up if everything else list(ids)
+        wanted = given_up if everything else jobs_named(store, ids, owner)
         if dry_run:
             known = set(given_up)
             outcomes = {
@@ -139,9 +145,9 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
         else:
             outcomes = store.deliveries.retry(wanted)
     for job_id, outcome in outcomes.items():
-        click.echo(f"{job_id}: {_REDELIVERED[outcome]}")
+        echo(f"{job_id}: {_REDELIVERED[outcome]}")
     count = list(outcomes.values()).count(RedeliverOutcome.OWED)
-    click.echo(f"Deliveries to be repeated: {count} of {len(outcomes)}.", err=True)
+    echo(f"Deliveries to be repeated: {count} of {len(outcomes)}.", err=True)
     context.exit(0 if count == len(outcomes) else PROBLEMS)
 
 
@@ -185,11 +191,11 @@ def _line(job: Job, now: datetime) -> str:
 
 
 def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> None:
-    click.echo(_RISKS[verdict])
+    echo(_RISKS[verdict])
     if yes:
         return
     if not sys.stdin.isatty():
-        click.echo("Standard input is not a terminal, so you cannot confirm: add --yes.", err=True)
+        echo("Standard input is not a terminal, so you cannot confirm: add --yes.", err=True)
         context.exit(NOT_RUN)
     if not click.confirm(f"Settle as {verdict}: {many}. Continue?"):
         context.exit(NOT_RUN)
@@ -205,5 +211,5 @@ def _settle_one(store: Store, job: Job, verdict: Verdict, task_id: str, by: str)
             *(job.id, by, what, result.state, since.isoformat(), job.reason or ""),
         )
         return True
-    click.echo(f"{job.id}: changed in the meantime, not settled. Run boomerang-server stuck again.")
+    echo(f"{job.id}: changed in the meantime, not settled. Run boomerang-server stuck again.")
     return False

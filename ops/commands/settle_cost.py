@@ -8,11 +8,13 @@ import click
 
 from jobs.errors import RecordDamaged
 from jobs.job import MOST_COST, Job
+from jobs.producer_ids import internal_id
 from jobs.store.chunks import chunks
 from jobs.store.outcomes import SettleCostOutcome
 from jobs.store.store import Store
 from ops.commands.help_text import examples
-from ops.commands.store import PROBLEMS, open_store
+from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option
+from ops.commands.terminal import echo
 
 log = logging.getLogger(__name__)
 #: Greater than any number of such jobs.
@@ -41,11 +43,19 @@ def parse_usd(_context: click.Context, _parameter: click.Parameter, text: str) -
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--batch", metavar="ID", help="Settle all jobs of unknown cost in this batch.")
 @click.option("--all", "everything", is_flag=True, help="Settle all jobs of unknown cost.")
+@owner_option
 @click.option("--usd", required=True, callback=parse_usd, metavar="AMOUNT", help="What each of them cost, in USD.")
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
 def settle_cost(
-    context: click.Context, *, ids: tuple[str, ...], batch: str | None, everything: bool, usd: Decimal, dry_run: bool
+    context: click.Context,
+    *,
+    ids: tuple[str, ...],
+    batch: str | None,
+    everything: bool,
+    owner: str | None,
+    usd: Decimal,
+    dry_run: bool,
 ) -> None:
     """Record what jobs cost whose cost is unknown, as the provider's bill says.
 
@@ -58,18 +68,21 @@ def settle_cost(
     if sum(map(bool, (ids, batch, everything))) != 1:
         raise click.UsageError("Give either job ids, --batch or --all.")
     with open_store() as store:
+        ids = tuple(jobs_named(store, ids, owner))
+        if batch and owner:
+            batch = store.batches.find(batch, owner) or internal_id(batch, owner)
         found = {job.id: job for job in _chosen(store, ids, batch)}
         for job in found.values():
             sent = f"the provider sent {job.unknown_cost!r}" if job.unknown_cost else "the provider sent no amount"
-            click.echo(f"{job.id}: {job.state}, batch {job.batch or '-'}: {sent}")
+            echo(f"{job.id}: {job.state}, batch {job.batch or '-'}: {sent}")
         missing = [job_id for job_id in ids if job_id not in found]
         for job_id in missing:
-            click.echo(f"{job_id}: its cost is not unknown, or there is no such job")
+            echo(f"{job_id}: its cost is not unknown, or there is no such job")
         if dry_run:
-            click.echo(f"To be settled at {usd:f} USD each: {len(found)}.")
+            echo(f"To be settled at {usd:f} USD each: {len(found)}.")
             context.exit(PROBLEMS if missing else 0)
         done = sum(_settle(store, job_id, usd) for job_id in found)
-    click.echo(f"Settled at {usd:f} USD each: {done} of {len(found)}.")
+    echo(f"Settled at {usd:f} USD each: {done} of {len(found)}.")
     context.exit(0 if done == len(found) and not missing else PROBLEMS)
 
 
@@ -85,10 +98,10 @@ def _settle(store: Store, job_id: str, usd: Decimal) -> bool:
     try:
         outcome = store.manual.settle_cost(job_id, usd).outcome
     except RecordDamaged as error:
-        click.echo(f"{job_id}: not settled: {error}")
+        echo(f"{job_id}: not settled: {error}")
         return False
     if outcome is not SettleCostOutcome.SETTLED:
-        click.echo(f"{job_id}: not settled: another process has changed it")
+        echo(f"{job_id}: not settled: another process has changed it")
         return False
     log.warning("job %s: its cost is settled at %s USD by an operator", job_id, usd)
     return True

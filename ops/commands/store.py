@@ -1,7 +1,8 @@
 """Open the store for a command, and explain errors that keep a command from running."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,8 +14,11 @@ from kombu.exceptions import KombuError, OperationalError
 from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
+from jobs.logs import escape_unconfigured
+from jobs.producer_ids import internal_id
 from jobs.settings import Settings
 from jobs.store.store import Store
+from ops.commands.terminal import echo, escape_traceback, safe_errors
 
 #: Exit codes: problems were found, or something was not done; the command could not run.
 PROBLEMS, NOT_RUN = 1, 2
@@ -25,16 +29,31 @@ _AS_OPERATOR = (
 )
 _NOT_SET = "BOOMERANG_REDIS_URL is not set. For a stack of boomerang-server up, run: source .boomerang/env"
 
+#: For commands that take ids of jobs.
+owner_option = click.option(
+    "--owner",
+    metavar="NAME",
+    help="The producer whose jobs have these ids. Without it, give ids as this program prints them: dawn-1@shop.",
+)
+
 
 class Commands(click.Group):
     """The commands of `boomerang-server`. One that cannot run prints the reason and ends with exit code `NOT_RUN`."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options."""
+        sys.excepthook = escape_traceback
+        with safe_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        escape_unconfigured()
         try:
-            return super().invoke(ctx)
+            with safe_errors():
+                return super().invoke(ctx)
         except CANNOT_RUN as error:
-            click.echo(describe_error(error, ctx.invoked_subcommand or "audit"), err=True)
+            echo(describe_error(error, ctx.invoked_subcommand or "audit"), err=True)
             ctx.exit(NOT_RUN)
 
 
@@ -47,6 +66,11 @@ def open_store(settings: Settings | None = None) -> Iterator[Store]:
         yield Store(client, settings)
     finally:
         client.close()
+
+
+def jobs_named(store: Store, ids: Sequence[str], owner: str | None) -> list[str]:
+    """Return the service's ids of jobs that an operator names, with or without their producer."""
+    return [(owner and store.jobs.find(each, owner)) or internal_id(each, owner or "") for each in ids]
 
 
 def describe_error(error: Exception, command: str) -> str:

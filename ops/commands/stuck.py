@@ -10,6 +10,7 @@ from ops.commands.durations import parse_duration
 from ops.commands.help_text import examples
 from ops.commands.store import PROBLEMS, open_store
 from ops.commands.table import show_table
+from ops.commands.terminal import echo
 
 
 @click.command(
@@ -44,14 +45,14 @@ def stuck(context: click.Context, longer_than: float, most: int, *, as_json: boo
         found = list(dead_ends(store, longer_than, most))
     if as_json:
         for each in found:
-            click.echo(json.dumps(asdict(each), default=str))
+            echo(json.dumps(asdict(each), default=str))
     elif found:
         since = [each.since.isoformat(timespec="seconds") if each.since else "" for each in found]
         rows = [(each.kind.value, each.id, when, each.why, each.do) for each, when in zip(found, since, strict=True)]
         show_table(("kind", "id", "since", "reason", "remedy"), rows)
         for kind in Kind:
             if sum(each.kind is kind for each in found) >= most:
-                click.echo(f"More may be stuck of kind {kind}: raise --most.", err=True)
+                echo(f"More may be stuck of kind {kind}: raise --most.", err=True)
     else:
-        click.echo("Nothing is stuck.")
+        echo("Nothing is stuck.")
     context.exit(PROBLEMS if found else 0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import click
 
+from jobs.plain_text import one_line
+
 _GAP = "  "
 
 
@@ -16,7 +18,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], colours: S
     If the output is not a terminal, each row is a line with tabs between the cells, without a heading.
     """
     plain = [[_one_line(cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         for row in plain:
             click.echo("\t".join(row))
         return
@@ -26,6 +28,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], colours: S
         _aligned(columns, painted, widths)
     else:
         _paragraphs(columns, painted)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _aligned(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str | None]], widths: Sequence[int]) -> None:
@@ -49,4 +55,4 @@ def _paragraphs(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str 
 
 
 def _one_line(cell: str) -> str:
-    return cell.replace("\t", " ").replace("\n", " ")
+    return one_line(cell.replace("\t", " ").replace("\n", " "))

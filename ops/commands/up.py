@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from jobs.lanes import PROVIDER_KEY
 from ops.local import redis_binary
+from ops.local.console import SafeConsole
 from ops.local.data_folder import FolderInUse, PortTaken, save_environment, write_private
 from ops.local.processes import doctor_environment
 from ops.local.redis_server import RedisCannotStart
@@ -34,9 +36,11 @@ def run(data: Path, port: int | None, sim: str, *, flower: bool) -> None:
         raise click.UsageError(
             "--sim has no effect: BOOMERANG_PROVIDER_KEY is set, so the real provider is used. Unset it, or omit --sim."
         )
-    console = Console(highlight=False)
+    console = SafeConsole()
     if os.environ.get("BOOMERANG_REDIS_URL"):
-        console.print("[yellow]BOOMERANG_REDIS_URL is ignored: this stack starts its own Redis.[/]", soft_wrap=True)
+        console.print(
+            "BOOMERANG_REDIS_URL is ignored: this stack starts its own Redis.", style="yellow", soft_wrap=True
+        )
     # Its Redis writes to the disk before it replies, so a restart loses nothing and needs no look-ups.
     settings = {"BOOMERANG_RECOVERY": os.environ.get("BOOMERANG_RECOVERY") or "off"}
     options = Options(folder=data, port=port, flower=flower, simulator=None if real else sim, settings=settings)
@@ -62,8 +66,7 @@ def reporter(console: Console) -> Report:
     """Return a function that prints a line about a child process."""
 
     def report(process: str, line: str) -> None:
-        console.print(f"[yellow]{process:>9}[/] ", end="")
-        console.print(line, markup=False, style="dim", soft_wrap=True)
+        console.print(Text.assemble((f"{process:>9} ", "yellow"), (line, "dim")), soft_wrap=True)
 
     return report
 
@@ -77,15 +80,15 @@ def print_summary(console: Console, stack: LocalStack) -> None:
     console.print()
     for label, text in _summary(stack, env):
         # Never wrapped: addresses, keys and paths are copied from here.
-        console.print(f"[bold]{label:<10}[/]  {text}", soft_wrap=True)
-    console.print("\n[bold]Try it in another terminal:[/]")
+        console.print(Text.assemble((f"{label:<10}  ", "bold"), text), soft_wrap=True)
+    console.print("\nTry it in another terminal:", style="bold")
     for line in (
         f"source {shlex.quote(str(env))}",
         'curl "$BOOMERANG_URL/v1/jobs" -H "Authorization: Bearer $BOOMERANG_KEY" \\',
         f"     -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE)}'",
     ):
-        console.print(line, markup=False, soft_wrap=True)
-    console.print("\n[dim]Press Ctrl-C to stop everything.[/]")
+        console.print(line, soft_wrap=True)
+    console.print("\nPress Ctrl-C to stop everything.", style="dim")
 
 
 def stack_variables(stack: LocalStack) -> dict[str, str]:
@@ -101,26 +104,33 @@ def stack_variables(stack: LocalStack) -> dict[str, str]:
     }
 
 
-def _summary(stack: LocalStack, env: Path) -> Iterator[tuple[str, str]]:
+def _summary(stack: LocalStack, env: Path) -> Iterator[tuple[str, str | Text]]:
     plan = stack.plan
-    yield "Service", f"{stack.url}  [dim](API documentation: {stack.url}/docs; log in with the key)[/]"
+    yield "Service", _with_note(f"{stack.url}  ", f"(API documentation: {stack.url}/docs; log in with the key)")
     yield "Key", stack.key
     if plan.flower:
-        yield "Flower", f"{plan.url('flower')}  [dim](user boomerang, password {plan.secrets.flower_password})[/]"
+        note = f"(user boomerang, password {plan.secrets.flower_password})"
+        yield "Flower", _with_note(f"{plan.url('flower')}  ", note)
     if plan.simulator is not None:
-        yield "Provider", f"{plan.url('simulator')}  [yellow]simulated, because BOOMERANG_PROVIDER_KEY is not set[/]"
+        note = "simulated, because BOOMERANG_PROVIDER_KEY is not set"
+        yield "Provider", _with_note(f"{plan.url('simulator')}  ", note, "yellow")
     else:
-        yield "Provider", "[red]the real one: jobs cost money[/]"
+        yield "Provider", Text("the real one: jobs cost money", "red")
         if plan.public_url is None:
-            yield "Callbacks", "[yellow]none, because BOOMERANG_PUBLIC_URL is not set: results are found by polling[/]"
+            note = "none, because BOOMERANG_PUBLIC_URL is not set: results are found by polling"
+            yield "Callbacks", Text(note, "yellow")
     binary = redis_binary.find(os.environ)
-    yield "Redis", f"{str(binary.version).removeprefix('Redis ')}  [dim]({binary.path})[/]"
+    yield "Redis", _with_note(f"{str(binary.version).removeprefix('Redis ')}  ", f"({binary.path})")
     if binary.version.warning:
-        yield "", f"[yellow]{binary.version.warning}. {binary.version.remedy}[/]"
+        yield "", Text(f"{binary.version.warning}. {binary.version.remedy}", "yellow")
     ports = f"jobs at 127.0.0.1:{urlsplit(stack.redis_url).port}, broker at 127.0.0.1:{urlsplit(stack.broker_url).port}"
-    yield "", f"{ports}  [dim](with passwords: {env})[/]"
+    yield "", _with_note(f"{ports}  ", f"(with passwords: {env})")
     yield "Logs", str(plan.folder / "logs")
     yield "Check", f"{_command()} doctor --data {shlex.quote(str(plan.folder))}"
+
+
+def _with_note(text: str, note: str, style: str = "dim") -> Text:
+    return Text.assemble(text, (note, style))
 
 
 def _command() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 
+from jobs.producer_ids import given_id
 from ops.compose_check.shell import wait_until
 
 JOBS = 300
@@ -101,9 +102,9 @@ class Service:
         requests.put(f"{self.simulator}/_sim/faults", json=faults, timeout=_ANSWER).raise_for_status()
 
     def bought(self) -> Counter[str]:
-        """Return how often each external id was bought since the simulator started."""
+        """Return how often each external id, without the producer's name, was bought since the simulator started."""
         ledger = requests.get(f"{self.simulator}/_sim/ledger", timeout=_ANSWER).json()
-        return Counter(each["external_task_id"] for each in ledger["purchases"])
+        return Counter(given_id(each["external_task_id"]) for each in ledger["purchases"])
 
     def keep_purchases(self) -> None:
         """Remember the purchases, because the simulator is about to end."""

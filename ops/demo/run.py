@@ -20,6 +20,7 @@ from ops.commands.up import CANNOT_START, reporter
 from ops.demo import images, screen, sheet
 from ops.demo.demo_jobs import DemoJob, make_jobs, make_rejected_job, to_ndjson
 from ops.demo.verdict import Verdict, judge
+from ops.local.console import SafeConsole
 from ops.local.loopback import get_json
 from ops.local.signals import StopRequested, stop_on_signal
 from ops.local.stack import LocalStack, Options
@@ -44,7 +45,7 @@ class Outcome:
 
 def run(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
     """Run the jobs and show the results. Exits with 1 if a promise was broken."""
-    console = Console(highlight=False)
+    console = SafeConsole()
     now = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     # The same ids bring the same faults. In a folder that is kept, they would be the jobs of the last run.
     name = f"demo-{seed}" if data is None else f"demo-{now}"
@@ -79,7 +80,7 @@ def _run(console: Console, stack: LocalStack, jobs: Sequence[DemoJob], out: Path
             with screen.watching(console, began) as show:
                 client.wait(accepted.id, progress=show, timeout=LIMIT, every=0.25)
         except StillRunning as error:
-            console.print(f"[red]{error}[/]")
+            console.print(str(error), style="red")
         seconds = time.monotonic() - began
         results = {job.id: job for job in client.results(accepted.id)}
         cost = client.batch(accepted.id).cost
@@ -129,7 +130,7 @@ def _conclude(console: Console, outcome: Outcome) -> None:
     console.print("Contact sheet:", style="bold", end=" ")
     console.print(outcome.page.resolve().as_uri(), soft_wrap=True)
     for promise in outcome.verdict.broken:
-        console.print(f"[bold red]A promise was broken: {promise}[/]")
+        console.print(f"A promise was broken: {promise}", style="bold red")
     if outcome.verdict.broken:
         sys.exit(1)
 

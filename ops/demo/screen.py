@@ -85,8 +85,8 @@ def table(verdict: Verdict) -> Table:
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
     rows.add_row("jobs sent", str(verdict.sent), f"{verdict.rejected} rejected: its photograph is too small")
-    rows.add_row("completed", f"[green]{verdict.completed}[/]", f"{verdict.images} images")
-    rows.add_row("failed", f"[red]{verdict.failed}[/]", "permanent errors, or no attempts left")
+    rows.add_row("completed", Text(str(verdict.completed), "green"), f"{verdict.images} images")
+    rows.add_row("failed", Text(str(verdict.failed), "red"), "permanent errors, or no attempts left")
     rows.add_row("retried", str(verdict.retried), "needed a second or third attempt")
     rows.add_row("settled by callback", str(verdict.by_callback), f"{verdict.callbacks_dropped} callbacks were lost")
     rows.add_row("settled by polling", str(verdict.by_poll), "no callback had come")
@@ -106,5 +106,5 @@ def table(verdict: Verdict) -> Table:
     return rows
 
 
-def _promise(value: object, *, kept: bool) -> str:
-    return f"[bold {'green' if kept else 'red'}]{value}[/]"
+def _promise(value: object, *, kept: bool) -> Text:
+    return Text(str(value), f"bold {'green' if kept else 'red'}")

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from boomerang_client import Job, Status
+from jobs.job import ATTEMPT_MARK
+from jobs.producer_ids import given_id
 
 #: Faults after which the response does not show whether a task was created.
 DOUBTFUL = ("lost_answers", "error_after", "error_before", "cut_before", "html", "truncated", "ghost")
@@ -66,7 +68,11 @@ def judge(
     ended = [
         job for job in jobs.values() if job.id in set(accepted) and job.status in {Status.COMPLETED, Status.FAILED}
     ]
-    bought = [each for each in ledger["purchases"] if str(each["external_task_id"]).split("~")[0] in set(accepted)]
+    bought = [
+        each
+        for each in ledger["purchases"]
+        if given_id(str(each["external_task_id"])).partition(ATTEMPT_MARK)[0] in set(accepted)
+    ]
     names = [each["external_task_id"] for each in bought]
     settled = [job.settled_by for job in ended]
     fired: Mapping[str, int] = stats["fired"]

@@ -16,6 +16,7 @@ from jobs.settings import Settings
 from ops.commands.help_text import examples
 from ops.commands.store import NOT_RUN, PROBLEMS
 from ops.commands.table import show_table
+from ops.commands.terminal import echo
 from ops.doctor.check import Finding, Level, bad
 from ops.doctor.images import check_images
 from ops.doctor.machine import check_machine, this_machine
@@ -81,18 +82,18 @@ def doctor(context: click.Context, flower: str | None, data: Path | None, *, as_
         raise click.BadParameter(f"boomerang-server up has not run in {data}.", param_hint="--data")
     found: list[Finding] = []
     if not as_json:
-        click.echo(_introduction(data), err=True)
+        echo(_introduction(data), err=True)
     for finding in examine({**os.environ, **stack}, flower or stack.get(FLOWER_ADDRESS) or FLOWER, local=bool(stack)):
         found.append(finding)
         if as_json:
             data_of = asdict(finding)
             del data_of["refused"]
-            click.echo(json.dumps(data_of))
+            echo(json.dumps(data_of))
     if not as_json:
         rows = [(each.level.value, each.subject, each.detail, each.remedy) for each in found]
         show_table(("level", "subject", "detail", "remedy"), rows, [_COLOURS[each.level] for each in found])
         counts = Counter(each.level for each in found)
-        click.echo(f"{len(found)} checks: {', '.join(f'{counts[level]} {level}' for level in Level)}.", err=True)
+        echo(f"{len(found)} checks: {', '.join(f'{counts[level]} {level}' for level in Level)}.", err=True)
     if any(each.refused for each in found):
         context.exit(NOT_RUN)
     levels = {each.level for each in found}

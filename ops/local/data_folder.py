@@ -61,8 +61,14 @@ def locked(folder: Path) -> Iterator[Path]:
     """Create the folder if needed, and lock it for this process while the block runs. Raises FolderInUse."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    make_private(folder)
-    with os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
+    try:
+        make_private(folder)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise FolderInUse(
+            f"{folder} cannot be made private ({error.strerror}: {error.filename}). Use another folder: --data DIR"
+        ) from error
+    with os.fdopen(handle) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -99,7 +105,9 @@ def load_secrets(folder: Path) -> Secrets:
 def write_private(path: Path, text: str) -> None:
     """Replace a file atomically; only its owner can read it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    draft.unlink(missing_ok=True)
+    # O_EXCL also refuses a link that waits there.
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)
 

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ops.simulator.images import without_metadata
+
 LONG_SIDE = {"1k": 1024, "2k": 2048}
 #: A reference with more pixels is drawn as an empty frame, because decoding it could take gigabytes.
 MOST_PIXELS = 40_000_000
@@ -109,7 +111,7 @@ def _tile(reference: bytes | str | None, side: int) -> Image.Image:
 
 
 def _thumbnail(content: bytes, side: int) -> Image.Image:
-    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+    with Image.open(io.BytesIO(without_metadata(content)), formats=("PNG", "JPEG")) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError("too many pixels")
         image.draft("RGB", (side, side))

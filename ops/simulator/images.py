@@ -6,6 +6,7 @@ import hashlib
 import re
 import struct
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MOST_BYTES = 10 * 1024 * 1024
@@ -23,6 +24,12 @@ _PNG_SIZE, _JPEG_SIZE, _PNG_HEADER = struct.Struct(">II"), struct.Struct(">HH"),
 _SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xda-\xfe])")
 _FRAMES = frozenset(bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 _MOST_SEGMENTS, _MOST_FILL = 20_000, 4096
+#: What of a file is needed to draw its pixels, and of the segments in front of them only the first few.
+_PNG_CHUNKS, _MOST_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}), 20_000
+_SCAN = b"\xda"
+#: APP2 to APP13, APP15 and comments: colour profiles and texts.
+_NOT_DRAWN = frozenset(bytes([marker]) for marker in (*range(0xE2, 0xEE), 0xEF, 0xFE))
+_MOST_DRAWN = 64
 
 
 class ImageInvalid(ValueError):
@@ -99,6 +106,46 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
             return width, height
         position += int.from_bytes(content[position : position + 2], "big")
     return None
+
+
+def without_metadata(content: bytes) -> bytes:
+    """Return an image with what its pixels need, and nothing that Pillow would decompress or step through by bytes.
+
+    Raises ImageInvalid if the file has too many parts, or cannot be followed.
+    """
+    parts = list(_png_parts(content) if content.startswith(_PNG) else _jpeg_parts(content))
+    return b"".join(parts)
+
+
+def _png_parts(content: bytes) -> Iterator[bytes]:
+    yield _PNG
+    position = len(_PNG)
+    for _ in range(_MOST_CHUNKS):
+        kind = content[position + 4 : position + 8]
+        end = position + 12 + int.from_bytes(content[position : position + 4], "big")
+        if kind in _PNG_CHUNKS:
+            yield content[position:end]
+        if not kind or kind == b"IEND":
+            return
+        position = end
+    raise ImageInvalid("has too many chunks to be drawn")
+
+
+def _jpeg_parts(content: bytes) -> Iterator[bytes]:
+    yield content[:2]
+    position, drawn = 2, 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _SEGMENT.search(content, position, position + _MOST_FILL)
+        if found is None or drawn > _MOST_DRAWN:
+            break
+        if found[1] == _SCAN:
+            yield content[found.start() :]
+            return
+        position = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+        if found[1] not in _NOT_DRAWN:
+            drawn += 1
+            yield content[found.start() : position]
+    raise ImageInvalid("has too many segments to be drawn, or no pixels")
 
 
 class ReferenceImages:

@@ -1,8 +1,9 @@
-"""The simulator's log, as JSON lines with BOOMERANG_LOG_FORMAT=json. It shares no code with the service."""
+"""The simulator's log: an event a line, as JSON with BOOMERANG_LOG_FORMAT=json. It shares no code with the service."""
 
 import json
 import logging
 import os
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -21,13 +22,28 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+#: What a terminal may obey, or what begins a line: control characters, marks of direction, halves of surrogate pairs.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class _TextFormatter(logging.Formatter):
+    """Writes an event on one line. The lines of a traceback begin with two spaces, as no event does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = [record.getMessage().replace("\n", "\\n")]
+        if record.exc_info:
+            lines += [f"  {line}" for line in self.formatException(record.exc_info).split("\n")]
+        return "\n".join(_OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), line) for line in lines)
+
+
 def start() -> None:
-    """Send log records, warnings and uncaught errors to stderr in that format."""
-    if os.environ.get("BOOMERANG_LOG_FORMAT") != "json":
-        return
+    """Send log records, and as JSON also warnings and uncaught errors, to stderr."""
+    as_json = os.environ.get("BOOMERANG_LOG_FORMAT") == "json"
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO if as_json else logging.WARNING)
+    if not as_json:
+        return
     logging.captureWarnings(capture=True)
     log = logging.getLogger("ops.simulator")
     sys.excepthook = lambda *error: log.critical("uncaught error", exc_info=error)

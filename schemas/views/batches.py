@@ -62,6 +62,11 @@ class BatchView(Schema):
     """A batch and its progress. `accepted` is the sum of `counts`."""
 
     id = _id()
+    owner = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("The producer whose key made the batch. null if it is not recorded.", "shop"),
+    )
     accepted = fields.Integer(required=True, metadata=described("Number of jobs in the batch.", 998))
     counts = fields.Nested(CountsView, required=True)
     done = fields.Boolean(required=True, metadata=described("Whether every job has ended."))

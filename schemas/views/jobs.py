@@ -79,6 +79,14 @@ class JobView(Schema):
     batch = fields.String(
         required=True, allow_none=True, metadata=described("Batch that the job was enqueued in, otherwise null.")
     )
+    owner = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described(
+            "The producer whose key enqueued the job; `celery` if it came through Celery; null if it is not recorded.",
+            "shop",
+        ),
+    )
     labels = fields.Dict(
         keys=fields.String(),
         values=fields.String(),

@@ -18,6 +18,7 @@ from jobs.owners import ANYONE
 from jobs.states import State
 from jobs.task_names import GENERATE
 from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
+from tests.support.producers import own
 
 A_DAY = 24 * 3600.0
 
@@ -56,7 +57,7 @@ def the_providers_contract(t: Turn) -> None:
     params = {"prompt": "a fox", "external_task_id": t.world.new_id(), "image_list": [{"image": inline(t)}]}
     body = {"model": "kirin_image_omni", "input": [{"params": params}]}
     t.world.post("/model/v1/generation", again=t.again, json=body)
-    t.world.accepted.add(str(params["external_task_id"]))
+    t.world.accepted.add(own(str(params["external_task_id"]), OWNER))
 
 
 def more_than_slots(t: Turn) -> None:
@@ -250,7 +251,7 @@ def image_lost(t: Turn) -> Check:
 
 def a_task(t: Turn) -> Check:
     """A task with a link: both its result and the linked task must arrive."""
-    queue = f"linked-{t.world.new_id()}"
+    queue = f"shop-linked-{t.world.new_id()}"
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
     task_id = t.world.task(link=link)
@@ -260,7 +261,7 @@ def a_task(t: Turn) -> Check:
 def two_tasks_under_one_id(t: Turn) -> Check:
     """Both links must be called, also if the worker dies between them."""
     t.world.turn(latency="1")
-    queues = [f"linked-{t.world.new_id()}" for _ in range(2)]
+    queues = [f"shop-linked-{t.world.new_id()}" for _ in range(2)]
     task_id = t.world.new_id()
     for queue in queues:
         t.world.task(task_id=task_id, link=t.world.app.signature("shop.paint", queue=queue, ignore_result=True))
@@ -275,7 +276,7 @@ def a_task_after_the_end(t: Turn) -> Check:
     job_id = t.world.task()
     assert t.world.in_state(job_id, State.COMPLETED)
     assert t.world.until(t.world.at_rest, 20)
-    queue, task_id = f"linked-{t.world.new_id()}", t.world.new_id()
+    queue, task_id = f"shop-linked-{t.world.new_id()}", t.world.new_id()
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
     t.world.app.send_task(GENERATE, kwargs={"external_task_id": job_id}, task_id=task_id, link=link, queue="celery")
@@ -284,7 +285,7 @@ def a_task_after_the_end(t: Turn) -> Check:
 
 
 def a_refused_task(t: Turn) -> Check:
-    queue, task_id = f"sorry-{t.world.new_id()}", t.world.new_id()
+    queue, task_id = f"shop-sorry-{t.world.new_id()}", t.world.new_id()
     errback = t.world.app.signature("shop.sorry", queue=queue, ignore_result=True)
     t.arm()
     t.world.app.send_task(GENERATE, kwargs={"model": "x"}, task_id=task_id, link_error=errback, queue="celery")
@@ -299,7 +300,7 @@ def a_task_with_an_image(t: Turn) -> Check:
 
 
 def a_chord(t: Turn) -> Check:
-    queue = f"all-{t.world.new_id()}"
+    queue = f"shop-all-{t.world.new_id()}"
     app, ids = t.world.app, [t.world.new_id() for _ in range(2)]
     t.arm()
     task = lambda name: app.signature(  # noqa: E731
@@ -374,7 +375,7 @@ def lines(t: Turn, *, query: str = "", bad: bool = False) -> str:
         t.world.post(f"/v1/batches?id={batch}{query}", data=text + "{}\n", refused=True)
     else:
         t.world.post(f"/v1/batches?id={batch}{query}", data=text)
-        t.world.accepted.update(f"{batch}.{number}" for number in range(1, 4))
+        t.world.accepted.update(own(f"{batch}.{number}", OWNER) for number in range(1, 4))
     return batch
 
 
@@ -388,7 +389,7 @@ def a_batch_as_a_whole(t: Turn) -> None:
 
 def a_bad_batch(t: Turn) -> Check:
     batch = lines(t, query="&on_error=abort", bad=True)
-    return lambda: t.world.store.context.client.exists(f"{{b}}:b:{batch}") == 0
+    return lambda: t.world.store.context.client.exists(f"{{b}}:b:{own(batch, OWNER)}") == 0
 
 
 def batch_of(t: Turn) -> str:

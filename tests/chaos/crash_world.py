@@ -20,6 +20,7 @@ from celery import Celery
 from jobs.audit.audit import audit
 from jobs.connections.client import connect
 from jobs.new_job import BatchOptions, NewJob
+from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.task_names import GENERATE, RECONCILE
@@ -30,6 +31,7 @@ from ops.simulator.fault_options import AT_REST
 from schemas import load_request
 from tests.chaos.points import CLOCK, FOLDER
 from tests.support.listener import Listener
+from tests.support.producers import own
 from tests.support.waiting import load, wait_for
 from worker.settings import Settings
 
@@ -94,7 +96,7 @@ class World:
 
     def notifications(self, job_id: str) -> int:
         """Return how many notifications of the job have arrived."""
-        return sum(json.loads(each.body)["id"] == job_id for each in list(self.listener.received))
+        return sum(json.loads(each.body)["id"] == given_id(job_id) for each in list(self.listener.received))
 
     # --- points -----------------------------------------------------------------------------------------------------
 
@@ -246,11 +248,11 @@ class World:
         raise GaveUp(path)
 
     def job(self, *, again: bool = True, key: str = KEY, **params: Any) -> str:
-        """Enqueue a job through the API."""
+        """Enqueue a job through the API. Returns the service's id of it."""
         job_id = self.new_id()
         self.post("/v1/jobs", again=again, key=key, json=request_of(external_task_id=job_id, **params))
-        self.accepted.add(job_id)
-        return job_id
+        self.accepted.add(own(job_id, OWNER))
+        return own(job_id, OWNER)
 
     def jobs_without_hints(self, count: int, batch: str | None = None) -> list[str]:
         """Enqueue jobs without sending a hint to any worker."""

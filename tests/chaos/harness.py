@@ -23,6 +23,7 @@ from ops.local.child import Child, ChildSpec
 from ops.local.stack import LocalStack, Options
 from tests.chaos.proxy import Proxy
 from tests.support.admin import with_admin
+from tests.support.producers import LOCAL, own
 from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
 
@@ -74,7 +75,7 @@ class Chaos:
 
     def states(self, batch: str = "chaos") -> Mapping[State, int]:
         """Return how many jobs of a batch are in each state."""
-        return self.patiently(lambda: self.store.batches.get(batch).counts)
+        return self.patiently(lambda: self.store.batches.get(own(batch, LOCAL)).counts)
 
     def patiently(self, read: Callable[[], Any]) -> Any:
         """Return `read()` as soon as the jobs' Redis answers again."""
@@ -165,7 +166,7 @@ class Chaos:
         """Wait until all jobs have ended, and check them against the provider's ledger."""
 
         def done() -> bool:
-            return bool(self.patiently(lambda: self.store.batches.get(batch).done))
+            return bool(self.patiently(lambda: self.store.batches.get(own(batch, LOCAL)).done))
 
         self.wait_for(done, timeout=timeout, message="every accepted job ends")
         outcome = outcome_of(self.stack, self.store, self.client, batch, self.wait_for)

@@ -71,6 +71,10 @@ WRITTEN = {
     "KeyRing.migrate": {"hset": "(and moves those of the version before)", "hsetnx": "(the same)"},
     "KeyRing.remove_before": {"delete": "(the same)"},
     "KeyRing.note_use": {"hset": "key_used"},
+    "EndedSessions.add": {
+        "zadd": "(a person logs out, and logs out again if it failed)",
+        "zremrangebyscore": "(the same)",
+    },
     "load_scripts": {"script_load": "(a server that knows the scripts of the broker has no more than before)"},
     "_refresh_binding": {"sadd": "(a piece of messages.* and celery.send)", "zadd": "(the same)"},
     "EventStream.read_new": {"xgroup_create": "changes"},

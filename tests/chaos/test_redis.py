@@ -10,6 +10,7 @@ import requests
 from jobs.errors import BatchNotFound
 from tests.chaos.harness import Chaos
 from tests.chaos.servers import REFUSALS, SERVERS, close_clients, server_of
+from tests.support.producers import LOCAL, own
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -35,9 +36,9 @@ def enqueue(running: Chaos, job: str, bound: float = BOUND) -> int:
 def bought_once(running: Chaos, job: str) -> None:
     """Enqueue the job again, as after a refused or unknown acceptance, and check that it is bought once."""
     assert enqueue(running, job) in {200, 201}
-    running.wait_for(lambda: running.store.jobs.get(job).state.final, timeout=60, message=f"{job} ends")
+    running.wait_for(lambda: running.store.jobs.get(own(job, LOCAL)).state.final, timeout=60, message=f"{job} ends")
     tasks = requests.get(
-        f"{running.stack.plan.url('simulator')}/_sim/tasks", params={"external_task_id": job}, timeout=10
+        f"{running.stack.plan.url('simulator')}/_sim/tasks", params={"external_task_id": own(job, LOCAL)}, timeout=10
     )
     assert len(tasks.json()["tasks"]) == 1
 

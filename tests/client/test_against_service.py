@@ -19,7 +19,8 @@ from boomerang_client import Client, Conflict, Invalid, Job, NotFound, Status, U
 from boomerang_client.cli import formats
 from jobs.store.store import Store
 from tests.support.command import Command
-from tests.support.real_service import KEY, Provider, serving
+from tests.support.producers import own
+from tests.support.real_service import KEY, SHOP, Provider, serving
 
 OMNI: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "a fox"}
 IMAGE_URL = "https://cdn.example.com/1.png"
@@ -184,8 +185,8 @@ def test_an_upload_continues_when_the_service_accepts_work_again(
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
-        store.jobs.cancel("b.1")
-        store.jobs.cancel("b.2")
+        store.jobs.cancel(own("b.1", SHOP))
+        store.jobs.cancel(own("b.2", SHOP))
 
     with (
         serving(redis_url, store, max_unfinished=3) as url,

@@ -88,4 +88,4 @@ def test_progress_needs_no_terminal_module_of_its_own() -> None:
     folder = Path(__file__).parents[2] / "client" / "boomerang_client"
     imports = re.compile(r"^(from|import) (rich|click)\b", re.MULTILINE)
     using = {path.name for path in folder.glob("*.py") if imports.search(path.read_text("utf-8"))}
-    assert using == {"batch_bar.py"}
+    assert using == {"batch_bar.py", "safe_console.py"}

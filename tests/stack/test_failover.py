@@ -15,6 +15,7 @@ from boomerang_client import Client
 from jobs.errors import BatchNotFound
 from jobs.store.store import Store
 from ops.local.stack import LocalStack, Options
+from tests.support.producers import LOCAL, own
 from tests.support.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
@@ -50,7 +51,7 @@ class Running:
         self.wait_for(taken, 60, "the jobs are accepted")
 
     def ended(self, batch: str) -> int:
-        counts = self.store.batches.get(batch).counts
+        counts = self.store.batches.get(own(batch, LOCAL)).counts
         return sum(number for state, number in counts.items() if state.final)
 
     def bought(self) -> int:
@@ -85,7 +86,7 @@ class Running:
         promise_is_kept(outcome_of(self.stack, self.store, self.client, batch, self.wait_for), count)
 
     def done(self, batch: str) -> bool:
-        return self.store.batches.get(batch).done
+        return self.store.batches.get(own(batch, LOCAL)).done
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from kombu import Queue
 from boomerang_client import Client
 from ops.local import redis_server as redis_servers
 from ops.local.stack import LocalStack, Options
+from tests.support.producers import LOCAL, own
 from tests.support.rabbitmq import running as running_node
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
@@ -76,6 +77,6 @@ def test_a_kill_of_the_node_breaks_no_promise(kind: str, tmp_path: Path, wait_fo
             os.kill(worker, signal.SIGCONT)
         wait_for(lambda: all(store.jobs.get_many(ids)), 60, "every message is acted upon")
         wait_for(lambda: all(job and job.state.final for job in store.jobs.get_many(ids)), 90, "they end")
-        wait_for(lambda: store.batches.get("storm").done, 90, "every accepted job ends")
+        wait_for(lambda: store.batches.get(own("storm", LOCAL)).done, 90, "every accepted job ends")
         promise_is_kept(outcome_of(stack, store, client, "storm", wait_for), JOBS)
         assert stack.restarts == 0

@@ -13,6 +13,7 @@ from boomerang_client import Client
 from jobs.errors import StoreUnavailable
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
+from tests.support.producers import LOCAL, own
 from tests.support.real_redis import binaries, numbers, on_path
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
@@ -44,7 +45,7 @@ def test_a_storm_with_kills_and_restarts_breaks_no_promise(
     options = Options(
         folder=tmp_path / "stack", flower=False, simulator="--storm --seed 11", settings=SETTINGS, warnings=False
     )
-    ids = [f"storm.{number}" for number in range(1, JOBS + 1)]
+    ids = [own(f"storm.{number}", LOCAL) for number in range(1, JOBS + 1)]
     with LocalStack(options, lambda *_: None) as stack, Client(stack.url, stack.key) as client, opened(stack) as store:
 
         def all_there() -> bool:
@@ -76,7 +77,7 @@ def test_a_storm_with_kills_and_restarts_breaks_no_promise(
         with killing(stack, victims, every=4.0, times=len(victims)):
             wait_for(lambda: stack.restarts >= before + len(victims), 120, "all were killed and came back")
         wait_for(all_there, 60, "every job is there")
-        wait_for(lambda: store.batches.get("storm").done, 240, "every accepted job ends")
+        wait_for(lambda: store.batches.get(own("storm", LOCAL)).done, 240, "every accepted job ends")
         outcome = outcome_of(stack, store, client, "storm", wait_for)
         denied = [*denials(stack.state_urls["operator"]), *denials(stack.broker_urls["operator"])]
     promise_is_kept(outcome, JOBS)

@@ -16,6 +16,7 @@ from jobs.settings import Settings
 from jobs.store.store import Store
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
+from tests.support.producers import LOCAL, own
 from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -49,7 +50,9 @@ def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(tmp_path: 
         with closing(redis_client):
             store = Store(redis_client, settings)
             with killing(stack, ("worker",), every=3.0, times=3):
-                wait_for(lambda: store.batches.get("slots").done, timeout=150, message="every accepted job ends")
+                wait_for(
+                    lambda: store.batches.get(own("slots", LOCAL)).done, timeout=150, message="every accepted job ends"
+                )
             lanes = {lane.name: lane for lane in store.lanes.get_all()}
             # every slot is free again, and none is reserved
             assert [(lane.slots, lane.dispatched) for lane in lanes.values()] == [(0, 0), (0, 0)]

@@ -10,6 +10,7 @@ import pytest
 from boomerang_client import Client
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
+from tests.support.producers import LOCAL, own
 from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
 
@@ -36,7 +37,9 @@ def run(
         with opened(stack) as store:
             # Not for ever: on a busy machine a process takes longer to start than the next kill leaves it.
             with killing(stack, kill, every=3.0, times=12) if kill else nothing():
-                wait_for(lambda: store.batches.get("storm").done, timeout=300, message="every accepted job ends")
+                wait_for(
+                    lambda: store.batches.get(own("storm", LOCAL)).done, timeout=300, message="every accepted job ends"
+                )
             return outcome_of(stack, store, client, "storm", wait_for)
 
 

@@ -19,4 +19,4 @@ class Command:
     """`command("watch", "b").stdout`: what the command printed. `env` adds environment variables."""
 
     def __call__(self, *args: str, env: Mapping[str, str] | None = None, input: str | bytes | None = None) -> Result:  # noqa: A002
-        return CliRunner().invoke(main, args, env=env, input=input, catch_exceptions=False)
+        return CliRunner().invoke(main, args, env=env, input=input, catch_exceptions=False, color=True)

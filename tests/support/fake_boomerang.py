@@ -138,7 +138,7 @@ class FakeService:
         self.jobs[id_] = {
             "id": id_, "status": "queued", "model": request["model"], "output": [], "error": None, "usage": None,
             "attempt": 1, "external_task_id": id_, "created_at": TIME, "updated_at": TIME, "finished_at": None,
-            "settled_by": None, "batch": batch, "labels": request.get("labels", {}), "reason": None,
+            "settled_by": None, "batch": batch, "owner": "shop", "labels": request.get("labels", {}), "reason": None,
             "priority": request.get("priority", "normal"), "expires_at": None, "lane": None, "warnings": [],
             "unknown_cost": None,
         }  # fmt: skip
@@ -268,6 +268,7 @@ class FakeService:
         done = sum(counts[state] for state in FINAL) == len(members)
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
+            "owner": "shop",
             "errors": {}, "rate": 2.5, "eta": None, "unknown_costs": 0, "paused": id_ in self.paused, "reason": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),

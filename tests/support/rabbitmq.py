@@ -22,17 +22,22 @@ SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
 
 
 class Node:
-    """A node with its own data, cookie and port mapper."""
+    """A node with its own data, cookie and port mapper. `managed`: with the management plugin, at the URL `api`."""
 
-    def __init__(self, folder: Path, server: str, wait_for: WaitFor) -> None:
+    def __init__(self, folder: Path, server: str, wait_for: WaitFor, *, managed: bool) -> None:
         self._folder = folder
         self._server = server
         self._wait_for = wait_for
         self._log = folder / "out.log"
         self._port, distribution, self._mapper = (free_port() for _ in range(3))
         self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
-        (folder / "plugins").write_text("[].\n")
-        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{self._port}\n")
+        management = free_port()
+        self.api = f"http://guest:guest@127.0.0.1:{management}/api/"
+        (folder / "plugins").write_text("[rabbitmq_management].\n" if managed else "[].\n")
+        lines = [f"listeners.tcp.default = 127.0.0.1:{self._port}"]
+        if managed:
+            lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {management}"]
+        (folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),  # Erlang creates the cookie in this folder
@@ -103,13 +108,13 @@ class Node:
 
 
 @contextmanager
-def running(folder: Path, wait_for: WaitFor) -> Iterator[Node]:
+def running(folder: Path, wait_for: WaitFor, *, managed: bool = False) -> Iterator[Node]:
     """Run a node until the block ends. Skip the test if RabbitMQ is not installed."""
     server = next(filter(None, map(shutil.which, SERVERS)), None)
     if server is None:
         pytest.skip("there is no rabbitmq-server on this machine (apt-get install rabbitmq-server)")
     folder.mkdir(exist_ok=True)
-    node = Node(folder, server, wait_for)
+    node = Node(folder, server, wait_for, managed=managed)
     try:
         node.start()
         yield node

@@ -13,14 +13,16 @@ from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from jobs.job import Result
+from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.store import Store
-from schemas import callback_path
+from schemas import GenerationRequest, callback_path
 from tests.support.http_server import Server
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
-KEY, SECRET = "a-producer-key-for-tests", "a-callback-secret-for-tests"
+SHOP, KEY, SECRET = "shop", "a-producer-key-for-tests", "a-callback-secret-for-tests"
 
 
 class Quiet(WSGIRequestHandler):
@@ -45,7 +47,12 @@ def running(server: BaseWSGIServer | Server) -> Iterator[None]:
 @contextmanager
 def serving(redis_url: str, store: Store, **settings: Any) -> Iterator[str]:
     """Serve the real webhook until the block ends. Yield its URL."""
-    known = {"api_keys": (KEY,), "callback_secrets": (SECRET,), "redis_url": redis_url, "broker_url": redis_url}
+    known = {
+        "api_keys": (f"{SHOP}:{KEY}",),
+        "callback_secrets": (SECRET,),
+        "redis_url": redis_url,
+        "broker_url": redis_url,
+    }
     app = create_app(Settings(**(settings | known)), store)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     server.daemon_threads = True  # type: ignore[attr-defined]
@@ -88,21 +95,22 @@ class Provider:
     def end(self, *ids: str, failed: bool = False) -> None:
         """Complete these jobs, or fail them if `failed`."""
         self.store.attempts.admit(1000)
-        for claim in self.store.attempts.claim(list(ids)):
+        for claim in self.store.attempts.claim([own(each, SHOP) for each in ids]):
             if failed:
                 error = Result(error={"code": "1301", "message": "=refused"})
                 self.store.attempts.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
                 continue
             assert self.store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
             image = {"type": "image", "url": f"{self.images}/1.png"}
-            body = {"id": "t", "status": "completed", "output": [{"content": [image]}], "usage": {"cost": "0.0065"}}
+            output = [{"content": [image]}] * GenerationRequest.from_text(claim.text).n
+            body = {"id": "t", "status": "completed", "output": output, "usage": {"cost": "0.0065"}}
             path = callback_path(claim.external_task_id, SECRET)
             assert requests.post(self.url + path, json=body, timeout=10).status_code == 204
-            self.ended.append(claim.id)
+            self.ended.append(given_id(claim.id))
 
     def queued(self) -> Sequence[str]:
         """Return the queued jobs."""
-        return [job.id for job in self.store.jobs.page(State.QUEUED).jobs]
+        return [job.given_id for job in self.store.jobs.page(State.QUEUED).jobs]
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -15,9 +15,11 @@ import requests
 from boomerang_client import Client, Job
 from jobs.audit.audit import audit
 from jobs.connections.client import connect
+from jobs.producer_ids import given_id
 from jobs.settings import Settings
 from jobs.store.store import Store
 from ops.local.stack import LocalStack
+from tests.support.producers import LOCAL, own
 from tests.support.waiting import WaitFor
 
 PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"
@@ -66,14 +68,18 @@ def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait
     """Return the outcome of a finished batch, once no late results are awaited."""
     # A late result belongs to a job that has ended. None is outstanding when no slot is in use.
     wait_for(lambda: store.lanes.get().slots == 0, timeout=60, message="every slot comes back")
-    findings, spent = audit(store), store.batches.get(batch).cost
+    findings, spent = audit(store), store.batches.get(own(batch, LOCAL)).cost
     provider = stack.plan.url("simulator")
     ledger = requests.get(f"{provider}/_sim/ledger", timeout=30).json()
     fired = requests.get(f"{provider}/_sim/stats", timeout=30).json()["fired"]
     return Outcome(
         batch=batch,
         jobs=list(client.results(batch)),
-        purchases=[each for each in ledger["purchases"] if each["external_task_id"].startswith(f"{batch}.")],
+        purchases=[
+            {**each, "external_task_id": given_id(each["external_task_id"])}
+            for each in ledger["purchases"]
+            if each["external_task_id"].startswith(f"{batch}.")
+        ],
         fired=fired,
         spent=spent,
         findings=findings,

@@ -21,6 +21,7 @@ from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.store.store import Store
 from schemas import callback_path
+from tests.support.producers import BOSS
 from tests.support.webhook_server import AtProvider, CallBack, Messages, Serve, WebhookServer
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -64,7 +65,9 @@ def compile_routes_once() -> Iterator[None]:
 
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
-    return Settings(redis_url=redis_url, broker_url=redis_url, admin_keys=(KEY,), callback_secrets=(SECRET,))
+    return Settings(
+        redis_url=redis_url, broker_url=redis_url, admin_keys=(f"{BOSS}:{KEY}",), callback_secrets=(SECRET,)
+    )
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ def serve() -> Iterator[Serve]:
     running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
 
     def start(env: Mapping[str, str], *options: str) -> WebhookServer:
-        own_settings = {"BOOMERANG_ADMIN_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
+        own_settings = {"BOOMERANG_ADMIN_KEYS": f"{BOSS}:{KEY}", "BOOMERANG_CALLBACK_SECRETS": SECRET}
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "webhook.wsgi:app", "-b", "127.0.0.1:0", *options],
             cwd=ROOT,

@@ -17,6 +17,7 @@ from jobs.store.memory import Memory
 from jobs.store.statistics import Held
 from jobs.store.store import Store
 from schemas.views.provider_compat import TaskRefused
+from tests.support.producers import own
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.backpressure import MAX_AGE, MAX_AGE_BYTES, Backpressure, Usage
@@ -195,7 +196,7 @@ def test_a_job_beyond_the_limit_gets_429(
     assert "BOOMERANG_MAX_UNFINISHED" in client.get("/readyz").json["dependencies"]["room"]
     assert client.get("/readyz").status_code == 200
     # When a job has ended, the next one is accepted
-    store.jobs.cancel("first")
+    store.jobs.cancel(own("first"))
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "second"}).status_code == 201
 
 
@@ -230,7 +231,7 @@ def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     again = client.post(f"/v1/batches?id={batch}", data=LINE * 1200)
     assert (again.status_code, again.json["accepted"], again.json["known"]) == (429, 0, 750)
     for number in range(1, 501):
-        store.jobs.cancel(f"{batch}.{number}")
+        store.jobs.cancel(own(f"{batch}.{number}"))
     last = client.post(f"/v1/batches?id={batch}", data=LINE * 1200 + b"not json\n")
     assert last.status_code == 201
     assert {name: last.json[name] for name in ("accepted", "known", "rejected")} == {
@@ -246,7 +247,8 @@ def test_a_paused_batch_of_one_key_leaves_room_for_others(
     settings: Settings, store: Store, client: FlaskClient, fox: dict[str, Any]
 ) -> None:
     app = create_app(replace(settings, api_keys=("shop:s" + "1" * 40, "press:s" + "2" * 40), max_unfinished=80), store)
-    shop, press = app.test_client(), app.test_client()
+    shop, press, operator = app.test_client(), app.test_client(), app.test_client()
+    operator.environ_base = client.environ_base
     for producer, digit in ((shop, "1"), (press, "2")):
         producer.environ_base = client.environ_base | {"HTTP_AUTHORIZATION": f"Bearer s{digit * 40}"}
     stopped = shop.post("/v1/batches?id=all", data=LINE * 100)
@@ -257,8 +259,26 @@ def test_a_paused_batch_of_one_key_leaves_room_for_others(
     for number in range(10):
         assert press.post("/v1/jobs", json=fox | {"external_task_id": f"fox{number}"}).status_code == 201
     assert press.post("/v1/jobs", json=fox).status_code == 429
-    assert counted(app.test_client(), 'boomerang_turned_away_total{reason="key"}') == 1
+    assert counted(operator, 'boomerang_turned_away_total{reason="key"}') == 1
     assert audit(store) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda raw, key: raw.set(key, "no hash"), id="no hash"),
+        pytest.param(lambda raw, key: raw.hset(key, "shop", "many"), id="no number"),
+    ],
+)
+def test_damaged_counts_of_what_keys_hold_refuse_nothing(
+    limited: Callable[..., FlaskClient],
+    raw: redis.Redis,
+    fox: dict[str, Any],
+    damage: Callable[[redis.Redis, str], None],
+) -> None:
+    for name in ("unfinished", "stored", "stored-images"):
+        damage(raw, f"{{b}}:{name}")
+    assert limited(max_unfinished=5).post("/v1/jobs", json=fox).status_code == 201
 
 
 def test_an_atomic_upload_beyond_the_limit_enqueues_nothing(
@@ -292,7 +312,7 @@ def test_a_nearly_full_redis_refuses_new_work(
         assert "BOOMERANG_MAX_MEMORY" in answer.text
     assert counted(client, 'boomerang_turned_away_total{reason="memory"}') == 4
     assert "BOOMERANG_MAX_MEMORY" in client.get("/readyz").json["dependencies"]["room"]
-    assert [job.id for job in store.jobs.page().jobs] == ["old"]
+    assert [job.given_id for job in store.jobs.page().jobs] == ["old"]
     # Accepted jobs can still be changed
     assert client.post("/v1/jobs/old/cancel").json["status"] == "cancelled"
     assert limited(max_memory=0.95).post("/v1/jobs", json=fox).status_code == 201

@@ -131,8 +131,8 @@ def test_an_unexpected_error_in_a_probe_does_not_stop_the_round(
     simulator.turn(outage="503")
     w.start(*IDS[:FAILURES_TO_OPEN])
 
-    def broken() -> Any:
-        raise RuntimeError("a bug")
+    def broken(known: str = "") -> Any:
+        raise RuntimeError(f"a bug {known}")
 
     w.provider.probe = broken
     with caplog.at_level(logging.CRITICAL, "worker.reconcile"):

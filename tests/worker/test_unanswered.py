@@ -168,6 +168,17 @@ def test_a_refusal_of_the_account_holds_the_lane(w: World, provider: Provider) -
     assert w.held_for() > 0
 
 
+def test_a_refusal_of_the_account_holds_the_lane_soon_after_an_answer(w: World, provider: Provider) -> None:
+    w.start()
+    provider.by_id = {"job-1": RUNNING}
+    w.round(40)
+    provider.by_id = {}
+    provider.default = NO_ANSWER["401 of the account"]
+    w.round(40)
+    assert w.held_for() > 0
+    assert list(dead_ends(w.store)) == []
+
+
 def test_answers_about_other_jobs_replace_the_probe(w: World, provider: Provider) -> None:
     # Given a provider that does not know of tasks that do not exist: it answers the probe with 500
     provider.default = DOWN
@@ -222,3 +233,24 @@ def test_in_an_outage_a_job_in_doubt_stays_in_doubt(w: World, provider: Provider
     w.start()
     rounds(w, 2 * DEADLINE, 300)
     assert (w.job().state, w.lane_counters()[0]) == (State.IN_DOUBT, 1)
+
+
+@pytest.mark.parametrize("lookup_path", ["/model/v1/generation/task/{id}", None])
+def test_an_outage_ends_although_the_provider_answers_no_probe(
+    lookup_path: str | None, world: MakeWorld, provider: Provider
+) -> None:
+    # Given a provider that answers with 500 if there is no task
+    provider.default = respond(500, b"")
+    provider.by_id = {"job-1": RUNNING, "t1": RUNNING}
+    w = world(provider.url, deadline=DEADLINE, connect_timeout=0.1, read_timeout=0.1, lookup_path=lookup_path)
+    w.start()
+    w.round(40)
+    # When it was away
+    provider.by_id = {}
+    rounds(w, 300, 30)
+    assert w.redis.hexists("{b}:lane:default", "open")
+    provider.by_id = {"job-1": DONE, "t1": DONE}
+    rounds(w, 120, 30)
+    # Then its lane opens again
+    assert not w.redis.hexists("{b}:lane:default", "open")
+    assert w.job().state is State.COMPLETED

@@ -6,6 +6,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
@@ -95,5 +96,5 @@ def _answer(batch_id: str, result: BatchActionResult) -> Response:
     if result.admit_hint:
         shared.send(SUBMIT)
     return json_response(
-        {"id": batch_id, "action": result.action, "affected": result.affected, "pending": result.pending}
+        {"id": given_id(batch_id), "action": result.action, "affected": result.affected, "pending": result.pending}
     )

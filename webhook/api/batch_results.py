@@ -121,7 +121,7 @@ def _csv(jobs: Iterable[Job]) -> Iterator[str]:
 def _row(job: Job) -> Sequence[str]:
     result, error = job.result, (job.result.error if job.result else None) or {}
     return (
-        job.id,
+        job.given_id,
         job.state.value,
         job.model,
         format(result.cost, "f") if result and result.cost is not None else "",
@@ -129,7 +129,7 @@ def _row(job: Job) -> Sequence[str]:
         error.get("code", ""),
         error.get("message", ""),
         str(job.attempt),
-        job.external_task_id,
+        job.given_external_id,
         job.created_at.isoformat(),
         job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",

@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.job import Priority
 from jobs.new_job import BatchOptions
+from jobs.producer_ids import owner_in
 from jobs.read_models import Progress
 from jobs.serializers import serialize_batch
 from schemas.queries import BatchListQuery, BatchQuery
@@ -18,7 +19,7 @@ from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
-from webhook.api.ownership import filter_from
+from webhook.api.ownership import batch_to_fill, filter_from
 from webhook.api.uploads import Upload, upload, upload_whole
 from webhook.http.bodies import decoded, lines
 from webhook.http.connection import Direction
@@ -58,9 +59,9 @@ def create(query: dict[str, Any]) -> Response:
     `max_cost`. Later ones may leave them out, and are refused (422) if they differ.
     """
     shared = services()
-    batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))
+    batch = batch_to_fill(_given_batch_id(query.get("id"), request.headers.get("Idempotency-Key")))
     store_lines = upload_whole if query.get("on_error") == "abort" else upload
-    done = Upload(batch, shared.imageless, *options_from(query))
+    done = Upload(batch, shared.imageless, *options_from(query, owner_in(batch)))
     try:
         with shared.transfers.enter(Direction.BODY):
             store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
@@ -75,7 +76,7 @@ def create(query: dict[str, Any]) -> Response:
         count("created").inc(done.accepted)
         count("known").inc(done.known)
         count("refused").inc(done.rejected)
-    return json_response(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
+    return json_response(done.view(), 201, {"Location": url_for("batches.show", batch_id=done.given_id)})
 
 
 @operation(blueprint, "GET", "/batches", {200: BatchList}, scope=Scope.READ, query=BatchListQuery, refusals=(422, 503))
@@ -98,11 +99,11 @@ def show(batch_id: str) -> Response:
     return json_response(serialize_batch(services().store.batches.get(batch_id)))
 
 
-def options_from(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:
+def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions, frozenset[str]]:
     """Return the options of a batch, and the names of those that the caller gave."""
     given = frozenset(request.args) & {"label", "priority", "weight", "max_cost"}
     options = BatchOptions(
-        owner=caller().name,
+        owner=caller().name if owner is None else owner,
         labels=query["label"],
         priority=Priority(query["priority"]) if "priority" in query else None,
         weight=query.get("weight", 1),
@@ -111,7 +112,7 @@ def options_from(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:
     return options, given
 
 
-def _batch_id(given: str | None, key: str | None) -> str:
+def _given_batch_id(given: str | None, key: str | None) -> str:
     if key is None:
         return given or new_id()
     if given is not None:

@@ -7,6 +7,7 @@ from flask import request
 from ulid import ULID
 
 from jobs.new_job import NewJob, Outcome
+from jobs.producer_ids import internal_id
 from schemas import CallbackForm, parse_json
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
@@ -15,10 +16,10 @@ from webhook.http.problems import ProblemError
 from webhook.services import services
 
 
-def conflict(job_id: str) -> dict[str, list[str]]:
+def conflict(given: str) -> dict[str, list[str]]:
     """Return the error for an id that belongs to another request."""
     problem = "is taken by another request; use another id, or send exactly the same request as before"
-    return {"external_task_id": [f"{job_id} {problem}"]}
+    return {"external_task_id": [f"{given} {problem}"]}
 
 
 def new_id() -> str:
@@ -28,12 +29,12 @@ def new_id() -> str:
 
 def enqueue_body(
     unwrap: Callable[[object], object] = lambda data: data, form: CallbackForm = CallbackForm.JOB
-) -> tuple[NewJob, bool]:
+) -> tuple[str, NewJob, bool]:
     """Enqueue the generation request in the body of this HTTP request.
 
     `unwrap` takes the generation request out of the parsed body. `form` is what is posted to its `callback_url`.
-    Returns the job and whether it is new. Raises a problem for a bad body, 409 for another request under the
-    same id, and 429 when the service is full.
+    Returns the id that the producer gave or got, the job, and whether it is new. Raises a problem for a bad body, 409
+    for another request under the same id, and 429 when the service is full.
     """
     shared = services()
     memory = shared.memory.for_body()
@@ -41,9 +42,10 @@ def enqueue_body(
     memory.settle()
     wanted = replace(shared.load(data), callback_form=form)
     settings, owner = shared.settings, caller().name
+    given = wanted.external_task_id or new_id()
     job = NewJob.of(
         wanted,
-        wanted.external_task_id or new_id(),
+        internal_id(given, owner),
         settings.lanes,
         owner=owner,
         notify_unbegun=settings.callback_hosts(owner) is not None,
@@ -53,7 +55,7 @@ def enqueue_body(
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409,
-            f"The external_task_id {job.id} belongs to another request.",
-            errors=conflict(job.id),
+            f"The external_task_id {given} belongs to another request.",
+            errors=conflict(given),
         )
-    return job, outcome is Outcome.CREATED
+    return given, job, outcome is Outcome.CREATED

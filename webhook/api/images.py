@@ -11,6 +11,7 @@ from jobs.images.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_image
 from schemas.views.images import ImageView
 from webhook.access.audit_log import annotate
+from webhook.access.auth import caller
 from webhook.api.openapi import operation
 from webhook.http.bodies import checked_length, read_decoded
 from webhook.http.connection import Direction
@@ -64,8 +65,8 @@ def create() -> Response:
 def show(image_id: str) -> Response:
     """Look up a stored image.
 
-    404 means that the image is not stored: upload it. A stored image is then kept for a while, as if it had just been
-    uploaded. HEAD works, too.
+    404 means that you have not uploaded the image, or that it was deleted since: upload it. A stored image is then kept
+    for a while, as if it had just been uploaded. HEAD works, too.
     """
     if not is_reference(image_id):
         raise ProblemError(
@@ -75,7 +76,7 @@ def show(image_id: str) -> Response:
         )
 
     digest = image_id.removeprefix(REFERENCE)
-    (image,) = services().images.find([digest])
+    (image,) = services().images.find([digest], caller().owner)
     if image is None:
         raise ImageNotFound(digest)
     return json_response(_serialize(image))

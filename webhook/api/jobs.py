@@ -18,7 +18,7 @@ from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
-from webhook.api.ownership import filter_from
+from webhook.api.ownership import filter_from, find_batch, find_job
 from webhook.http.json_response import json_response
 from webhook.services import services
 
@@ -41,9 +41,10 @@ def create() -> Response:
     job is recorded and will not be lost. When the service is full, the answer is 429: send the same request
     again after the time in Retry-After. The body may be compressed with gzip (Content-Encoding).
     """
-    job, created = enqueue_body()
-    location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return json_response(serialize_job(services().store.jobs.get(job.id)), 201 if created else 200, location)
+    given, job, created = enqueue_body()
+    location = {"Location": url_for("jobs.show", job_id=given)}
+    recorded = services().store.jobs.get(job.id if created else find_job(given))
+    return json_response(serialize_job(recorded), 201 if created else 200, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -119,7 +120,7 @@ def _page(query: dict[str, Any]) -> Page:
     if "batch" not in query:
         return store.jobs.page(state, **where)
     try:
-        return store.batches.page_of_jobs(query["batch"], state, **where)
+        return store.batches.page_of_jobs(find_batch(query["batch"]), state, **where)
     except BatchNotFound:
         return Page((), None)  # a filter that matches nothing
 

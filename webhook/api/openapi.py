@@ -175,7 +175,9 @@ def operation(
         suffices = f" The scope `{or_scope[0]}` suffices {or_scope[2]}." if or_scope else ""
         view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`.{suffices}"
         wrapped: Any = needs(scope, view, or_scope and or_scope[:2])
-        for status in sorted({401, 403, 429, 500, *refusals}):
+        # An administrator's id may name the jobs of several producers (webhook.api.ownership).
+        ambiguous = {409} if re.search("<(job|batch|task)_id>", path) else set()
+        for status in sorted({401, 403, 429, 500, *refusals, *ambiguous}):
             if refusal:
                 wrapped = blueprint.alt_response(
                     status, schema=refusal, content_type=JSON, description=meanings[status]

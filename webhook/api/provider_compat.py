@@ -19,7 +19,7 @@ from schemas.views.problems import MEANINGS
 from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
-from webhook.api.ownership import check_job
+from webhook.api.ownership import find_job
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
@@ -49,7 +49,7 @@ _MEANINGS: Mapping[int, str] = {
     **MEANINGS,
     400: "The request is not valid, or not complete. `error.message` names each field.",
     404: "There is no such task, or it belongs to another producer.",
-    409: "The external_task_id belongs to another request.",
+    409: "The external_task_id belongs to another request. Or, for administrators: several producers have such a task.",
     413: "The body is too large. `error.message` names the limit.",
 }
 
@@ -92,10 +92,10 @@ def submit() -> Response:
     (409). When the service is full, the answer is 429, with a Retry-After. When the task has ended, the
     service posts it to the callback_url, in the form that the call below returns.
     """
-    job, created = enqueue_body(unwrap, CallbackForm.TASK)
+    given, job, created = enqueue_body(unwrap, CallbackForm.TASK)
     # A new job is not read back: if that failed, a caller without an id of its own would send, and pay for, another.
-    at = time.time() if created else services().store.jobs.get(job.id).created_at.timestamp()
-    return json_response({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(at)})
+    at = time.time() if created else services().store.jobs.get(find_job(given)).created_at.timestamp()
+    return json_response({"id": given, "status": RUNNING, "model": job.model, "created_at": int(at)})
 
 
 @operation(
@@ -122,8 +122,7 @@ def _find(task_id: str) -> Job:
     if parsed is not None:
         job_id, attempt = parsed
         try:
-            check_job(job_id)
-            job = services().store.jobs.get(job_id)
+            job = services().store.jobs.get(find_job(job_id))
         except JobNotFound:
             pass
         else:

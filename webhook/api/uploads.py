@@ -10,6 +10,7 @@ from typing import Any
 from jobs.errors import NoLane, ServiceFull, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.producer_ids import given_id, internal_id
 from jobs.task_names import SUBMIT
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.access.auth import caller
@@ -29,7 +30,7 @@ TAKEN = "This batch id (or Idempotency-Key) is taken. Send the upload under anot
 
 @dataclass
 class Upload:
-    """An upload: the options of its batch, and the results of its lines so far.
+    """An upload: the service's id and the options of its batch, and the results of its lines so far.
 
     `given`: names of the options that the caller gave. `imageless`: makes the error for a job that refers to a missing
     image.
@@ -44,6 +45,11 @@ class Upload:
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
     _bytes_left: int = MOST_ERROR_BYTES
+
+    @property
+    def given_id(self) -> str:
+        """The id of the batch that the caller gave."""
+        return given_id(self.id)
 
     def join(self, existing: BatchOptions | None) -> None:
         """Use the options of the existing batch, if there is one.
@@ -69,7 +75,7 @@ class Upload:
                 422,
                 "The batch with this id (or Idempotency-Key) has other options.",
                 errors=errors,
-                id=self.id,
+                id=self.given_id,
             )
         self.options = existing
 
@@ -91,8 +97,8 @@ class Upload:
             self.known += 1
         elif outcome is Outcome.IMAGELESS:
             self.refuse(number, self.imageless(job).errors, [])
-        elif job.id != f"{self.id}.{number}":
-            self.refuse(number, conflict(job.id), [])
+        elif given_id(job.id) != f"{self.given_id}.{number}":
+            self.refuse(number, conflict(given_id(job.id)), [])
         else:
             raise ProblemError(
                 422,
@@ -112,7 +118,7 @@ class Upload:
     def view(self) -> dict[str, Any]:
         """Return the result as `schemas.views.batches.BatchAccepted` documents it."""
         return {
-            "id": self.id,
+            "id": self.given_id,
             "accepted": self.accepted,
             "known": self.known,
             "rejected": self.rejected,
@@ -149,7 +155,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
             if not done.count_all(chunk, enqueued.outcomes):
                 raise shared.pressure.refused(
                     f"{done.accepted + done.known:,} jobs of this upload are enqueued. "
-                    f"Send the same upload again later with ?id={batch}: it continues where it stopped.",
+                    f"Send the same upload again later with ?id={done.given_id}: it continues where it stopped.",
                     owner=done.options.owner,
                     **done.view(),
                 )
@@ -158,7 +164,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
     except StoreUnavailable as error:
         raise unavailable(
             f"The job store stopped answering after {done.accepted + done.known:,} jobs. "
-            f"Send the same upload again with ?id={batch}: lines that were enqueued make no second job.",
+            f"Send the same upload again with ?id={done.given_id}: lines that were enqueued make no second job.",
             **done.view(),
         ) from error
 
@@ -183,7 +189,8 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
-            f"The job store stopped answering: all lines are enqueued, or none. Send them again with ?id={batch}."
+            "The job store stopped answering: all lines are enqueued, or none. "
+            f"Send them again with ?id={done.given_id}."
         ) from error
     done.accepted = acted.affected
     done.rejected = acted.clashes
@@ -238,7 +245,8 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
         except BodyInvalid as error:
             done.refuse(number, {"request": [error.reason]}, [])
         else:
-            job_id = request.external_task_id or f"{done.id}.{number}"
+            given = request.external_task_id or f"{done.given_id}.{number}"
+            job_id = internal_id(given, done.options.owner)
             try:
                 yield (
                     number,

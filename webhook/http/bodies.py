@@ -107,6 +107,15 @@ def read_limited(request: Request, limit: int) -> bytes:
     return body
 
 
+def read_form(request: Request) -> None:
+    """Parse the form in the body within ten seconds; `request.form` then has it. Raises a problem, 400, if not."""
+    _wait_at_most(request, _CALLBACK_SECONDS)
+    try:
+        _ = request.form
+    except _BROKEN as error:
+        raise _cut_short(request, "The body ended early, or its chunks are not valid. Send it again.") from error
+
+
 def drain(request: Request, most: int) -> None:
     """Read and discard up to `most` bytes of a body, for a few seconds: a client that still sends reads no answer."""
     end = time.monotonic() + _DRAIN_SECONDS

@@ -21,6 +21,7 @@ from jobs.errors import (
     StoreUnavailable,
     WorkRefused,
 )
+from jobs.producer_ids import given_id
 from schemas import BodyInvalid, RequestInvalid, bounded
 
 #: Seconds after which a client may try again while Redis is down.
@@ -97,7 +98,9 @@ def problem_from(error: Exception) -> ProblemError:
             problem = ProblemError(400, f"The body is not valid: {error.reason}. Send one JSON value in UTF-8.")
         case NoLane():
             problem = ProblemError(422, "No lane takes this request.", errors={"model": [str(error)]})
-        case JobNotFound() | BatchNotFound() | ImageNotFound():
+        case JobNotFound(job_id=found) | BatchNotFound(batch_id=found):
+            problem = ProblemError(404, str(type(error)(given_id(found))))
+        case ImageNotFound():
             problem = ProblemError(404, str(error))
         case NotAllowed():
             problem = ProblemError(409, str(error))

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from celery.exceptions import TaskRevokedError
@@ -217,7 +218,7 @@ class GenerateHandler:
             raise _refused(error) from None
         except RecursionError:
             raise GenerationRefused(_NESTED) from None
-        request = checked_in(request, self._images.put)
+        request = checked_in(request, partial(self._images.put, owner=CELERY, counts=False))
         try:
             job = NewJob.of(
                 request,

@@ -103,8 +103,13 @@ class Provider:
         """Get the status of a task by its external id. Call only if `can_look_up`."""
         return self._get_task(self._settings.lookup_path or STATUS_PATH, external_task_id, external_task_id)
 
-    def probe(self) -> LookupOutcome | Held:
-        """Get a task that cannot exist. Any outcome but a silent `Unavailable` shows that the provider answers."""
+    def probe(self, known: str = "") -> LookupOutcome | Held:
+        """Get a task that cannot exist, or the `known` one: an external id, or without look-ups the provider's id.
+
+        Any outcome but a silent `Unavailable` shows that the provider answers.
+        """
+        if known:
+            return self._get_task(self._settings.lookup_path or STATUS_PATH, known, known)
         return self._get_task(STATUS_PATH, UNUSED_ID, UNUSED_ID)
 
     def _get_task(self, path: str, name: str, external_task_id: str) -> LookupOutcome | Held:

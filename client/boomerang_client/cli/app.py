@@ -7,6 +7,7 @@ import click
 from boomerang_client import __version__
 from boomerang_client.cli import changes, completion, enqueue, generate, lanes, listing, results, spend, top, watch
 from boomerang_client.cli.options import examples, json_option
+from boomerang_client.cli.plain_output import print_tracebacks_safely, safe_errors
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen
 from boomerang_client.errors import (
     BoomerangError,
@@ -21,10 +22,17 @@ from boomerang_client.errors import (
 class Commands(click.Group):
     """Turns the client's errors into messages and exit codes."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options."""
+        print_tracebacks_safely()
+        with safe_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with safe_errors():
+                return super().invoke(ctx)
         except BoomerangError as error:
             ctx.ensure_object(Screen).report_error(error)
             ctx.exit(exit_code(error))

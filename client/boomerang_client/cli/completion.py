@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from boomerang_client.cli.options import examples
+from boomerang_client.cli.plain_output import echo
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -25,4 +26,4 @@ def completion(ctx: click.Context, shell: str) -> None:
         raise click.UsageError(f"There is no completion for {shell}. Choose from {', '.join(SHELLS)}.")
     script = kind(ctx.find_root().command, {}, "boomerang", "_BOOMERANG_COMPLETE")
     # Not source(): for bash it starts one to ask for its version.
-    click.echo(script.source_template % script.source_vars())
+    echo(script.source_template % script.source_vars())

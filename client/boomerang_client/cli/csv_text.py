@@ -9,11 +9,11 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
+from boomerang_client.terminal import escaped
+
 #: A cell that begins like this may be a formula; the full-width forms too, and white space before it does not help.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
-#: Control characters, and those that change the direction of text. A line feed and a tab may stand in a cell.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def csv_text(rows: Iterable[Sequence[str]]) -> str:
@@ -24,5 +24,5 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _safe(cell: str) -> str:
-    plain = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), cell)
+    plain = escaped(cell)
     return f"'{plain}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else plain

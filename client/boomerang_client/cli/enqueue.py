@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import chain
@@ -26,6 +26,7 @@ from boomerang_client.cli.options import (
     priority_option,
     set_option,
 )
+from boomerang_client.cli.plain_output import echo
 from boomerang_client.cli.progress_bars import sending
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines
 from boomerang_client.cli.watch import follow
@@ -33,7 +34,7 @@ from boomerang_client.errors import BoomerangError, LineError, ServiceUnavailabl
 from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.responses import BatchAccepted
-from boomerang_client.terminal import clean
+from boomerang_client.terminal import clean, plain_json, shell_word
 from boomerang_client.uploading import MOST_ERRORS
 
 _ARGUMENTS = f"{__name__}.arguments"
@@ -187,7 +188,7 @@ def enqueue(
     if wait and jobs:
         failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
     elif jobs:
-        screen.next_step(f"boomerang watch {clean(accepted.id)}")
+        screen.next_step(f"boomerang watch {shell_word(accepted.id)}")
     ctx.exit(FAILED if failed else 0)
 
 
@@ -279,8 +280,13 @@ def _print(screen: Screen, source: Iterable[Numbered], unit: str) -> bool:
             _report_lines(screen, (line,), unit)
             refused = True
         else:
-            click.echo(line.rstrip(b"\r\n") if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False))
+            text = line.decode(errors="backslashreplace") if isinstance(line, bytes) else _json_text(line)
+            echo(plain_json(text.rstrip("\r\n")))
     return refused
+
+
+def _json_text(request: Mapping[str, Any]) -> str:
+    return json.dumps(request, ensure_ascii=False)
 
 
 def _report(screen: Screen, accepted: BatchAccepted, unit: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from boomerang_client.cli.columns import assign
 from boomerang_client.cli.options import (
@@ -23,7 +24,7 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.ids import new_id
 from boomerang_client.records import Job, Status
-from boomerang_client.terminal import clean
+from boomerang_client.terminal import clean, shell_word
 
 DEFAULT_MODEL = "kirin_image_omni"
 
@@ -119,7 +120,7 @@ def _waiting(screen: Screen, job: Job) -> Iterator[Callable[[Job], None]]:
             screen.message(f"Job {clean(seen.id)} waits: {clean(seen.reason)}", "yellow")
         last[0] = seen.reason
 
-    with screen.err.status(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job."):
+    with screen.err.status(Text(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job.")):
         yield show
 
 
@@ -139,7 +140,7 @@ def _print_id(screen: Screen, job: Job) -> None:
         screen.result_json(job.raw)
         return
     screen.result(clean(job.id))
-    screen.next_step(f"boomerang save {clean(job.id)} --follow")
+    screen.next_step(f"boomerang save {shell_word(job.id)} --follow")
 
 
 def _print_failure(screen: Screen, job: Job) -> None:
@@ -148,7 +149,7 @@ def _print_failure(screen: Screen, job: Job) -> None:
         return
     why = f": {job.error.code} {job.error.message}" if job.error else f": {job.reason}" if job.reason else ""
     screen.message(f"Error: Job {clean(job.id)} is {job.status.words}{clean(why)}", "red")
-    screen.next_step(f"boomerang show {clean(job.id)}", f"boomerang retry {clean(job.id)}")
+    screen.next_step(f"boomerang show {shell_word(job.id)}", f"boomerang retry {shell_word(job.id)}")
 
 
 def _print_result(screen: Screen, job: Job, files: list[Path]) -> None:
@@ -160,4 +161,4 @@ def _print_result(screen: Screen, job: Job, files: list[Path]) -> None:
     cost = "" if job.cost is None else f" Cost {job.cost} USD."
     screen.message(f"Job {clean(job.id)} is completed.{cost}", "dim")
     if not files:
-        screen.next_step(f"boomerang save {clean(job.id)}")
+        screen.next_step(f"boomerang save {shell_word(job.id)}")

@@ -1,5 +1,7 @@
 """Complete the ids of batches in the shell, by asking the service."""
 
+import re
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -8,6 +10,8 @@ from boomerang_client.errors import BoomerangError
 
 #: Batches that are asked for, newest first. Somebody waits at the keyboard, so a slow service gives no completion.
 RECENT, TIMEOUT = 100, (1.0, 2.0)
+#: An id that a shell takes as one plain word. Others are not offered: the shell might run a part of one.
+_TYPEABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+~-]*")
 
 
 def recent_batches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -15,6 +19,7 @@ def recent_batches(ctx: click.Context, _param: click.Parameter, incomplete: str)
     settings = ctx.find_root().params
     try:
         with Client(settings.get("url"), settings.get("key"), TIMEOUT, retries=0) as client:
-            return [CompletionItem(one.id) for one in client.batches(RECENT) if one.id.startswith(incomplete)]
+            ids = [one.id for one in client.batches(RECENT) if one.id.startswith(incomplete)]
+            return [CompletionItem(id_) for id_ in ids if _TYPEABLE.fullmatch(id_)]
     except BoomerangError:
         return []

@@ -54,7 +54,9 @@ def sending(screen: Screen, file: BinaryIO) -> Iterator[Callable[[BatchAccepted]
         return
     size = _size(file)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=screen.err, transient=True) as progress:
+    with Progress(
+        *columns, TextColumn("{task.description}", markup=False), console=screen.err, transient=True
+    ) as progress:
         task = progress.add_task("sending", total=size)
 
         def show(accepted: BatchAccepted) -> None:

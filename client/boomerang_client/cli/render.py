@@ -11,7 +11,7 @@ from boomerang_client.cli.tables import Column
 from boomerang_client.progress_text import pace_text
 from boomerang_client.records import Batch, Job, Status
 from boomerang_client.responses import BatchChanged, Lane, Trouble
-from boomerang_client.terminal import clean
+from boomerang_client.terminal import clean, shell_word
 
 
 def job_lines(job: Job) -> list[Text]:
@@ -132,7 +132,7 @@ def report_change(screen: Screen, changed: BatchChanged, *, dry_run: bool = Fals
     more = f", up to {changed.pending:,} more follow" if changed.pending else ""
     screen.result(f"Batch {clean(changed.id)}: {jobs} {f'would {would}' if dry_run else done}{more}.")
     if not dry_run:
-        screen.next_step(f"boomerang {'resume' if changed.action == 'pause' else 'watch'} {clean(changed.id)}")
+        screen.next_step(f"boomerang {'resume' if changed.action == 'pause' else 'watch'} {shell_word(changed.id)}")
 
 
 def report_job(screen: Screen, job: Job) -> None:
@@ -141,7 +141,7 @@ def report_job(screen: Screen, job: Job) -> None:
         screen.result_json(job.raw)
         return
     screen.result(f"Job {clean(job.id)} is {job.status.words}{f': {clean(job.reason)}' if job.reason else ''}.")
-    screen.next_step(f"boomerang show {clean(job.id)}")
+    screen.next_step(f"boomerang show {shell_word(job.id)}")
 
 
 def _iso(moment: datetime | None) -> str:

@@ -10,8 +10,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from boomerang_client.cli.plain_output import echo
 from boomerang_client.client import Client
 from boomerang_client.errors import ApiError, BoomerangError
+from boomerang_client.safe_console import SafeConsole
 from boomerang_client.terminal import clean
 
 # The exit codes, as the help of `boomerang` lists them.
@@ -27,8 +29,8 @@ class Screen:
     url: str | None = None
     key: str | None = field(default=None, repr=False)
     as_json: bool = False
-    out: Console = field(default_factory=lambda: Console(file=sys.stdout, highlight=False))
-    err: Console = field(default_factory=lambda: Console(file=sys.stderr, highlight=False))
+    out: Console = field(default_factory=lambda: SafeConsole(sys.stdout))
+    err: Console = field(default_factory=lambda: SafeConsole(sys.stderr))
 
     def client(self, **options: Any) -> Client:
         """Return a client that is closed when the command ends. `options` are those of `Client`."""
@@ -36,15 +38,15 @@ class Screen:
 
     def result(self, text: str | Text) -> None:
         """Print a line of the result, for people. Long lines are not cut."""
-        self.out.print(text, soft_wrap=True, markup=False)
+        self.out.print(text, soft_wrap=True)
 
     def result_json(self, view: Mapping[str, Any]) -> None:
         """Print a line of the result, for programs: one JSON object in ASCII."""
-        click.echo(json.dumps(view))
+        echo(json.dumps(view))
 
     def message(self, text: str | Text, style: str = "") -> None:
         """Print a line about the result on stderr."""
-        self.err.print(text, soft_wrap=True, markup=False, style=style)
+        self.err.print(text, soft_wrap=True, style=style)
 
     def next_step(self, *commands: str) -> None:
         """Print on stderr which commands are useful next."""
@@ -67,7 +69,7 @@ class Screen:
                 problem |= {"status": refusal.status, "errors": dict(fields), "codes": list(refusal.codes)}
             if error.lines:
                 problem["lines"] = [{"line": one.line, "errors": dict(one.errors)} for one in error.lines]
-            click.echo(json.dumps(problem), err=True)
+            echo(json.dumps(problem), err=True)
             return
         self.message(f"Error: {clean(error)}", "red")
         if refusal and len(fields) > 1:

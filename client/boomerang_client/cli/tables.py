@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import click
 from rich.cells import cell_len
 from rich.text import Text
 
+from boomerang_client.cli.plain_output import echo
 from boomerang_client.cli.screen import Screen
 from boomerang_client.terminal import clean
 
@@ -43,7 +43,7 @@ def print_table(screen: Screen, columns: Sequence[Column[Row]], rows: Iterable[R
     """Print the rows. Without rows a terminal shows the text `none`, on stderr."""
     if not screen.out.is_terminal:
         for row in rows:
-            click.echo("\t".join(clean(column.plain(row)) for column in columns if column.in_pipe))
+            echo("\t".join(clean(column.plain(row)) for column in columns if column.in_pipe))
         return
     visible = [column for column in columns if column.on_terminal]
     cells = [[column.cell(row) for column in visible] for row in rows]

@@ -14,6 +14,7 @@ from rich.text import Text
 from boomerang_client.batch_bar import STYLES
 from boomerang_client.cli.keyboard import key_presses
 from boomerang_client.cli.options import duration, examples, json_option, label_option
+from boomerang_client.cli.plain_output import echo
 from boomerang_client.cli.render import BATCH_COLUMNS, LANE_COLUMNS, eta_text, lane_text, trouble_text, use_text
 from boomerang_client.cli.screen import Screen
 from boomerang_client.client import Client
@@ -81,11 +82,11 @@ def top(screen: Screen, interval: float, labels: tuple[tuple[str, str], ...]) ->
 def _print_lines(seen: Snapshot) -> None:
     for trouble in seen.troubles:
         since = trouble.since.isoformat(timespec="seconds") if trouble.since else ""
-        click.echo("\t".join(["trouble", *map(clean, (trouble.code, since, trouble.what, trouble.do))]))
+        echo("\t".join(["trouble", *map(clean, (trouble.code, since, trouble.what, trouble.do))]))
     for lane in seen.lanes:
-        click.echo("\t".join(["lane", *(clean(column.plain(lane)) for column in LANE_COLUMNS if column.in_pipe)]))
+        echo("\t".join(["lane", *(clean(column.plain(lane)) for column in LANE_COLUMNS if column.in_pipe)]))
     for batch in seen.batches:
-        click.echo("\t".join(["batch", *(clean(column.plain(batch)) for column in BATCH_COLUMNS if column.in_pipe)]))
+        echo("\t".join(["batch", *(clean(column.plain(batch)) for column in BATCH_COLUMNS if column.in_pipe)]))
 
 
 def _run(screen: Screen, client: Client, labels: dict[str, str], seen: Snapshot, interval: float) -> None:

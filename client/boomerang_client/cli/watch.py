@@ -11,7 +11,7 @@ from boomerang_client.cli.progress_bars import watching
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.client import Client
 from boomerang_client.records import Batch
-from boomerang_client.terminal import clean
+from boomerang_client.terminal import clean, shell_word
 
 
 @click.command(epilog=examples("boomerang watch boats", "boomerang watch boats --json"))
@@ -41,5 +41,7 @@ def follow(ctx: click.Context, client: Client, id_: str, patience: float) -> Bat
         screen.result_json(batch.raw)
     else:
         screen.result(Text.assemble(f"Batch {clean(batch.id)}: ", counts_line(batch), f". Cost {batch.cost} USD."))
-        screen.next_step(f"boomerang results {clean(batch.id)} -o results.jsonl", f"boomerang save {clean(batch.id)}")
+        screen.next_step(
+            f"boomerang results {shell_word(batch.id)} -o results.jsonl", f"boomerang save {shell_word(batch.id)}"
+        )
     return batch

@@ -14,16 +14,16 @@ if free then free = free - redis.call('LLEN', ids) end
 local outcomes = {}
 for i = 5, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
-  local there, is_own = redis.call('GET', KEY.text .. id), true
-  if there then
-    is_own = is_job_of(id, ARGV[4])
+  local recorded, there, is_own = recorded_id(id), nil, true
+  if recorded then
+    there, is_own = redis.call('GET', KEY.text .. recorded), is_job_of(recorded, ARGV[4])
   else
     local earlier = redis.call('HGET', lines, id)
-    there = earlier and cmsgpack.unpack(earlier)[2]
+    if earlier then there = cmsgpack.unpack(earlier)[2] end
   end
-  if there then
+  if there ~= nil then
     outcomes[#outcomes + 1] = there == text and is_own and 'known' or 'conflict'
-  elseif not all_stored(images_in(text)) then
+  elseif not all_stored(images_in(text), ARGV[4]) then
     outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then
     outcomes[#outcomes + 1] = 'full'

@@ -45,7 +45,7 @@ if action == 'commit' then
     redis.call('HDEL', KEY.lines .. only, id)
   end
   redis.call('LTRIM', KEY.staged .. only, #ids, -1)
-  local outcomes, created = accept(batch, specs, now, recheck)
+  local outcomes, created = accept(batch, specs, now, recheck, nil, '')
   for _, outcome in ipairs(outcomes) do
     -- Another producer's job got this id after it was staged, or the image store has lost an image.
     if outcome == 'conflict' or outcome == 'imageless' then redis.call('HINCRBY', key, 'clash', 1) end

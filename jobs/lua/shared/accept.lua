@@ -1,5 +1,14 @@
 -- Accepting jobs: records, batches, labels, the limit of unfinished jobs.
 
+-- Note the producer of a new job or batch, for an administrator who names an id without its producer. A process of
+-- version 1 does not find what this version records, and would buy it again: from now on it refuses work.
+local function note_owner(id)
+  local owner = string.match(id, OWNER_MARK .. '(.*)$')
+  if not owner then return end
+  redis.call('SADD', KEY.producers, owner)
+  if not epoch().newer_only then redis.call('HSETNX', KEY.epoch, 'lost', NEWER_ONLY) end
+end
+
 -- Decode the facts of a job to accept (jobs.new_job). The lines of a batch mostly have the same text, so it is decoded
 -- once.
 local decoded = {}
@@ -16,6 +25,21 @@ local function index_labels(family, labels, id, at)
   end
 end
 
+-- Return the id under which version 1 recorded a job: without the producer's name (jobs/producer_ids.py); nil: it did not.
+local function earlier_id(id)
+  local given, owner = string.match(id, '^([^' .. OWNER_MARK .. ']*)' .. OWNER_MARK .. '(.*)$')
+  if not given then return nil end
+  local stored = redis.pcall('HMGET', KEY.job .. given, FIELD.state, FIELD.batch, FIELD.owner)
+  local job = RECORD{batch = stored[2] or nil, owner = stored[3] or nil}
+  return stored[1] and owner_of_job(job) == owner and given or nil
+end
+
+-- Return the id under which a job is recorded, its own or that of version 1; nil: it is not.
+local function recorded_id(id)
+  if redis.call('EXISTS', KEY.job .. id) == 1 then return id end
+  return earlier_id(id)
+end
+
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
 -- membership. `free`: how many new ones are allowed; nil: no limit. `caller`: ANYONE to whom jobs of other producers are
 -- known. Returns an outcome for each (created | known | conflict | imageless: an image that it names is not stored
@@ -27,11 +51,13 @@ local function accept(batch, specs, now, recheck, free, caller)
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
-    if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
+    local recorded = seen[id] and id or recorded_id(id)
+    if recorded then
       local owner = batch ~= '' and batch_of(batch).owner or facts.owner or ''
-      local is_known = redis.call('GET', KEY.text .. id) == text and is_job_of(id, caller == ANYONE and caller or owner)
+      local is_known = redis.call('GET', KEY.text .. recorded) == text
+        and is_job_of(recorded, caller == ANYONE and caller or owner)
       outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
-    elseif not all_stored(named) then
+    elseif not all_stored(named, caller or batch ~= '' and batch_of(batch).owner or facts.owner) then
       outcomes[#outcomes + 1] = 'imageless'
     elseif free and count >= free then
       outcomes[#outcomes + 1] = 'full'
@@ -92,6 +118,7 @@ local function accept(batch, specs, now, recheck, free, caller)
     count_held(KEY.stored, owner, more[2])
   end
   if count > 0 then
+    note_owner(specs[1][1])
     redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
     if batch ~= '' then
       redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
@@ -147,5 +174,6 @@ local function open_batch(batch, now, options)
   redis.call('HSET', key, 'created', at, 'accepted', 0, 'asked', options)
   for field, value in pairs(fields) do redis.call('HSET', key, field, value) end
   redis.call('ZADD', KEY.batches, at, batch)
+  note_owner(batch)
   if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
 end

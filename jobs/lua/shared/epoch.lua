@@ -16,7 +16,10 @@ local function epoch()
     local fields = redis.pcall('HMGET', KEY.epoch, 'number', 'before', 'calm', 'run', 'installation', 'lost')
     if fields.err then fields = {} end -- a value of another type counts as no record
     local function at(place) return tonumber(fields[place] or 0) or 0 end
-    current = {number = whole(at(1)), before = at(2), calm = at(3), run = fields[4], lost = fields[6]}
+    current = {number = whole(at(1)), before = at(2), calm = at(3), run = fields[4]}
+    -- Version 1 takes the note that only later versions may work (accept.lua) for a loss.
+    current.newer_only = fields[6] == NEWER_ONLY
+    current.lost = not current.newer_only and fields[6]
     current.installation = fields[5] ~= '' and fields[5] or nil
   end
   return current

@@ -22,9 +22,25 @@ local function images_in(text)
   return found
 end
 
-local function all_stored(uses)
+-- Return whether a producer has uploaded an image or sent it in a job: to others it is as if it were not stored. '': the
+-- service itself, for which all are. Celery producers have no uploads of their own, so they may refer to all. Nothing is
+-- noted of images that version 1 stored: they are any producer's.
+local function has_image(hash, owner)
+  if owner == '' or owner == ANYONE or owner == CELERY then return true end
+  local holders = redis.call('HGET', KEY.holders, hash)
+  return not holders or string.find(holders, ' ' .. owner .. ' ', 1, true) ~= nil
+end
+
+-- Note that a producer has uploaded an image. Returns whether it had not before.
+local function note_holder(hash, owner, is_new)
+  if not is_new and has_image(hash, owner) then return false end
+  redis.call('HSET', KEY.holders, hash, (redis.call('HGET', KEY.holders, hash) or ' ') .. owner .. ' ')
+  return true
+end
+
+local function all_stored(uses, owner)
   for hash in pairs(uses) do
-    if not redis.call('ZSCORE', KEY.images, hash) then return false end
+    if not redis.call('ZSCORE', KEY.images, hash) or not has_image(hash, owner or '') then return false end
   end
   return true
 end
@@ -56,7 +72,13 @@ end
 local function drop_image(hash, kept, now)
   redis.call('ZREM', KEY.images, hash)
   redis.call('HDEL', KEY.kept, hash)
+  redis.call('HDEL', KEY.holders, hash)
   redis.call('HINCRBY', KEY.totals, 'image_bytes', -kept.size)
+  local owner = redis.call('HGET', KEY.image_owners, hash)
+  if owner then
+    redis.call('HDEL', KEY.image_owners, hash)
+    count_held(KEY.stored_images, owner, -kept.size)
+  end
   redis.call('ZADD', KEY.going, whole(now), kept.object)
 end
 

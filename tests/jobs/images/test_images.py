@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jobs.audit.repair import repair
 from jobs.errors import ImageNotFound, ImagesUnavailable, NotAllowed
 from jobs.images.images import LONGEST_WRITE
 from jobs.job import Result
@@ -154,6 +155,22 @@ def test_an_image_that_the_store_lost_can_be_uploaded_again(bench: Bench, fox: A
         assert list(bench.stored.values()) == [b"a fox"]
         assert bench.audit() == []
     assert purged_after(bench, 2 * DAY) == 0
+
+
+def test_an_image_counts_for_the_key_that_uploaded_it_first(bench: Bench) -> None:
+    fox = bench.placeholder_image(b"a fox")
+    assert bench.images().put(fox, "shop")
+    assert bench.images().put(fox, "press")  # new to this producer
+    assert bench.store.statistics.held().stored == {"shop": len(fox.data)}
+    assert bench.audit() == []
+    bench.raw.hincrby(bench.keys.singleton("stored_images"), "shop", 7)
+    assert [(each.rule, each.id) for each in bench.audit()] == [("image bytes", "key shop")]
+    repair(bench.store)
+    assert bench.store.statistics.held().stored == {"shop": len(fox.data)}
+    purged_after(bench, 2 * DAY)
+    assert bench.store.statistics.held().stored == {}
+    assert bench.raw.hlen(bench.keys.singleton("image_owners")) == 0
+    assert bench.audit() == []
 
 
 # --- crashes and concurrency ------------------------------------------------------------------------------------------

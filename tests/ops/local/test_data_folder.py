@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import stat
 import threading
@@ -39,6 +40,20 @@ def test_a_folder_that_exists_becomes_private_with_all_that_a_stack_wrote_there(
         assert set(kept.values()) == {0o644}
         assert {mode for name, mode in found.items() if not (folder / name).is_dir()} == {0o600}
         assert {mode for name, mode in found.items() if (folder / name).is_dir()} == {0o700}
+
+
+def test_a_link_that_waits_in_the_folder_is_not_followed(tmp_path: Path) -> None:
+    precious, folder = tmp_path / "precious", tmp_path / "data"
+    precious.write_text("keep")
+    folder.mkdir()
+    for name in ("secrets.json", f".secrets.json.{os.getpid()}", "ports.json"):
+        (folder / name).symlink_to(precious)
+    data_folder.load_secrets(folder)
+    data_folder.choose_ports(folder, None)
+    assert precious.read_text() == "keep"
+    (folder / "lock").symlink_to(precious)
+    with pytest.raises(FolderInUse, match="--data DIR"), data_folder.locked(folder):
+        pass
 
 
 def test_secrets_are_generated_once_and_kept_private(tmp_path: Path) -> None:

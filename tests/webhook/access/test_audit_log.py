@@ -52,7 +52,7 @@ def test_a_new_job_is_logged_with_its_producer(
         "method": "POST",
         "path": "/v1/jobs",
         "operation": "jobs.create",
-        "job_id": "fox",
+        "job_id": "fox@shop",
         "outcome": "created",
         "status": "201",
         "request": answer.headers["X-Request-Id"],
@@ -64,8 +64,8 @@ def test_a_batch_is_logged_with_its_counts(shop: FlaskClient, lines: Callable[[]
     shop.post("/v1/batches?id=b", data=LINE * 2 + b"{}\n")
     shop.post("/v1/batches/b/cancel")
     upload, cancel = lines()
-    assert (upload["batch_id"], upload["accepted"], upload["known"], upload["rejected"]) == ("b", "2", "0", "1")
-    assert (cancel["operation"], cancel["batch_id"], cancel["affected"]) == ("batch_actions.cancel", "b", "2")
+    assert (upload["batch_id"], upload["accepted"], upload["known"], upload["rejected"]) == ("b@shop", "2", "0", "1")
+    assert (cancel["operation"], cancel["batch_id"], cancel["affected"]) == ("batch_actions.cancel", "b@shop", "2")
 
 
 def test_every_change_is_logged_and_no_read(
@@ -102,7 +102,7 @@ def test_callbacks_and_rate_limited_calls_are_not_logged(
 ) -> None:
     shop.post("/callbacks/x/y", json={})
     rated = create_app(Settings(**{**vars(settings), "rate_limit": "1/day"}), store).test_client()
-    headers = {"Authorization": f"Bearer {settings.admin_keys[0]}"}
+    headers = {"Authorization": f"Bearer {settings.admin_keys[0].partition(':')[2]}"}
     assert rated.get("/v1/lanes", headers=headers).status_code == 200
     assert rated.post("/v1/jobs", headers=headers).status_code == 429
     assert lines() == []
@@ -131,4 +131,4 @@ def test_as_json_each_fact_is_a_member(shop: FlaskClient, monkeypatch: pytest.Mo
     finally:
         logger.removeHandler(handler)
     (line,) = written
-    assert (line["producer"], line["job_id"], line["status"]) == ("shop", "fox", 201)
+    assert (line["producer"], line["job_id"], line["status"]) == ("shop", "fox@shop", 201)

@@ -11,6 +11,7 @@ from jobs.api_keys import KeyRing, Scope
 from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -36,8 +37,8 @@ def shop(as_scopes: Callable[..., FlaskClient], store: Store) -> FlaskClient:
     client = as_scopes(*Scope)
     for name in ("running", "paused", "failed"):
         assert client.post(f"/v1/batches?id={name}&max_cost=5", data=LINE * 2).status_code == 201
-    store.batches.pause("paused")
-    store.jobs.pause("running.2")
+    store.batches.pause(own("paused", "shop"))
+    store.jobs.pause(own("running.2", "shop"))
     for lot in (["failed.1"], ["failed.2"]):
         store.attempts.admit(1)
         for claim in store.attempts.claim([*lot, "running.1"]):
@@ -50,9 +51,9 @@ def facts(store: Store) -> list[object]:
     """What decides whether something is bought: caps, pauses, states and attempts."""
     found: list[object] = []
     for name in ("running", "paused", "failed"):
-        batch = store.batches.get(name)
+        batch = store.batches.get(own(name, "shop"))
         found.append((batch.max_cost, batch.paused))
-        found += [(job.state, job.attempt, job.paused) for job in store.batches.jobs(name)]
+        found += [(job.state, job.attempt, job.paused) for job in store.batches.jobs(own(name, "shop"))]
     return found
 
 
@@ -97,6 +98,6 @@ def test_the_scope_cancel_pauses_cancels_and_lowers_a_cap(
     for path in ("batches/running/pause", "jobs/failed.2/cancel", "batches/paused/cancel"):
         assert client.post(f"/v1/{path}").status_code in (200, 409)
     assert client.post("/v1/batches/running/resume?max_cost=2").status_code == 403
-    assert store.batches.get("running").max_cost == 3
+    assert store.batches.get(own("running", "shop")).max_cost == 3
     assert as_scopes(Scope.ENQUEUE).post("/v1/batches/running/resume?max_cost=6").status_code == 200
-    assert store.batches.get("running").max_cost == 6
+    assert store.batches.get(own("running", "shop")).max_cost == 6

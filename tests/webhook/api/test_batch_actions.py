@@ -11,6 +11,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.batches import BatchChanged
+from tests.support.producers import own
 from tests.support.webhook_server import Messages
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
@@ -21,7 +22,7 @@ def foxes(client: FlaskClient, store: Store) -> Store:
     """A batch of three jobs, the first two failed."""
     client.post("/v1/batches?id=foxes", data=LINE * 3)
     store.attempts.admit(2)
-    for claim, code in zip(store.attempts.claim(["foxes.1", "foxes.2"]), ("1301", "1201"), strict=True):
+    for claim, code in zip(store.attempts.claim([own("foxes.1"), own("foxes.2")]), ("1301", "1201"), strict=True):
         error = Result(error={"code": code, "message": "no"})
         store.attempts.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
     return store
@@ -44,7 +45,7 @@ def test_a_paused_batch_submits_nothing_until_it_is_resumed(
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 1)
     assert messages("boomerang.submit") == [[]]
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 0)
-    assert foxes.attempts.admit(10).ids == ("foxes.3",)
+    assert foxes.attempts.admit(10).ids == (own("foxes.3"),)
 
 
 def test_cancelling_a_batch_cancels_its_unfinished_jobs(client: FlaskClient, foxes: Store) -> None:
@@ -77,9 +78,9 @@ def test_a_retry_queues_the_selected_failed_jobs_again(
     assert client.get("/v1/batches/foxes").json["errors"] == {"1301": 1, "1201": 1}
     dry = f"{query}&dry_run=true" if query else "?dry_run=true"
     assert client.post(f"/v1/batches/foxes/retry{dry}").json == did("retry", count)
-    assert foxes.batches.get("foxes").counts[State.FAILED] == 2
+    assert foxes.batches.get(own("foxes")).counts[State.FAILED] == 2
     assert client.post(f"/v1/batches/foxes/retry{query}").json == did("retry", count)
-    assert foxes.batches.get("foxes").counts[State.FAILED] == 2 - count
+    assert foxes.batches.get(own("foxes")).counts[State.FAILED] == 2 - count
     assert audit(foxes) == []
 
 
@@ -90,7 +91,7 @@ def test_an_invalid_retry_is_refused(query: str, field: str, client: FlaskClient
     answer = client.post(f"/v1/batches/foxes/retry?{query}")
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]
-    assert foxes.batches.get("foxes").counts[State.FAILED] == 2
+    assert foxes.batches.get(own("foxes")).counts[State.FAILED] == 2
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])

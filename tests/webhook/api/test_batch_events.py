@@ -11,6 +11,7 @@ from jobs.errors import BatchNotFound, StoreUnavailable
 from jobs.read_models import Batch
 from jobs.store.store import Store
 from schemas.views.batches import BatchView
+from tests.support.producers import own
 from webhook import gunicorn_conf, places
 from webhook.api import batch_events
 
@@ -38,7 +39,7 @@ class WatchedBatch:
     def read(self) -> Batch:
         if change := self.then.get(int(self.now)):
             change()
-        return self.store.batches.get("b")
+        return self.store.batches.get(own("b"))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -57,9 +58,9 @@ def test_events_report_changes_and_silence_until_the_batch_ends(foxes: Store) ->
     watched = WatchedBatch(
         foxes,
         {
-            5: lambda: foxes.jobs.cancel("b.1"),
-            40: lambda: foxes.batches.pause("b"),
-            41: lambda: foxes.batches.cancel("b"),
+            5: lambda: foxes.jobs.cancel(own("b.1")),
+            40: lambda: foxes.batches.pause(own("b")),
+            41: lambda: foxes.batches.cancel(own("b")),
         },
     )
     events = parsed("".join(watched.events()))
@@ -91,7 +92,7 @@ def test_events_are_sent_without_buffering(client: FlaskClient, foxes: Store) ->
     assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
     stream = answer.iter_encoded()
     assert parsed(next(stream).decode())[0][0] == "progress"
-    foxes.batches.cancel("b")
+    foxes.batches.cancel(own("b"))
     last = next(stream).decode()
     assert last.startswith("id: done\nevent: done\n")
     assert next(stream, None) is None
@@ -99,12 +100,12 @@ def test_events_are_sent_without_buffering(client: FlaskClient, foxes: Store) ->
 
 
 def test_a_client_that_has_seen_done_gets_204(client: FlaskClient, foxes: Store) -> None:
-    foxes.batches.cancel("b")
+    foxes.batches.cancel(own("b"))
     assert [name for name, _ in parsed(client.get("/v1/batches/b/events").text)] == ["done"]
     again = client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"})
     assert (again.status_code, again.data) == (204, b"")
     # After a retry the batch has events again
-    foxes.jobs.retry("b.1")
+    foxes.jobs.retry(own("b.1"))
     with client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"}, buffered=False) as more:
         assert more.status_code == 200
 

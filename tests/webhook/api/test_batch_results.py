@@ -9,9 +9,11 @@ import redis
 from flask.testing import FlaskClient
 
 from jobs.job import Result
+from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobView
+from tests.support.producers import own
 from tests.support.redis_copy import copy, put_back
 from webhook.api.batch_results import COLUMNS
 from webhook.places import TRANSFERS
@@ -41,8 +43,8 @@ def foxes(client: FlaskClient, store: Store, redis_url: str, copies: dict[str, d
 def prepare(client: FlaskClient, store: Store) -> None:
     client.post("/v1/batches?id=foxes", data=LINE * 1100)
     store.attempts.admit(600)
-    for claim in store.attempts.claim([f"foxes.{number}" for number in range(1, 601)]):
-        failed = int(claim.id.removeprefix("foxes.")) % 3 == 0
+    for claim in store.attempts.claim([own(f"foxes.{number}") for number in range(1, 601)]):
+        failed = int(given_id(claim.id).removeprefix("foxes.")) % 3 == 0
         if failed:
             result = Result(error={"code": "1301", "message": '=HYPERLINK("x")\nnext, line'})
         else:
@@ -123,5 +125,5 @@ def test_every_stream_releases_its_place(client: FlaskClient) -> None:
 
 def test_jobs_in_other_states_are_not_read(foxes: Store, raw: redis.Redis) -> None:
     raw.config_resetstat()
-    assert len(list(foxes.batches.jobs("foxes", [State.FAILED]))) == 200
+    assert len(list(foxes.batches.jobs(own("foxes"), [State.FAILED]))) == 200
     assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] < 250  # of 1,100 jobs

@@ -13,6 +13,7 @@ from jobs.store.jobs import Enqueued, Jobs
 from jobs.store.store import Store
 from schemas.views.batches import BatchAccepted, BatchView
 from schemas.views.jobs import JobView
+from tests.support.producers import own
 from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
 from webhook.http.bodies import FREE_BYTES, MOST_RATIO
@@ -27,7 +28,9 @@ def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, m
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
     assert BatchAccepted().validate(json.loads(answer.text)) == {}
     assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
-    assert [job.id for job in store.batches.jobs("foxes")] == [f"foxes.{number}" for number in range(1, 1204)]
+    assert [job.given_id for job in store.batches.jobs(own("foxes"))] == [
+        f"foxes.{number}" for number in range(1, 1204)
+    ]
     assert messages("boomerang.submit") == [[]]
 
 
@@ -35,12 +38,12 @@ def test_the_same_upload_again_adds_nothing(client: FlaskClient, store: Store) -
     client.post("/v1/batches?id=foxes", data=LINE * 30)
     again = client.post("/v1/batches?id=foxes", data=LINE * 30)
     assert (again.json["accepted"], again.json["known"]) == (0, 30)
-    assert store.batches.get("foxes").accepted == 30
+    assert store.batches.get(own("foxes")).accepted == 30
 
 
 def test_an_id_is_generated_when_none_is_given(client: FlaskClient, store: Store) -> None:
     answer = client.post("/v1/batches", data=LINE)
-    assert store.batches.get(answer.json["id"]).accepted == 1
+    assert store.batches.get(own(answer.json["id"])).accepted == 1
 
 
 @pytest.mark.parametrize("batch", ["a/b", "~x", "x" * 101, "", " "])
@@ -74,7 +77,7 @@ def test_an_invalid_line_is_listed_and_the_others_are_enqueued(client: FlaskClie
         (4, ["n"], ["002016003"]),
         (5, ["external_task_id"], []),
     ]
-    assert [job.id for job in store.batches.jobs("b")] == ["b.1", "mine", "b.8"]
+    assert [job.given_id for job in store.batches.jobs(own("b"))] == ["b.1", "mine", "b.8"]
 
 
 def test_only_the_first_thousand_errors_are_listed_and_all_are_counted(client: FlaskClient) -> None:
@@ -215,8 +218,8 @@ def test_a_batch_counts_its_jobs_by_state(
 ) -> None:
     client.post("/v1/batches?id=b", data=LINE * 3)
     store.attempts.admit(1)
-    store.attempts.claim(["b.1"])
-    call_back("b.1", completed)
+    store.attempts.claim([own("b.1")])
+    call_back(own("b.1"), completed)
 
     view = json.loads(client.get("/v1/batches/b").text)
 
@@ -233,8 +236,8 @@ def test_results_contain_every_job_in_input_order(
 ) -> None:
     client.post("/v1/batches?id=b", data=LINE * 620)
     store.attempts.admit(3)
-    store.attempts.claim(["b.3"])
-    call_back("b.3", completed)
+    store.attempts.claim([own("b.3")])
+    call_back(own("b.3"), completed)
 
     answer = client.get("/v1/batches/b/results")
 

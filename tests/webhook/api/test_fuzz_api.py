@@ -29,6 +29,7 @@ from jobs.audit.audit import audit
 from jobs.new_job import NewJob
 from jobs.store.store import Store
 from tests.support.drawing import Draw
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -73,7 +74,7 @@ def seeded(app: Flask, store: Store, client: FlaskClient, draw: Draw) -> Flask:
     assert answer.status_code == 201
     assert client.post("/v1/batches/pack/cancel").status_code == 200
     store.batches.sweep()
-    assert store.batches.get("pack").done
+    assert store.batches.get(own("pack")).done
     return app
 
 

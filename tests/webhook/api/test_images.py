@@ -17,6 +17,7 @@ from jobs.store.store import Store
 from schemas.images import MAX_BYTES
 from schemas.views.images import ImageView
 from tests.support.drawing import camera_jpeg
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -50,7 +51,7 @@ def upload(client: FlaskClient) -> Callable[[bytes], str]:
 
 
 def text_of(store: Store, job_id: str) -> dict[str, Any]:
-    text = store.jobs.get(job_id, text=True).text
+    text = store.jobs.get(own(job_id), text=True).text
     assert text is not None
     body: dict[str, Any] = json.loads(text)
     return body
@@ -227,7 +228,7 @@ def test_jobs_that_share_images_store_one_copy(
     assert grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # the allocator rounds up
     # And a claim for a worker does not contain the images
     store.attempts.admit(305)
-    claims = store.attempts.claim([f"b.{n}" for n in range(1, 301)])
+    claims = store.attempts.claim([own(f"b.{n}") for n in range(1, 301)])
     assert len(claims) == 300
     assert max(len(claim.text) for claim in claims) < 1_000
     others = [key for key in raw.scan_iter() if not key.startswith("{b}:o:")]

@@ -12,6 +12,7 @@ from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobList, JobView
+from tests.support.producers import own
 from tests.support.waiting import within
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
@@ -29,7 +30,7 @@ def test_a_job_is_recorded_and_a_hint_is_sent(
     assert answer.headers["Location"] == "/v1/jobs/fox"
     assert (answer.json["id"], answer.json["status"], answer.json["labels"]) == ("fox", "queued", {"shop": "berlin"})
     assert JobView().validate(json.loads(answer.text)) == {}
-    job = store.jobs.get("fox")
+    job = store.jobs.get(own("fox"))
     assert (job.state, job.n, job.model) == (State.QUEUED, 3, "kirin_image_omni")
     assert messages("boomerang.submit") == [[]]
 
@@ -38,7 +39,7 @@ def test_an_id_is_generated_when_none_is_given(client: FlaskClient, fox: dict[st
     first, second = (client.post("/v1/jobs", json=fox) for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json["id"] < second.json["id"]
-    assert store.jobs.get(first.json["id"]).state is State.QUEUED
+    assert store.jobs.get(own(first.json["id"])).state is State.QUEUED
 
 
 def test_a_repeat_is_the_same_job_and_another_request_a_conflict(client: FlaskClient, fox: dict[str, Any]) -> None:
@@ -58,9 +59,9 @@ def test_a_job_with_a_callback_url_owes_a_notification(
 ) -> None:
     client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "callback_url": "https://shop.example.com/hook"})
     store.attempts.admit(1)
-    store.attempts.claim(["fox"])
-    call_back("fox", completed)
-    assert store.jobs.get("fox").owed == {Delivery.NOTIFY}
+    store.attempts.claim([own("fox")])
+    call_back(own("fox"), completed)
+    assert store.jobs.get(own("fox")).owed == {Delivery.NOTIFY}
 
 
 def test_private_hosts_require_the_setting(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:
@@ -118,6 +119,7 @@ def test_a_completed_job_shows_its_result(
         "external_task_id": "fox",
         "settled_by": "callback",
         "batch": None,
+        "owner": None,
         "labels": {"shop": "berlin"},
         "priority": "normal",
         "expires_at": None,
@@ -293,8 +295,8 @@ def test_a_queued_job_can_be_paused_and_resumed(client: FlaskClient, fox: dict[s
     assert (paused.status_code, paused.json["status"], paused.json["reason"]) == (200, "queued", "paused on request")
     assert store.attempts.admit(1).ids == ()
     assert client.post("/v1/jobs/fox/resume").json["reason"] is None
-    assert store.attempts.admit(1).ids == ("fox",)
-    store.attempts.claim(["fox"])
+    assert store.attempts.admit(1).ids == (own("fox"),)
+    store.attempts.claim([own("fox")])
     refused = client.post("/v1/jobs/fox/pause")
     assert (refused.status_code, "cancel it" in refused.json["detail"]) == (409, True)
     assert client.post("/v1/jobs/nobodys/pause").status_code == 404

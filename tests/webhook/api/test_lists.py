@@ -13,6 +13,7 @@ from jobs.new_job import BatchOptions
 from jobs.store.store import Store
 from schemas.views.batches import BatchList, BatchView
 from schemas.views.jobs import JobList
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -28,7 +29,7 @@ def ids(answer: Any, of: str = "jobs") -> Sequence[str]:
 def test_jobs_are_filtered_by_label_state_batch_and_time(client: FlaskClient, store: Store) -> None:
     client.post("/v1/batches?id=a&label=season=spring", data=BERLIN + LINE + BERLIN)
     client.post("/v1/batches?id=b", data=BERLIN)
-    store.jobs.cancel("a.1")
+    store.jobs.cancel(own("a.1"))
 
     def listed(query: str) -> Sequence[str]:
         answer = client.get(f"/v1/jobs?{query}")
@@ -106,7 +107,7 @@ def test_a_batch_keeps_the_options_of_its_first_upload(on_error: str, client: Fl
     assert {name: view[name] for name in ("labels", "priority", "weight", "max_cost")} == {
         "labels": {"season": "spring", "of": "all"}, "priority": "low", "weight": 7, "max_cost": "12.5"
     }  # fmt: skip
-    assert store.jobs.get("b.1").priority is Priority.LOW
+    assert store.jobs.get(own("b.1")).priority is Priority.LOW
     # A repeat with the same options or with fewer adds nothing
     for query in (OPTIONS, "", "weight=7", "max_cost=12.5"):
         again = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
@@ -140,7 +141,7 @@ def test_later_uploads_cannot_change_the_options(
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
     assert f"is {value} since the first upload" in answer.json["errors"][field][0]
-    assert store.batches.get("b").accepted == 1
+    assert store.batches.get(own("b")).accepted == 1
 
 
 def test_an_idempotency_key_covers_the_options(client: FlaskClient) -> None:
@@ -179,6 +180,6 @@ def test_jobs_and_batches_record_their_owner(store: Store, fox: dict[str, Any], 
     assert press("/model/v1/generation", json=fox | {"external_task_id": "b"}).status_code == 200
     assert press("/v1/batches?id=c", data=LINE).status_code == 201
     assert shop("/v1/batches?id=d&on_error=abort", data=LINE).status_code == 201
-    assert [store.jobs.get(each).owner for each in ("a", "b")] == ["shop", "press"]
-    assert [store.batches.get(each).owner for each in ("c", "d")] == ["press", "shop"]
-    assert store.batches.options("d") == BatchOptions(owner="shop")
+    assert [store.jobs.get(own(*each)).owner for each in (("a", "shop"), ("b", "press"))] == ["shop", "press"]
+    assert [store.batches.get(own(*each)).owner for each in (("c", "press"), ("d", "shop"))] == ["press", "shop"]
+    assert store.batches.options(own("d", "shop")) == BatchOptions(owner="shop")

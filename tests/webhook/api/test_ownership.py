@@ -1,5 +1,7 @@
 """A producer sees its jobs only. For those of another producer it gets the same answer as for absent ones."""
 
+import base64
+import hashlib
 import json
 import re
 from decimal import Decimal
@@ -14,6 +16,7 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.drawing import Draw
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -102,8 +105,8 @@ def test_a_change_compares_the_owner_again_when_it_happens(
     """The job that the view checked may be gone by then, and its id may be another producer's."""
     assert make(shop, "job-one").status_code == 201
     assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
-    for name in ("check_job", "check_batch"):
-        monkeypatch.setattr(f"webhook.api.ownership.{name}", lambda _: None)
+    for name in ("find_job", "find_batch"):
+        monkeypatch.setattr(f"webhook.api.ownership.{name}", lambda given: own(given, "shop"))
     changes = [
         re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
         for rule in producers.url_map.iter_rules()
@@ -123,47 +126,45 @@ def test_a_job_in_a_batch_belongs_to_the_batchs_owner(shop: FlaskClient, press: 
         assert shop.get(f"/model/v1/generation/task/{job_id}").status_code == 200
 
 
-def test_another_producers_id_is_a_conflict_for_any_request(
-    shop: FlaskClient, press: FlaskClient, store: Store
-) -> None:
-    make(shop, "taken")
-    # With the owner's request and with another one
-    same, other = make(press, "taken"), make(press, "taken", n=2)
-    assert same.status_code == other.status_code == 409
-    assert same.json == other.json
-    request = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "taken"}
-    assert press.post("/model/v1/generation", json=request).status_code == 409
-    assert make(shop, "taken").status_code == 200
-    assert store.statistics.totals().counts[State.QUEUED] == 1
+def test_two_producers_have_jobs_of_the_same_id(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
+    requests = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "same"}
+    for producer, n in ((shop, 1), (press, 2)):
+        # Another request under the other's id, and the same again; by both entry points
+        assert make(producer, "same", n=n).status_code == 201
+        assert make(producer, "same", n=n).status_code == 200
+        assert producer.post("/model/v1/generation", json=requests | {"n": n}).status_code == 200
+        assert make(producer, "same", n=3).status_code == 409
+    assert [store.jobs.get(own("same", name)).n for name in ("shop", "press")] == [1, 2]
+    assert store.statistics.totals().counts[State.QUEUED] == 2
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["line by line", "all or nothing"])
-def test_a_line_with_another_producers_id_is_refused(
-    whole: bool, shop: FlaskClient, press: FlaskClient, store: Store
-) -> None:
+def test_a_batch_contains_ids_that_another_producer_has(whole: bool, shop: FlaskClient, press: FlaskClient) -> None:
     make(shop, "taken")
     option = "&on_error=abort" if whole else ""
     answer = press.post(f"/v1/batches?id=b{option}", data=line("taken") + line("free"))
-    assert answer.status_code == (422 if whole else 201)
-    assert [each["line"] for each in answer.json["errors"]] == [1]
-    assert (answer.json["accepted"], answer.json["known"]) == (0 if whole else 1, 0)
-    # The owner's repeats are known, also within one upload
+    assert (answer.status_code, answer.json["accepted"], answer.json["errors"]) == (201, 2, [])
+    # A producer's own repeats are known, also within one upload
     again = shop.post(f"/v1/batches?id=mine{option}", data=line("taken") + line("new") * 2)
     assert (again.status_code, again.json["known"], again.json["accepted"]) == (201, 2, 1)
 
 
 @pytest.mark.parametrize("option", ["", "&on_error=abort"])
-def test_a_producer_cannot_add_to_anothers_batch(
+def test_an_upload_adds_to_the_callers_own_batch(
     option: str, shop: FlaskClient, press: FlaskClient, boss: FlaskClient, store: Store
 ) -> None:
-    assert shop.post("/v1/batches?id=b&label=a=b", data=LINE).status_code == 201
-    refused = press.post(f"/v1/batches?id=b{option}", data=LINE * 2)
-    assert refused.status_code == 409
-    assert "a" not in refused.json.get("errors", {})
-    assert store.batches.get("b").accepted == 1
-    # An administrator may add to it; its owner stays the same
-    assert boss.post(f"/v1/batches?id=b{option}", data=LINE * 2).status_code == 201
-    assert (store.batches.get("b").accepted, store.batches.get("b").owner) == (2, "shop")
+    for producer, lines in ((shop, 1), (press, 2), (boss, 3)):
+        answer = producer.post(f"/v1/batches?id=b&label=a=b{option}", data=LINE * lines)
+        assert (answer.status_code, answer.json["id"], answer.json["accepted"]) == (201, "b", lines)
+        views = producer.get("/v1/batches/b/results").text.splitlines()
+        assert [(json.loads(view)["id"], json.loads(view)["batch"]) for view in views] == [
+            (f"b.{number}", "b") for number in range(1, lines + 1)
+        ]
+    # Only an administrator may add to another's batch, whose owner stays the same
+    assert press.post(f"/v1/batches?id=b@shop{option}", data=LINE * 2).status_code == 422
+    assert boss.post(f"/v1/batches?id=b@shop{option}", data=LINE * 2).json["accepted"] == 1
+    assert (store.batches.get("b@shop").accepted, store.batches.get("b@shop").owner) == (2, "shop")
+    assert shop.get("/v1/jobs/b.2").status_code == 200
 
 
 def test_an_upload_does_not_add_to_a_batch_that_another_began_meanwhile(store: Store) -> None:
@@ -228,7 +229,7 @@ def spent(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
     for job_id, producer in (("s", shop), ("p", press)):
         make(producer, job_id)
     store.attempts.admit(10)
-    for claim in store.attempts.claim(["s", "p"]):
+    for claim in store.attempts.claim([own("s", "shop"), own("p", "press")]):
         store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
         store.attempts.finish(claim.id, State.COMPLETED, Result(cost=Decimal("0.5")), "poll")
 
@@ -246,11 +247,56 @@ def test_only_administrators_see_what_others_spent(shop: FlaskClient, boss: Flas
     assert [lane["spent"] for caller in (shop, boss) for lane in caller.get("/v1/lanes").json["lanes"]] == [None, "1"]
 
 
-def test_any_producer_may_refer_to_an_image_by_its_hash(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
-    """The id is the SHA-256: a producer that knows it has the file, and no call returns the bytes."""
+def test_an_image_is_known_to_those_who_uploaded_or_sent_it(
+    shop: FlaskClient, press: FlaskClient, boss: FlaskClient, store: Store, draw: Draw
+) -> None:
+    data = draw()
+    image = shop.post("/v1/images", data=data, content_type="image/png").json["id"]
+    absent = image[:-1] + ("0" if image[-1] != "0" else "1")
+
+    def ask(client: FlaskClient, name: str) -> list[tuple[int, str]]:
+        """Try to find out whether an image is stored, in every way that a call offers."""
+        request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": name}]}
+        lines = json.dumps(request).encode() + b"\n"
+        answers = [
+            client.get(f"/v1/images/{name}"),
+            client.head(f"/v1/images/{name}"),
+            client.post("/v1/jobs", json=request),
+            client.post("/model/v1/generation", json=request),
+            client.post("/v1/batches?id=probe", data=lines),
+            client.post("/v1/batches?id=probe&on_error=abort", data=lines + b"{}\n"),
+        ]
+        return [(each.status_code, each.text.replace(name, "it")) for each in answers]
+
+    theirs, missing = ask(press, image), ask(press, absent)
+    assert theirs == missing
+    assert [status for status, _ in theirs] == [404, 404, 422, 400, 201, 422]
+    assert [status for status, _ in ask(boss, image)][:3] == [200, 200, 201]
+    # An upload is answered as the first one was, and stored once
+    answers = [press.post("/v1/images", data=data, content_type="image/png").status_code for _ in range(2)]
+    assert answers == [201, 200]
+    assert len(store.context.client.keys("{b}:o:*")) == 1
+    for client in (shop, press):
+        assert [status for status, _ in ask(client, image)][:4] == [200, 200, 201, 200]
+
+
+def test_an_image_sent_in_a_job_is_known_to_its_producer(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
+    data = draw()
+    inline = base64.b64encode(data).decode()
+    image = f"image:sha256:{hashlib.sha256(data).hexdigest()}"
+    for client in (shop, press):
+        assert client.get(f"/v1/images/{image}").status_code == 404
+        assert make(client, "inline", image_list=[{"image": inline}]).status_code == 201
+        assert client.get(f"/v1/images/{image}").status_code == 200
+
+
+def test_images_of_version_1_are_any_producers(shop: FlaskClient, press: FlaskClient, store: Store, draw: Draw) -> None:
     image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
-    assert press.get(f"/v1/images/{image}").status_code == 200
-    assert make(press, "with", image_list=[{"image": image}]).status_code == 201
+    store.context.client.delete(store.context.keys.singleton("holders"))
+    for client in (press, shop):
+        assert client.get(f"/v1/images/{image}").status_code == 200
+        assert client.post("/v1/images", data=draw(), content_type="image/png").status_code == 200
+        assert make(client, "with", image_list=[{"image": image}]).status_code == 201
 
 
 def test_only_administrators_see_jobs_of_celery_producers(shop: FlaskClient, boss: FlaskClient, store: Store) -> None:

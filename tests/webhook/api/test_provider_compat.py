@@ -12,6 +12,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import CallbackForm, GenerationRequest
 from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
+from tests.support.producers import own
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -41,7 +42,7 @@ def test_a_submission_is_recorded_and_answered_as_the_provider_does(
     accepted = json.loads(answer.text)
     created = accepted.pop("created_at")
     assert accepted == {"id": "fox", "status": "in_progress", "model": MODEL}
-    job = store.jobs.get("fox", text=True)
+    job = store.jobs.get(own("fox"), text=True)
     assert (job.state, job.n, job.text) == (
         State.QUEUED, 2, '{"model":"kirin_image_omni","params":{"n":2,"prompt":"a fox in the snow"}}'
     )  # fmt: skip
@@ -52,7 +53,7 @@ def test_a_submission_is_recorded_and_answered_as_the_provider_does(
 def test_an_id_is_generated_when_none_is_given(client: FlaskClient, store: Store) -> None:
     first, second = (client.post(SUBMIT, json=wrapped()).json["id"] for _ in range(2))
     assert first != second
-    assert store.jobs.get(first).state is store.jobs.get(second).state is State.QUEUED
+    assert store.jobs.get(own(first)).state is store.jobs.get(own(second)).state is State.QUEUED
 
 
 def test_a_repeat_through_either_contract_is_the_same_task(client: FlaskClient, fox: dict[str, Any]) -> None:
@@ -69,7 +70,7 @@ def test_another_request_under_the_id_gets_the_providers_conflict(client: FlaskC
     assert answer.status_code == 409
     assert answer.json["error"]["code"] == "1201"
     assert "external_task_id: fox " in answer.json["error"]["message"]
-    assert store.jobs.get("fox").n == 1
+    assert store.jobs.get(own("fox")).n == 1
 
 
 def test_the_record_keeps_the_form_of_the_notification(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
@@ -78,7 +79,8 @@ def test_the_record_keeps_the_form_of_the_notification(client: FlaskClient, fox:
     client.post("/v1/jobs", json=fox | hook | {"external_task_id": "ours"})
 
     forms = {
-        name: GenerationRequest.from_text(store.jobs.get(name, text=True).text or "") for name in ("theirs", "ours")
+        name: GenerationRequest.from_text(store.jobs.get(own(name), text=True).text or "")
+        for name in ("theirs", "ours")
     }
 
     assert forms["theirs"].callback_form is CallbackForm.TASK
@@ -161,7 +163,7 @@ def test_without_the_store_a_request_gets_503_and_retry_after(settings: Settings
     unreachable = Settings(
         redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, admin_keys=settings.admin_keys
     )
-    headers = {"Authorization": f"Bearer {settings.admin_keys[0]}"}
+    headers = {"Authorization": f"Bearer {settings.admin_keys[0].partition(':')[2]}"}
     anyone = create_app(unreachable, send=lambda *_: True).test_client()
     for answer in (anyone.post(SUBMIT, json=wrapped(), headers=headers), anyone.get(TASK + "fox", headers=headers)):
         assert (answer.status_code, answer.json["error"]["code"]) == (503, "5001")
@@ -217,7 +219,7 @@ def test_failed_and_cancelled_tasks_are_shown_as_failed(
     at_provider("fox")
     store.attempts.finish("fox", State.FAILED, Result(error={"code": "1301", "message": "refused"}), "poll")
     client.post(SUBMIT, json=wrapped(external_task_id="hare"))
-    store.jobs.cancel("hare")
+    store.jobs.cancel(own("hare"))
 
     failed, cancelled = (json.loads(client.get(TASK + name).text) for name in ("fox", "hare"))
 

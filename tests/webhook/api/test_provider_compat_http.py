@@ -21,6 +21,7 @@ from ops.local import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from schemas import GenerationRequest, TaskStatus, read_task
+from tests.support.producers import own
 from tests.support.webhook_server import Serve
 from worker.provider import Absent, Created, Exists, Found, Held, NotSent, Provider, Refused
 from worker.settings import Envelope, Settings
@@ -68,8 +69,8 @@ def begin(store: Store) -> Callable[[str], None]:
 
     def make(job_id: str) -> None:
         store.attempts.admit(1000)
-        (claim,) = store.attempts.claim([job_id])
-        assert store.attempts.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
+        (claim,) = store.attempts.claim([own(job_id)])
+        assert store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{job_id}")
 
     return make
 
@@ -91,12 +92,12 @@ def test_the_workers_client_submits_polls_and_gets_the_result(
     for state in (State.QUEUED, State.IN_PROGRESS):
         if state is State.IN_PROGRESS:
             begin(name)
-        assert store.jobs.get(name).state is state
+        assert store.jobs.get(own(name)).state is state
         for looked in (client.get_status(name, name), client.find_by_external_id(name)):
             assert isinstance(looked, Found)
             assert (looked.report.status, looked.report.task_id) == (TaskStatus.RUNNING, name)
 
-    store.attempts.finish(name, State.COMPLETED, DONE, "poll")
+    store.attempts.finish(own(name), State.COMPLETED, DONE, "poll")
     looked = client.get_status(name, name)
     assert isinstance(looked, Found)
     report = looked.report
@@ -115,7 +116,7 @@ def test_the_workers_client_reads_a_failure(
     client.submit(fox(), "fox")
     begin("fox")
     failure = Result(error={"code": "1301", "message": "refused"}, cost=Decimal("0.0130"))
-    store.attempts.finish("fox", State.FAILED, failure, "poll")
+    store.attempts.finish(own("fox"), State.FAILED, failure, "poll")
     looked = client.find_by_external_id("fox")
     assert isinstance(looked, Found)
     assert looked.report.settles
@@ -280,7 +281,7 @@ def test_a_task_is_the_same_at_the_simulator_and_at_the_service(
     _, made = theirs.submit(envelope(model, external_task_id="hare", n=2, aspect_ratio="1:1"))
     _, their_task = theirs.look(made["id"])
     assert their_task["status"] == "completed"
-    store.attempts.finish("fox", *ended(read_task(their_task)), "poll")
+    store.attempts.finish(own("fox"), *ended(read_task(their_task)), "poll")
     _, our_task = ours.look("fox")
     assert like(their_task, our_task) == []
     assert added(their_task, our_task) == set()
@@ -304,7 +305,7 @@ def test_a_failed_task_is_the_same_at_both(
     ours.submit(body)
     begin("fox")
     _, their_task = theirs.look("fox")
-    store.attempts.finish("fox", *ended(read_task(their_task)), "poll")
+    store.attempts.finish(own("fox"), *ended(read_task(their_task)), "poll")
 
     _, our_task = ours.look("fox")
 
@@ -385,7 +386,7 @@ def test_the_vendors_client_works_with_the_service(
     assert (running.status, running.progress) == ("in_progress", 0.0)
 
     # Then it waits until the end and finds the output
-    store.attempts.finish("fox", State.COMPLETED, DONE, "poll")
+    store.attempts.finish(own("fox"), State.COMPLETED, DONE, "poll")
     done = task.wait()
     assert done.urls() == ["https://cdn.example.com/1.png"]
     assert done.output[0].content[0].job_id == "task-fox"
@@ -394,7 +395,9 @@ def test_the_vendors_client_works_with_the_service(
     # And it raises the matching error, with the service's message
     client.modal.create(envelope(OMNI, external_task_id="hare"))
     begin("hare")
-    store.attempts.finish("hare", State.FAILED, Result(error={"code": "1301", "message": "content refused"}), "poll")
+    store.attempts.finish(
+        own("hare"), State.FAILED, Result(error={"code": "1301", "message": "content refused"}), "poll"
+    )
     with pytest.raises(sdk.SeaArtError, match="content refused") as failed:
         client.modal.wait("hare")
     assert (failed.value.kind, failed.value.task_id) == ("task_failed", "hare")

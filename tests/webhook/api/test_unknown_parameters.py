@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from jobs.choices import UnknownParameters
 from jobs.store.store import Store
+from tests.support.producers import own
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -18,14 +19,14 @@ PRODUCER = {"Authorization": "Bearer a-producers-own-key-1"}
 
 @pytest.fixture
 def passing(settings: Settings, store: Store) -> FlaskClient:
-    settings = replace(settings, unknown_parameters=UnknownParameters.PASS, api_keys=("a-producers-own-key-1",))
+    settings = replace(settings, unknown_parameters=UnknownParameters.PASS, api_keys=("shop:a-producers-own-key-1",))
     client = create_app(settings, store).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = PRODUCER["Authorization"]
     return client
 
 
 def params(store: Store, job_id: str) -> Any:
-    return json.loads(store.jobs.get(job_id, text=True).text or "")["params"]
+    return json.loads(store.jobs.get(own(job_id, "shop"), text=True).text or "")["params"]
 
 
 def test_every_entry_point_passes_them(passing: FlaskClient, fox: dict[str, Any], store: Store) -> None:
@@ -57,7 +58,7 @@ def test_the_document_allows_them(passing: FlaskClient, client: FlaskClient) -> 
 def test_only_an_operator_reads_about_the_setting(
     client: FlaskClient, settings: Settings, store: Store, fox: dict[str, Any]
 ) -> None:
-    producers = create_app(replace(settings, api_keys=("a-producers-own-key-1",)), store).test_client()
+    producers = create_app(replace(settings, api_keys=("shop:a-producers-own-key-1",)), store).test_client()
     for asked, named in ((client.post("/v1/jobs", json=fox | NEW), True),
                          (producers.post("/v1/jobs", json=fox | NEW, headers=PRODUCER), False)):  # fmt: skip
         assert asked.status_code == 422

@@ -19,6 +19,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server as redis_servers
 from schemas import callback_path
+from tests.support.producers import own
 from tests.support.raw_http import exchange
 from tests.support.waiting import WaitFor
 from tests.support.webhook_server import Serve
@@ -70,9 +71,9 @@ def test_the_server_starts_from_the_environment_alone(
     assert ask("GET", "/readyz")[0] == 200
     assert ask("POST", "/v1/jobs", json.dumps(job))[0] == 201
     store.attempts.admit(1)
-    store.attempts.claim(["fox"])
+    store.attempts.claim([own("fox")])
 
-    assert ask("POST", callback_path("fox", secret), json.dumps(completed)) == (204, b"")
+    assert ask("POST", callback_path(own("fox"), secret), json.dumps(completed)) == (204, b"")
 
     assert ask("GET", "/v1/jobs/fox")[1]["status"] == "completed"
     assert 'boomerang_callbacks_total{outcome="finished"} 1.0' in str(ask("GET", "/metrics")[1])
@@ -143,7 +144,7 @@ def test_an_upload_may_be_chunked_with_lines_across_chunks(ask: Callable[..., tu
     pieces = (body[start : start + 777] for start in range(0, len(body), 777))
     status, answer = ask("POST", "/v1/batches?id=b", pieces, **{"Transfer-Encoding": "chunked"})
     assert (status, answer["accepted"]) == (201, 3000)
-    assert store.batches.get("b").accepted == 3000
+    assert store.batches.get(own("b")).accepted == 3000
 
 
 def test_an_upload_may_be_chunked_and_gzipped(ask: Callable[..., tuple[int, Any]]) -> None:
@@ -166,12 +167,12 @@ def test_an_upload_is_processed_while_it_arrives(server: Any, store: Store, wait
         start = f"POST /v1/batches?id=b HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {2 * len(part)}\r\n\r\n"
         sender.sendall(start.encode() + part + part[: len(part) // 2])
         # Then jobs exist already
-        wait_for(lambda: store.jobs.page().jobs and store.batches.get("b").accepted >= 500)
-        assert store.batches.get("b").accepted < 2000
+        wait_for(lambda: store.jobs.page().jobs and store.batches.get(own("b")).accepted >= 500)
+        assert store.batches.get(own("b")).accepted < 2000
         # And when the sender breaks off, the accepted jobs remain
         sender.shutdown(socket.SHUT_WR)
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
-    assert 500 <= store.batches.get("b").accepted < 2000
+    assert 500 <= store.batches.get(own("b")).accepted < 2000
 
 
 def test_memory_does_not_grow_with_an_upload(server: Any, ask: Callable[..., tuple[int, Any]]) -> None:
@@ -212,14 +213,14 @@ def test_callbacks_are_answered_while_all_long_polls_wait(
     # Given more long polls than there are threads
     store.jobs.enqueue([NewJob(id="slow", text="{}", model="m"), NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(2)
-    store.attempts.claim(["fox", "slow"])
+    store.attempts.claim([own("fox"), own("slow")])
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
     waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(200)]
     for connection in waiting:
         connection.sendall(f"GET /v1/jobs/slow?wait=30 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
 
     # Then a callback is answered
-    assert ask("POST", callback_path("fox", secret), json.dumps(completed))[0] == 204
+    assert ask("POST", callback_path(own("fox"), secret), json.dumps(completed))[0] == 204
     # And all waits end with the job
     assert ask("POST", callback_path("slow", secret), json.dumps(completed))[0] == 204
     for connection in waiting:
