@@ -249,7 +249,7 @@ def _webhook() -> Callable[..., Any]:
         _use_case.set("")
         return parts
 
-    # The server finds the service's limits there (webhook.server.worker).
+    # The server's worker process reads the services from them.
     serve.extensions = app.extensions  # type: ignore[attr-defined]
     return serve
 
