@@ -21,10 +21,10 @@ class EndedSessions:
 
     def add(self, session_id: str, until: datetime, now: datetime) -> None:
         """Record that a session has ended. `until`: when it would have ended by itself."""
-        with translate_errors(), self._client.pipeline() as pipeline:
-            pipeline.zadd(self._ended, {session_id: until.timestamp()})
-            pipeline.zremrangebyscore(self._ended, "-inf", f"({now.timestamp()}")
-            pipeline.execute()
+        with translate_errors(), self._client.pipeline() as pipe:
+            pipe.zadd(self._ended, {session_id: until.timestamp()})
+            pipe.zremrangebyscore(self._ended, "-inf", f"({now.timestamp()}")
+            pipe.execute()
 
     def has(self, session_id: str) -> bool:
         """Return whether a session has ended."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.bench.callbacks import measure_latency
+from ops.bench.deliveries import measure_hanging
 from ops.bench.fairness import admission, start_delay
 from ops.bench.harness import stack
 from ops.bench.images import IMAGES, SIZE, shared_images
@@ -21,6 +22,8 @@ BATCHES = 100
 SLOTS = 16
 CALLBACK_RATE = 300
 SHARING, SENT = 10_000, 16
+#: Jobs whose notification hangs, and seconds for which another producer's jobs are measured meanwhile.
+HANGING, MEASURED = 1_000, 30.0
 LIMIT = 50
 
 
@@ -70,6 +73,7 @@ def main(jobs: int, runs: int, in_flight: int, large: int) -> None:
         _slow(report, folder, jobs)
         _slots(report, folder)
         _fairness(report, folder, in_flight)
+        _hanging(report, folder)
         _images(report, folder)
         report.step(f"the jobs in Redis, with {in_flight:,} of them")
         state = measure_state(folder / "state", in_flight)
@@ -132,6 +136,14 @@ def _images(report: Report, folder: Path) -> None:
     )
     grown = f"{found.worker_before / mb:,.0f} → {found.worker_peak / mb:,.0f} MB"
     report.row(f"memory of the worker that submits {found.sent} such jobs, before → peak", grown, "one copy of each")
+
+
+def _hanging(report: Report, folder: Path) -> None:
+    report.step(f"a producer's jobs beside {HANGING:,} notifications that hang")
+    alone, beside = measure_hanging(folder / "hanging", HANGING, MEASURED)
+    report.row("jobs of a producer that is alone", alone.text())
+    report.row(f"beside {HANGING:,} cancelled jobs of another one, whose address hangs", beside.text(), "the same")
+    report.row("requests that the hanging address received meanwhile", f"{beside.connections}", "≤ 15")
 
 
 def _fairness(report: Report, folder: Path, waiting: int) -> None:

@@ -251,7 +251,7 @@ def image_lost(t: Turn) -> Check:
 
 def a_task(t: Turn) -> Check:
     """A task with a link: both its result and the linked task must arrive."""
-    queue = f"linked-{t.world.new_id()}"
+    queue = f"shop-linked-{t.world.new_id()}"
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
     task_id = t.world.task(link=link)
@@ -261,7 +261,7 @@ def a_task(t: Turn) -> Check:
 def two_tasks_under_one_id(t: Turn) -> Check:
     """Both links must be called, also if the worker dies between them."""
     t.world.turn(latency="1")
-    queues = [f"linked-{t.world.new_id()}" for _ in range(2)]
+    queues = [f"shop-linked-{t.world.new_id()}" for _ in range(2)]
     task_id = t.world.new_id()
     for queue in queues:
         t.world.task(task_id=task_id, link=t.world.app.signature("shop.paint", queue=queue, ignore_result=True))
@@ -276,7 +276,7 @@ def a_task_after_the_end(t: Turn) -> Check:
     job_id = t.world.task()
     assert t.world.in_state(job_id, State.COMPLETED)
     assert t.world.until(t.world.at_rest, 20)
-    queue, task_id = f"linked-{t.world.new_id()}", t.world.new_id()
+    queue, task_id = f"shop-linked-{t.world.new_id()}", t.world.new_id()
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
     t.world.app.send_task(GENERATE, kwargs={"external_task_id": job_id}, task_id=task_id, link=link, queue="celery")
@@ -285,7 +285,7 @@ def a_task_after_the_end(t: Turn) -> Check:
 
 
 def a_refused_task(t: Turn) -> Check:
-    queue, task_id = f"sorry-{t.world.new_id()}", t.world.new_id()
+    queue, task_id = f"shop-sorry-{t.world.new_id()}", t.world.new_id()
     errback = t.world.app.signature("shop.sorry", queue=queue, ignore_result=True)
     t.arm()
     t.world.app.send_task(GENERATE, kwargs={"model": "x"}, task_id=task_id, link_error=errback, queue="celery")
@@ -300,7 +300,7 @@ def a_task_with_an_image(t: Turn) -> Check:
 
 
 def a_chord(t: Turn) -> Check:
-    queue = f"all-{t.world.new_id()}"
+    queue = f"shop-all-{t.world.new_id()}"
     app, ids = t.world.app, [t.world.new_id() for _ in range(2)]
     t.arm()
     task = lambda name: app.signature(  # noqa: E731

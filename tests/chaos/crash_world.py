@@ -59,6 +59,7 @@ SETTINGS = {
     "BOOMERANG_IMAGE_RETENTION": "3600",
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-for-tests",
     "BOOMERANG_API_KEYS": f"{OWNER}:{KEY}",
+    "BOOMERANG_LINK_QUEUES": "*",
     # Its jobs that never began are notified, too.
     "BOOMERANG_KEY_LIMITS": json.dumps({OWNER: {"callback_hosts": ["127.0.0.1"]}}),
     "BOOMERANG_PROVIDER_KEY": "provider-key",

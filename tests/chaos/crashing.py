@@ -249,6 +249,8 @@ def _webhook() -> Callable[..., Any]:
         _use_case.set("")
         return parts
 
+    # The server's worker process reads the services from them.
+    serve.extensions = app.extensions  # type: ignore[attr-defined]
     return serve
 
 

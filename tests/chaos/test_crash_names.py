@@ -58,6 +58,7 @@ BOUNDARIES = {
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
         "Connection.send_now": {"send": "(an answer)"},
         "Connection.sendall": {"send": "(an answer)"},
+        "FairPool._victims": {"remove": "(from a list)"},
         "Worker.run": {"run": "(gunicorn's own loop)"},
         "Worker._admit": {"open": "(counts a connection)"},
     },
@@ -71,6 +72,10 @@ WRITTEN = {
     "KeyRing.migrate": {"hset": "(and moves those of the version before)", "hsetnx": "(the same)"},
     "KeyRing.remove_before": {"delete": "(the same)"},
     "KeyRing.note_use": {"hset": "key_used"},
+    "EndedSessions.add": {
+        "zadd": "(a person logs out, and logs out again if it failed)",
+        "zremrangebyscore": "(the same)",
+    },
     "load_scripts": {"script_load": "(a server that knows the scripts of the broker has no more than before)"},
     "_refresh_binding": {"sadd": "(a piece of messages.* and celery.send)", "zadd": "(the same)"},
     "EventStream.read_new": {"xgroup_create": "changes"},
@@ -83,6 +88,7 @@ WRITTEN = {
         "script_exists": "(a read)",
         "script_load": "(a server that knows the verbs has no more than before)",
     },
+    "Scripts._send_beside": {"evalsha": "the verbs"},
     "Scripts._send": {
         "evalsha": "the verbs",
         "set": "(part of a verb's round trip: its replicas have it too)",

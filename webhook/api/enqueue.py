@@ -39,7 +39,7 @@ def enqueue_body(
     shared = services()
     memory = shared.memory.for_body()
     data = unwrap(parse_json(read_decoded(request, shared.settings.max_body, memory)))
-    memory.settle()
+    memory.keep()
     wanted = replace(shared.load(data), callback_form=form)
     settings, owner = shared.settings, caller().name
     given = wanted.external_task_id or new_id()

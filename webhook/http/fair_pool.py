@@ -27,7 +27,7 @@ class Place:
         """Take more of the pool, or less. Return False if that is not possible, or if the place is lost."""
         return self._pool.grow(self, amount)
 
-    def settle(self) -> None:
+    def keep(self) -> None:
         """Keep the place until its end: the request is past the point at which it can be ended without harm."""
         self.give_way = None
 

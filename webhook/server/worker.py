@@ -19,12 +19,9 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from webhook.http.connection import Connection
+from webhook.server.plain_answers import HEAD_SECONDS, MOST_HEAD, plain_answer
 from webhook.server.waiting import AddressLimit, Stage, Waiting
 
-#: Seconds in which a head must arrive, from its first byte or from the beginning of the connection.
-HEAD_SECONDS = 5.0
-#: Bytes of a head. A callback has less than 2 KB.
-MOST_HEAD = 16 * 1024
 #: Seconds, and bytes, for which a closed connection is still read, so that its client gets the last answer.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
@@ -41,20 +38,6 @@ _ACCEPTED_AT_ONCE = 64
 _EXPIRY_INTERVAL = 0.25
 #: Files that are no clients' connections: those to Redis, logs, images.
 _OTHER_FILES = 700
-_TEXTS = {
-    408: ("Request Timeout", f"The head of the request took more than {HEAD_SECONDS:g} s. Send it again, faster."),
-    431: ("Request Header Fields Too Large", f"The head has more than {MOST_HEAD:,} bytes. Send fewer headers."),
-    503: ("Service Unavailable", "Your address has too many connections. Close some, or use them again; then retry."),
-}
-
-
-def plain_answer(status: int) -> bytes:
-    """Return an answer that the event loop can send without a thread."""
-    reason, detail = _TEXTS[status]
-    body = (f'{{"type": "about:blank", "title": "{reason}", "status": {status}, "detail": "{detail}"}}').encode()
-    again = "Retry-After: 5\r\n" if status == 503 else ""  # noqa: PLR2004 - a status of HTTP
-    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}{again}Connection: close\r\n\r\n".encode() + body
 
 
 class Client(TConn):  # type: ignore[misc] # gunicorn ships no types

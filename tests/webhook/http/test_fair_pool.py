@@ -61,7 +61,7 @@ def test_a_lost_place_gives_nothing_back() -> None:
 def test_a_place_that_cannot_end_is_kept() -> None:
     pool = FairPool(2)
     for place in Ending().taken(pool, "a", 2):
-        place.settle()
+        place.keep()
     assert pool.take("b") is None
 
 
