@@ -26,6 +26,7 @@ from webhook.app import create_app
 from webhook.settings import Settings
 
 COPIES = 100
+METRICS_TOKEN = "a-token-for-metrics"
 KLING = {
     "task_id": "u1",
     "task_status": "succeed",
@@ -374,6 +375,7 @@ def test_callbacks_may_be_limited_to_some_addresses(
         settings,
         callback_addresses=(ip_network("203.0.113.0/24"), ip_network("2001:db8::/64")),
         trusted_proxies=(ip_network("10.0.0.0/8"),),
+        metrics_token=METRICS_TOKEN,
     )
     client = create_app(limited, store).test_client()
     path = callback_path(at_provider("fox"), settings.callback_secrets[0])
@@ -385,7 +387,8 @@ def test_callbacks_may_be_limited_to_some_addresses(
     assert store.jobs.get("fox").state is (State.COMPLETED if accepted else State.IN_PROGRESS)
     if not accepted:
         assert answer.data == client.post("/callbacks/fox/wrong", json={}, environ_base={"REMOTE_ADDR": peer}).data
-        assert 'outcome="refused_address"' in client.get("/metrics").text
+        scraped = client.get("/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"}).text
+        assert 'outcome="refused_address"' in scraped
 
 
 def test_without_secrets_every_callback_is_refused(store: Store, completed: dict[str, Any]) -> None:

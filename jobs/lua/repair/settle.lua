@@ -1,5 +1,6 @@
 -- Settle an attempt by an operator's word, where neither a look-up nor a callback tells its outcome: it is in doubt, or
--- in progress without a readable answer. The fencing token rises, so a worker that is looking it up can no longer record anything.
+-- in progress without a readable answer. The fencing token rises, so a worker that is looking it up can no longer
+-- record anything.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id
 --       2 since when it is in doubt, or without a readable answer, in µs: the verdict is about that and nothing later
@@ -23,7 +24,13 @@ local change = RECORD{fence = next_fence(job), lookups = false, doubt_since = fa
   submit_tries = false, unreadable_since = false, unanswered_since = false, no_result_since = false, reason = reason}
 if verdict == 'sent' then
   change.task_id, change.deadline, change.lookups = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
-  move_phase(job, 'in_progress', change, now, now)
+  if job.state == 'in_progress' then
+    change.updated_at = now
+    save(job, change)
+    alarm(job, now)
+  else
+    move_phase(job, 'in_progress', change, now, now)
+  end
   return {'settled', job.state, 0, 0}
 end
 if FINAL[job.state] then

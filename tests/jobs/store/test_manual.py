@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.job import Delivery, Result
+from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.policy import RECHECK
 from jobs.states import State
@@ -109,6 +110,20 @@ def test_a_repeated_verdict_changes_nothing(in_doubt: Any, verdict: Verdict) -> 
     before = bench.dump()
     assert bench.store.manual.settle(job, verdict, task_id="task-7").outcome == "other"
     assert bench.dump() == before
+
+
+def test_a_job_in_progress_without_a_readable_answer_is_settled(bench: Bench) -> None:
+    bench.put(State.IN_PROGRESS)
+    assert settle(bench, Verdict.SENT, task_id="task-7") == "other"  # until then it is not for a person
+    bench.store.attempts.reschedule_lookup(bench.due(), 5.0, reachability=Reachability.UNREADABLE)
+    bench.forward(1)
+    assert settle(bench, Verdict.NOT_SENT) == "other"  # the provider has accepted it
+    assert settle(bench, Verdict.SENT, task_id="task-7") == "settled"
+    job = bench.store.jobs.get("fox")
+    assert (job.state, job.task_id, job.unreadable_since) == (State.IN_PROGRESS, "task-7", None)
+    assert job.updated_at == job.deadline - timedelta(seconds=bench.store.context.settings.deadline)
+    assert bench.alarm("fox") == 0
+    assert bench.audit() == []
 
 
 def test_a_verdict_on_one_doubt_does_not_settle_the_next(in_doubt: Any) -> None:

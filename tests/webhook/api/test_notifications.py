@@ -38,10 +38,10 @@ def enqueue(client: FlaskClient, fox: dict[str, Any], *ids: str, url: str = HOOK
 def test_a_job_that_never_began_notifies_nobody(make_client: Any, fox: dict[str, Any], store: Store) -> None:
     client = make_client()
     assert enqueue(client, fox, "one", "two", "three") == 201
-    assert set(store.attempts.admit(2).ids) <= {"one", "two", "three"}
+    assert set(store.attempts.admit(2).ids) <= {"one@shop", "two@shop", "three@shop"}
     for each in ("one", "two", "three"):
         assert client.post(f"/v1/jobs/{each}/cancel", headers=SHOP).status_code == 200
-        assert store.jobs.get(each).owed == frozenset()
+        assert store.jobs.get(f"{each}@shop").owed == frozenset()
 
 
 def test_a_job_that_began_is_notified(make_client: Any, fox: dict[str, Any], store: Store) -> None:
@@ -50,7 +50,7 @@ def test_a_job_that_began_is_notified(make_client: Any, fox: dict[str, Any], sto
     store.attempts.claim(store.attempts.admit(2).ids)
     for each in ("one", "two"):
         client.post(f"/v1/jobs/{each}/cancel", headers=SHOP)
-        assert store.jobs.get(each).owed == {Delivery.NOTIFY}
+        assert store.jobs.get(f"{each}@shop").owed == {Delivery.NOTIFY}
 
 
 @pytest.mark.parametrize("hosts", [("hooks.shop.example",), ("*.shop.example",), ("*",)])
@@ -61,7 +61,7 @@ def test_hosts_that_the_operator_lists_are_notified_of_all(
     enqueue(client, fox, "one", "two")
     for each in ("one", "two"):
         client.post(f"/v1/jobs/{each}/cancel", headers=SHOP)
-        assert store.jobs.get(each).owed == {Delivery.NOTIFY}
+        assert store.jobs.get(f"{each}@shop").owed == {Delivery.NOTIFY}
 
 
 @pytest.mark.parametrize("url", ["https://third.party.example/", "https://hooks.shop.example:8443/"])
