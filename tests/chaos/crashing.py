@@ -115,7 +115,7 @@ def wrap(owner: Any, method: str, name: str | Callable[..., str]) -> None:
 
 
 def _state() -> None:
-    sent, created = Scripts.call_each, Scripts.__init__
+    sent, read, created = Scripts.call_each, Scripts.call_beside, Scripts.__init__
 
     def one_by_one(self: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send a pipeline's calls one by one, so that it can break off in the middle."""
@@ -125,10 +125,16 @@ def _state() -> None:
                 answers += sent(self, [each])
         return answers
 
+    def reading(self: Scripts, commands: Callable[[Any], None], verb: str, *args: Any) -> tuple[list[Any], Any]:
+        assert verb in READING_VERBS
+        with _unwatched():
+            return read(self, commands, verb, *args)
+
     def with_clock(self: Scripts, client: Any, keys: Any, *_: Any, **options: Any) -> None:
         created(self, client, keys, CLOCK, **options)
 
     Scripts.call_each = one_by_one  # type: ignore[assignment]
+    Scripts.call_beside = reading  # type: ignore[assignment]
     Scripts.__init__ = with_clock
     for store in (RedisImages, Bucket):
         for method in STORED:

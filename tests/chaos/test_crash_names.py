@@ -88,7 +88,7 @@ WRITTEN = {
         "script_exists": "(a read)",
         "script_load": "(a server that knows the verbs has no more than before)",
     },
-    "Scripts._send_beside": {"evalsha": "the verbs"},
+    "Scripts._send_beside": {"evalsha": "(a verb that only reads)"},
     "Scripts._send": {
         "evalsha": "the verbs",
         "set": "(part of a verb's round trip: its replicas have it too)",
