@@ -6,7 +6,7 @@ when the key is created.
 
 Only the operator's user may write the keys (ops/access), so an attacker in the webhook or a worker can make none. The
 version before kept them where both may write. Those keys are valid until `migrate` copies them, but never with the
-scope `admin`.
+scope `admin`. So they are while Redis has the access rules of the version before, with which nobody reads the new ones.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ import redis
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
-from jobs.errors import KeyNotFound, RecordDamaged
+from jobs.errors import AccessRefused, KeyNotFound, RecordDamaged
 from jobs.fields import printable
 from jobs.owners import CELERY
 from jobs.store.redis_keys import Keys
@@ -138,7 +138,10 @@ class KeyRing:
     def find(self, key_id: str) -> AccessKey | None:
         """Find a key by id, valid or not, without its `used_at`."""
         with translate_errors():
-            text, migrated = self._client.hmget(self._kept, [key_id, MIGRATED])
+            try:
+                text, migrated = self._client.hmget(self._kept, [key_id, MIGRATED])
+            except redis.exceptions.NoPermissionError:
+                text = migrated = None
             if text is None and migrated is None and (text := self._client.hget(self._before, key_id)):
                 found = AccessKey.from_json(key_id, str(text))
                 return replace(found, scopes=found.scopes - {Scope.ADMIN})
@@ -150,7 +153,11 @@ class KeyRing:
         Keys that are not migrated have the scopes that they will have then.
         """
         with translate_errors():
-            kept: Any = self._client.hgetall(self._kept)
+            try:
+                kept: Any = self._client.hgetall(self._kept)
+            except redis.exceptions.NoPermissionError as error:
+                log.warning("only keys of the version before are valid: Redis has its access rules: %s", error)
+                kept = {}
             used: Any = self._client.hgetall(self._used)
             if MIGRATED not in kept:
                 kept = {**self._client.hgetall(self._before), **kept}
@@ -185,6 +192,15 @@ class KeyRing:
         """Whether the keys of the version before are no longer read where it kept them."""
         with translate_errors():
             return bool(self._client.hexists(self._kept, MIGRATED))
+
+    @property
+    def readable(self) -> bool:
+        """Whether Redis lets this user read the keys: not with the access rules of the version before."""
+        try:
+            _ = self.migrated
+        except AccessRefused:
+            return False
+        return True
 
     def migrate(self, now: datetime | None = None) -> list[str]:
         """Copy the keys of the version before, once, and return their ids. Its webhooks still read theirs."""

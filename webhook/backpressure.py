@@ -7,12 +7,14 @@ each key (jobs.room).
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from prometheus_client import Counter
 
+from jobs.errors import StoreUnavailable
 from jobs.key_limits import KeyLimits
 from jobs.room import Room, left_by_others, parts
 from jobs.store.memory import Memory
@@ -155,7 +157,10 @@ class Backpressure:
         """Return the part of all room that is kept for each key. A single key shares with nobody."""
         now = self._clock()
         if self._named_at is None or now - self._named_at >= NAMES_AGE:
-            self._names, self._named_at = self._read_names(), now
+            self._named_at = now
+            # Without the names, nothing is kept for a key that is new. That is no reason to refuse a job.
+            with suppress(StoreUnavailable):
+                self._names = self._read_names()
         if len(self._names) <= 1:
             return {}
         return parts(room, self._settings.kept_room, self._names, self._settings.key_limits)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from jobs.api_keys import KeyRing
@@ -15,6 +15,7 @@ from jobs.read_models import Lane
 from jobs.serializers import serialize_liveness
 from webhook.access.auth import authenticator
 from webhook.condition import OK, examine
+from webhook.http.connection import Direction, connection_of
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import Services, services
@@ -22,6 +23,10 @@ from webhook.services import Services, services
 blueprint = Blueprint("health", __name__)
 #: The words with which a dependency's text begins that anybody may read. What follows is for operators.
 _PUBLIC = re.compile(r"(?:ok|down|off|none|refused)\b")
+OLD_RULES = (
+    "refused: Redis has the access rules of the version before, so keys of this version are not valid. Restart Redis "
+    "with the files of ops/access"
+)
 NO_KEYS = "none: every producer is refused. Set BOOMERANG_API_KEYS, or make a key with `boomerang-server keys add`"
 
 
@@ -57,6 +62,8 @@ def metrics() -> Response:
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
         detail = "Send BOOMERANG_METRICS_TOKEN, or an administrator's key, as a bearer token."
         raise ProblemError(401, detail, headers=challenge)
+    if connection := connection_of(request.environ):
+        connection.wait_for(Direction.ANSWER, allowed=True)
     return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -89,7 +96,7 @@ def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:
     if not settings.callback_secrets:
         callbacks = "off: BOOMERANG_CALLBACK_SECRETS is not set. Callbacks are refused, and every job is polled"
     notes = {
-        "api_keys": OK if settings.keys or (store_answers and _any_key(shared)) else NO_KEYS,
+        "api_keys": _note_of_keys(shared, store_answers=store_answers),
         "callbacks": callbacks,
     }
     if store_answers:
@@ -104,14 +111,17 @@ def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:
     return notes
 
 
-def _any_key(shared: Services) -> bool:
-    try:
-        return any(
-            key.opens(datetime.now(UTC))
-            for key in KeyRing(shared.store.context.client, shared.store.context.keys).all()
-        )
-    except StoreUnavailable:
-        return False
+def _note_of_keys(shared: Services, *, store_answers: bool) -> str:
+    made = False
+    if store_answers:
+        ring = KeyRing(shared.store.context.client, shared.store.context.keys)
+        try:
+            if not ring.readable:
+                return OLD_RULES
+            made = not shared.settings.keys and any(key.opens(datetime.now(UTC)) for key in ring.all())
+        except StoreUnavailable:
+            pass
+    return OK if shared.settings.keys or made else NO_KEYS
 
 
 def _problem(lane: Lane) -> str | None:

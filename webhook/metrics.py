@@ -195,7 +195,8 @@ PLACES = Declaration(
     Kind.COUNTER,
     ("pool", "outcome"),
     "Long requests that got no place (refused), or had to give theirs to another producer (gave_way). Pools: waits, "
-    "transfers (uploads and results), events, slow (clients that send or read slowly), memory (of bodies).",
+    "transfers (uploads and results), events, slow (clients that a thread waits for), strangers (such clients without "
+    "a valid key), memory (of bodies).",
     Source.PROCESS,
 )
 HINTS = Declaration(

@@ -10,14 +10,12 @@ from webhook.access.audit_log import annotate
 from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import ASSETS
 from webhook.condition import OK, examine
-from webhook.http.bodies import read_form
+from webhook.http.bodies import MOST_FORM, read_form
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
 blueprint = Blueprint("pages", __name__)
 
-#: Bytes. A form holds a key and a CSRF token.
-_MAX_FORM = 8 * 1024
 #: Seconds for which browsers may cache files that change with a release only.
 _MAX_AGE = 86_400
 
@@ -70,7 +68,7 @@ def favicon() -> Response:
 def small_forms() -> None:
     """Limit the size of forms on the pages, and read them. No other view reads a form (webhook.app)."""
     if request.blueprint == blueprint.name:
-        request.max_content_length = request.max_form_memory_size = _MAX_FORM
+        request.max_content_length = request.max_form_memory_size = MOST_FORM
         read_form(request)
 
 

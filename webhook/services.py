@@ -27,8 +27,9 @@ from schemas import (
 )
 from webhook.access.auth import caller
 from webhook.backpressure import Backpressure, Usage
+from webhook.http.fair_pool import Place
 from webhook.metrics import Counters
-from webhook.places import EVENTS, SLOW, TRANSFERS, WAITS, Places
+from webhook.places import EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
 
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
@@ -50,6 +51,7 @@ class Services:
     transfers: Places = field(init=False)
     events: Places = field(init=False)
     slow: Places = field(init=False)
+    strangers: Places = field(init=False)
     memory: Places = field(init=False)
     pressure: Backpressure = field(init=False)
 
@@ -59,6 +61,7 @@ class Services:
         self.transfers = Places("transfers", TRANSFERS, counter)
         self.events = Places("events", EVENTS, counter)
         self.slow = Places("slow", SLOW, counter)
+        self.strangers = Places("strangers", STRANGERS, counter)
         self.memory = Places("memory", self.settings.body_memory, counter)
         self.pressure = Backpressure(self._read_usage, self.settings, self.counters.turned_away, self._producers)
 
@@ -72,6 +75,11 @@ class Services:
         given = [(key.name, key.scopes) for key in self.settings.keys]
         given += [(key.name, key.scopes) for key in made if key.opens(now)]
         return {name for name, scopes in given if Scope.ENQUEUE in scopes and Scope.ADMIN not in scopes}
+
+    def take_slow_place(self, producer: str, address: str) -> Place | None:
+        """Return a place for a client that a thread waits for, or None: `webhook.http.connection.TakePlace`."""
+        # A place that is lost ends the wait: see there.
+        return self.slow.take(producer, 1, _nothing) if producer else self.strangers.take(address, 1, _nothing)
 
     @cached_property
     def store(self) -> Store:
@@ -140,6 +148,9 @@ class Services:
         """Send a hint, and count whether it was sent."""
         sent = self.sender(task, *args)
         self.counters.hints.labels(task, "yes" if sent else "no").inc()
+
+
+def _nothing() -> None: ...
 
 
 def services() -> Services:

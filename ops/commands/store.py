@@ -27,6 +27,7 @@ CANNOT_RUN = (SettingsInvalid, StoreUnavailable, redis.RedisError, OperationalEr
 _AS_OPERATOR = (
     "Run it as the operator user: docker compose run --rm operator {command}; or set {variable} to that user's URL."
 )
+RULES = "Its access rules are those of another version: restart Redis with the files of this version's ops/access."
 _NOT_SET = "BOOMERANG_REDIS_URL is not set. For a stack of boomerang-server up, run: source .boomerang/env"
 
 #: For commands that take ids of jobs.
@@ -89,7 +90,7 @@ def describe_refusal(error: AccessRefused, variable: str, url: str, command: str
     """Return the message for a Redis that refuses its user, with a remedy."""
     name = user_of(url)
     who = f"the user {name!r}" if name else "the default user (the URL names none)"
-    do = _AS_OPERATOR.format(command=command, variable=variable)
+    do = RULES if name == "operator" else _AS_OPERATOR.format(command=command, variable=variable)
     return f"Redis ({variable}) refuses {who}: {error.reply.rstrip('.')}. {do}"
 
 

@@ -18,7 +18,7 @@ from jobs.store.store import Store
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
-from ops.commands.store import open_store
+from ops.commands.store import RULES, open_store
 from ops.doctor.check import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
@@ -240,6 +240,9 @@ def check_keys(settings: WebhookSettings) -> Iterator[Finding]:
         with open_store(settings) as store:
             ring = KeyRing(store.context.client, store.context.keys)
             keys, migrated = ring.all(), ring.migrated
+    except AccessRefused as error:
+        yield bad("keys of producers", f"Redis refuses to read them: {error.reply}", RULES)
+        return
     except StoreUnavailable:
         return  # reported already
     if not migrated:

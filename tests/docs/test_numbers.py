@@ -15,7 +15,7 @@ from webhook import gunicorn_conf, places
 from webhook.api.uploads import MOST_ERRORS
 from webhook.backpressure import RETRY_AFTER
 from webhook.http.connection import LEAST_RATE
-from webhook.server.worker import POOLS
+from webhook.server.pools import CALLBACKS
 from webhook.settings import CONNECTION_LIMIT, JOB_LIMIT
 from worker import flower_events
 from worker.app import VISIBILITY
@@ -44,9 +44,10 @@ NUMBERS = [
     ("guides/run-processes", f"{places.TRANSFERS}"),
     ("guides/run-processes", f"{places.EVENTS}"),
     ("guides/run-processes", f"{places.SLOW}"),
+    ("guides/run-processes", f"{places.STRANGERS}"),
     ("guides/run-processes", f"{gunicorn_conf.worker_connections:,}"),
     ("guides/run-processes", f"{CONNECTION_LIMIT}"),
-    ("guides/run-processes", f"{dict(POOLS)[b'/callbacks/']} threads"),
+    ("guides/run-processes", f"{CALLBACKS} threads"),
     ("guides/run-processes", f"{LEAST_RATE // 1024} KiB per second"),
 ]
 

@@ -3,10 +3,12 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
 from jobs.api_keys import MIGRATED, PRODUCER, AccessKey, KeyRing, Scope, parsed
-from jobs.errors import KeyNotFound
+from jobs.errors import AccessRefused, KeyNotFound
 from jobs.store.redis_keys import Keys
+from ops.local import redis_server as redis_servers
 from tests.support.bench import Bench
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -81,6 +83,24 @@ def test_a_key_of_the_version_before_is_valid_but_never_an_administrators(bench:
     assert ring.migrate() == [key.id]
     assert ring.find(key.id) == key
     assert ring.migrate() == []
+
+
+def test_with_the_access_rules_of_the_version_before_its_keys_are_valid(
+    bench: Bench, ring: KeyRing, redis_server: redis_servers.RedisServer
+) -> None:
+    key = stored_by_the_version_before(bench, ring, Scope.READ, Scope.ADMIN)
+    assert ring.readable
+    bench.raw.acl_setuser("before", enabled=True, nopass=True, keys=["{b}:*"], commands=["+@all"], reset=True)
+    with redis.Redis.from_url(redis_server.url, username="before", password="any", decode_responses=True) as client:
+        old = KeyRing(client, Keys())
+        found = old.find(key.id)
+        assert found is not None
+        assert (found.scopes, old.find("0" * 12)) == ({Scope.READ}, None)
+        assert old.all() == [key]
+        assert not old.readable
+        with pytest.raises(AccessRefused):
+            old.migrate()
+    bench.raw.acl_deluser("before")
 
 
 @pytest.mark.parametrize("first", ["add", "revoke", "migrate"])

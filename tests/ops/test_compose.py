@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -278,6 +279,13 @@ def test_redis_runs_with_this_configuration(server: str, tmp_path: Path, wait_fo
                         lost.ping()
         finally:
             process.terminate()
+
+
+@pytest.mark.parametrize("server", REDIS)
+def test_new_access_rules_create_the_containers_of_redis_anew(server: str) -> None:
+    files = sorted(each for each in access.FOLDER.iterdir() if each.suffix in (".acl", ".sh"))
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:16]
+    assert LOADED["services"][server]["labels"] == {"boomerang.access": digest}
 
 
 @pytest.mark.parametrize("server", REDIS)

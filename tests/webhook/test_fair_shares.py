@@ -52,13 +52,15 @@ def connect(server: Any) -> Iterator[Callable[..., list[socket.socket]]]:
     """Return `connect(count, request)`, which opens connections that send a request, and then nothing."""
     opened: list[socket.socket] = []
 
-    def start(count: int, request: bytes, buffer: int | None = None) -> list[socket.socket]:
+    def start(count: int, request: bytes, buffer: int | None = None, source: str = "") -> list[socket.socket]:
         for _ in range(count):
             connection = socket.socket()
             opened.append(connection)
             if buffer:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             connection.settimeout(20)
+            if source:
+                connection.bind((source, 0))
             connection.connect(("127.0.0.1", server.port))
             connection.sendall(request)
         return opened[-count:]
@@ -216,6 +218,23 @@ def test_slow_clients_of_one_key_leave_threads(
     assert ask(server, post("/v1/jobs", MODEST))[0] == 201
     assert ask(server, post("/v1/jobs", GREEDY))[0] == 201
     assert sum(each.recv(4096).startswith(b"HTTP/1.1 503") for each in answered(slow)) >= 40
+
+
+def test_strangers_of_many_addresses_leave_places_for_slow_producers(
+    server: Any, batches: Store, connect: Callable[..., list[socket.socket]], wait_for: WaitFor
+) -> None:
+    # Given answers that nobody reads, each to another address
+    before = metric(server, "strangers", "refused")
+    bundle = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    for number in range(SLOW + 4):
+        connect(1, bundle * 5, 2048, f"127.0.1.{number + 1}")
+    wait_for(lambda: metric(server, "strangers", "refused") > before, message="the strangers have their share")
+    (slow,) = connect(1, post("/v1/jobs", MODEST)[:-10])
+    assert select.select([slow], [], [], 1.5)[0] == []
+    slow.sendall(LINE[-10:])
+    assert slow.recv(4096).startswith(b"HTTP/1.1 201")
+    # Another stranger's page needs no place, because it fits into the connection
+    assert ask(server, b"GET /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0] == 200
 
 
 def test_the_rest_of_a_body_that_was_cut_is_not_a_request(

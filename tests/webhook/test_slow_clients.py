@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import select
 import socket
 import threading
 import time
@@ -154,6 +155,87 @@ def test_many_slow_strangers_delay_neither_callbacks_nor_health_checks(
         # Without the limits it takes ten seconds and more.
         assert time.monotonic() - began < 2
     assert [line for line in server.log if "Traceback" in line or " ERROR " in line] == []
+
+
+#: A request that must be answered at once, whatever others do, and the beginning of its answer.
+CALLS = [
+    (CLOSE, b"HTTP/1.1 200"),
+    (CLOSE.replace(b"healthz", b"login"), b"HTTP/1.1 200"),
+    (CLOSE.replace(b"healthz", b"metrics"), b"HTTP/1.1 401"),
+    (CLOSE.replace(b"healthz", b"v1/lanes"), b"HTTP/1.1 401"),
+    (b"POST /callbacks/x/y HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", b"HTTP/1.1 403"),
+]
+FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        "GET /healthz HTTP/1.1\r\nContent-Length: 10\r\n",
+        "GET /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+        "GET /readyz HTTP/1.1\r\nContent-Length: 10\r\n",
+        "GET /metrics HTTP/1.1\r\nContent-Length: 100000\r\n",
+        "POST /healthz HTTP/1.1\r\nContent-Length: 10\r\n",
+        "GET /v1/lanes HTTP/1.1\r\nContent-Length: 10\r\n",
+        "POST /v1/jobs HTTP/1.1\r\nAuthorization: Bearer wrong\r\nContent-Length: 10\r\n",
+        "GET /nothing HTTP/1.1\r\nContent-Length: 10\r\n",
+        "POST /callbacks/x/y HTTP/1.1\r\nContent-Length: 10\r\n",
+        f"POST /login HTTP/1.1\r\n{FORM}Content-Length: 100\r\n",
+        f"POST /login HTTP/1.1\r\n{FORM}Content-Length: 8000000\r\n",
+        f"POST /login HTTP/1.1\r\n{FORM}Transfer-Encoding: chunked\r\n",
+        f"POST /%6Cogin HTTP/1.1\r\n{FORM}Content-Length: 100\r\n",
+        f"POST http://x/logout HTTP/1.1\r\n{FORM}Content-Length: 100\r\n",
+        f"GET / HTTP/1.1\r\n{FORM}Content-Length: 100\r\n",
+        "GET /docs HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100\r\n",
+    ],
+)
+def test_bodies_that_strangers_do_not_send_hold_no_thread(beginning: str, redis_url: str, server: Any) -> None:
+    request = f"{beginning}Host: x\r\n\r\n".encode()
+    with contextlib.ExitStack() as opened:
+        for number in range(400):
+            source = (f"127.0.0.{2 + number % 2}", 0)
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 10, source))
+            client.sendall(request)
+        for call, expected in CALLS:
+            began = time.monotonic()
+            assert exchange(server.port, call).startswith(expected)
+            # A thread for each would wait for three seconds and more
+            assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/callbacks/x/y", "/v1/lanes", "/login", "/nothing"]
+)
+def test_answers_that_strangers_do_not_read_hold_no_thread(path: str, redis_url: str, server: Any) -> None:
+    def fill(count: int) -> None:
+        for _ in range(count):
+            client = opened.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.bind(("127.0.0.2", 0))
+            client.connect(("127.0.0.1", server.port))
+            client.setblocking(False)
+            clients.append(client)
+
+    requests = f"GET {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n".encode() * 200
+    clients = list[socket.socket]()
+    with contextlib.ExitStack() as opened:
+        fill(120)
+        for _ in range(30):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.send(requests)
+        for call, expected in CALLS:
+            assert exchange(server.port, call).startswith(expected)
+
+
+def test_a_form_in_pieces_is_read(redis_url: str, server: Any) -> None:
+    head = f"POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{FORM}Content-Length: 9\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        for piece in (head[:20], head[20:], b"key", b"=wro"):
+            client.sendall(piece)
+            assert select.select([client], [], [], 0.2)[0] == []
+        client.sendall(b"ng")
+        assert b"This form is too old" in client.makefile("rb").read()
 
 
 @pytest.mark.parametrize(("proxies", "most"), [("", 20), ("127.0.0.1", 100)])

@@ -187,7 +187,7 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
             return _check_session(authenticator, endpoint)
         g.caller = authenticator.of_request()
         if connection := connection_of(request.environ):
-            connection.holder = g.caller.name
+            connection.producer = g.caller.name
         if endpoint is not None:
             or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
             if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):

@@ -66,9 +66,11 @@ def create(query: dict[str, Any]) -> Response:
         with shared.transfers.enter(Direction.BODY):
             store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
     except ProblemError as problem:
-        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            # How to continue: sent again under the id, what was enqueued makes no second job.
+        if done.stored or problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             problem.more = done.view() | problem.more
+        if done.stored and done.remedy not in problem.detail:
+            # Without the id, the same lines would become other jobs, and be bought twice.
+            problem.detail += f" {done.stored:,} jobs of this upload are enqueued. Send it {done.remedy}."
         raise
     finally:
         annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)

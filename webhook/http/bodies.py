@@ -21,6 +21,8 @@ _PIECE = 1024 * 1024
 #: at its fastest level, which our client uses, it reaches 229. Lines with equal long prompts have about 150.
 MOST_RATIO = 250
 FREE_BYTES = 64 * 1024
+#: Bytes of a form. It holds a key and a CSRF token.
+MOST_FORM = 8 * 1024
 _DRAIN_SECONDS = 5.0
 #: Seconds for which a thread waits for a callback's body, for the body of a job or image, and for a batch's.
 _CALLBACK_SECONDS = 10.0
@@ -108,12 +110,16 @@ def read_limited(request: Request, limit: int) -> bytes:
 
 
 def read_form(request: Request) -> None:
-    """Parse the form in the body within ten seconds; `request.form` then has it. Raises a problem, 400, if not."""
-    _wait_at_most(request, _CALLBACK_SECONDS)
+    """Parse the form in the body; `request.form` then has it. Raises a problem, 400, if it has not arrived.
+
+    No thread waits for it, because anybody may send one: the event loop does (webhook.server.worker).
+    """
+    if connection := connection_of(request.environ):
+        connection.wait_for(Direction.BODY, allowed=False)
     try:
         _ = request.form
     except _BROKEN as error:
-        raise _cut_short(request, "The body ended early, or its chunks are not valid. Send it again.") from error
+        raise ProblemError(400, "The form has not arrived as a whole. Send it again, with a Content-Length.") from error
 
 
 def drain(request: Request, most: int) -> None:

@@ -7,7 +7,7 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -19,8 +19,8 @@ LEAST_RATE = 8 * 1024
 #: Seconds that a client may make a thread wait before that rate counts, and the most that it can save up.
 GRACE = 10.0
 MOST_CREDIT = 30.0
-#: Seconds that a client may make a thread wait before it needs a place. They are few, so that threads remain.
-WITHOUT_PLACE = 1.0
+#: Seconds of waiting after which a client keeps its place until its request ends. Before, each wait gives it back.
+BRIEF = 1.0
 _LONGEST_POLL = 0.5
 #: Seconds that a client may make a thread wait for a body, and with an answer, at any rate.
 LONGEST_BODY = 60.0
@@ -58,9 +58,12 @@ class Pace:
 
 
 class TakePlace(Protocol):
-    """Returns a place for a slow client, or None if its holder has its share."""
+    """Returns a place for a client that a thread waits for, or None if its holder has its share.
 
-    def __call__(self, holder: str, amount: int, give_way: Callable[[], None], /) -> Place | None: ...
+    `producer` is "" for a request without a valid key; those of an `address` then share.
+    """
+
+    def __call__(self, producer: str, address: str, /) -> Place | None: ...
 
 
 class Direction(StrEnum):
@@ -73,8 +76,8 @@ class Direction(StrEnum):
 class Connection(socket.socket):
     """The socket of a client. Only time that a thread spends waiting for the client counts, not our own work.
 
-    `on_slow` is called with the direction in which the client was too slow. `holder`: who makes the request, the
-    producer's name or the client's address.
+    `on_slow` is called with the direction in which the client was too slow. `producer`: the name of the producer that
+    makes the request; "" without a valid key.
     """
 
     def __init__(
@@ -89,16 +92,23 @@ class Connection(socket.socket):
         self._place: Place | None = None
         self.begin_request()
 
-    def begin_request(self, holder: str = "", take_place: TakePlace | None = None) -> None:
-        """Begin to count anew, for the next request. A client that is slow for longer needs a place."""
+    def begin_request(
+        self, address: str = "", take_place: TakePlace | None = None, waits: Collection[Direction] = tuple(Direction)
+    ) -> None:
+        """Begin to count anew, for the next request. Threads wait for it in the directions `waits`, with a place."""
         self.paces = {Direction.BODY: Pace(LONGEST_BODY), Direction.ANSWER: Pace(LONGEST_ANSWER)}
-        self.holder = holder
+        self.producer = ""
         self.too_slow = self.refused = False
         self.cut_off: frozenset[Direction] = frozenset()
+        self.waits = frozenset(waits)
+        self._address = address
         self._take_place = take_place
-        self._sends = False
 
-    def end_request(self) -> None:
+    def wait_for(self, direction: Direction, *, allowed: bool) -> None:
+        """Let threads wait in this direction from now on, or only use what is there."""
+        self.waits = self.waits | {direction} if allowed else self.waits - {direction}
+
+    def give_back(self) -> None:
         """Give the place back."""
         if self._place:
             self._place.release()
@@ -118,6 +128,11 @@ class Connection(socket.socket):
     def send_now(self, data: bytes) -> None:
         """Send as much as possible without waiting. Raises `OSError`."""
         super().send(data, socket.MSG_DONTWAIT)
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Send all of `data`, and return its length. Raises `TooSlow`. gunicorn sends "100 Continue" with it."""
+        self.sendall(data, flags)
+        return len(data)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Wait for bytes of the body, and return them; b'' if it was cut. Raises `TooSlow`."""
@@ -148,37 +163,33 @@ class Connection(socket.socket):
     def _wait(self, event: int, direction: Direction) -> None:
         poller = select.poll()
         poller.register(self, event)
-        self._sends = direction is Direction.ANSWER
-        while not self._poll(poller, self.paces[direction]) and direction not in self.cut_off:
-            if self.paces[direction].left <= 0:
+        pace = self.paces[direction]
+        while direction not in self.cut_off:
+            if direction not in self.waits:
+                self.too_slow = True
+                raise TooSlow(f"this kind of request does not wait for the {direction}")
+            if pace.left <= 0:
                 self.too_slow = True
                 self._on_slow(direction)
                 raise TooSlow(f"the client makes the server wait too long for the {direction}")
-            self._take_slow_place(self.paces[direction])
-        self._sends = False
+            self._have_place()
+            began = self._clock()
+            ready = poller.poll(min(pace.left, _LONGEST_POLL) * 1000)
+            pace.count_wait(self._clock() - began)
+            if ready:
+                break
+            if self._place and self._place.lost:
+                self.cut(direction)
+        if pace.waited < BRIEF:
+            self.give_back()
 
-    def _poll(self, poller: select.poll, pace: Pace) -> bool:
-        """Wait for the socket, briefly or until a place is needed. Return whether it is ready."""
-        began = self._clock()
-        left = min(pace.left, _LONGEST_POLL)
-        if self._needs_place():
-            left = min(left, max(0.0, WITHOUT_PLACE - pace.waited))
-        ready = left > 0 and bool(poller.poll(left * 1000))
-        pace.count_wait(self._clock() - began)
-        return ready
-
-    def _needs_place(self) -> bool:
-        return self._take_place is not None and (self._place is None or self._place.lost)
-
-    def _take_slow_place(self, pace: Pace) -> None:
-        if self._take_place and self._needs_place() and pace.waited >= WITHOUT_PLACE:
-            self._place = self._take_place(self.holder, 1, self._give_way)
-            if self._place is None:
-                self.refused = True
-                raise TooSlow("the places for slow clients are taken")
-
-    def _give_way(self) -> None:
-        self.cut(Direction.ANSWER if self._sends else Direction.BODY)
+    def _have_place(self) -> None:
+        if self._take_place is None or (self._place and not self._place.lost):
+            return
+        self._place = self._take_place(self.producer, self._address)
+        if self._place is None:
+            self.refused = True
+            raise TooSlow("the places for slow clients are taken")
 
 
 def connection_of(environ: Mapping[str, Any]) -> Connection | None:

@@ -1,11 +1,11 @@
 """Answers of the event loop to connections that get no thread."""
 
-#: Seconds in which a head must arrive, from its first byte or from the beginning of the connection.
+#: Seconds in which a head, and the form after it, must arrive: from its first byte or the beginning of the connection.
 HEAD_SECONDS = 5.0
 #: Bytes of a head. A callback has less than 2 KB.
 MOST_HEAD = 16 * 1024
 _TEXTS = {
-    408: ("Request Timeout", f"The head of the request took more than {HEAD_SECONDS:g} s. Send it again, faster."),
+    408: ("Request Timeout", f"The request took more than {HEAD_SECONDS:g} s. Send it again, faster."),
     431: ("Request Header Fields Too Large", f"The head has more than {MOST_HEAD:,} bytes. Send fewer headers."),
     503: ("Service Unavailable", "Your address has too many connections. Close some, or use them again; then retry."),
 }

@@ -12,14 +12,15 @@ import contextlib
 import resource
 import selectors
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webhook.http.connection import Connection
+from webhook.http.connection import Connection, Direction, TooSlow
 from webhook.server.plain_answers import HEAD_SECONDS, MOST_HEAD, plain_answer
+from webhook.server.pools import Pools, form_length
 from webhook.server.waiting import AddressLimit, Stage, Waiting
 
 #: Seconds, and bytes, for which a closed connection is still read, so that its client gets the last answer.
@@ -28,10 +29,8 @@ LINGER_BYTES = 64 * 1024 * 1024
 _LINGER_CHUNK = 256 * 1024
 #: Seconds for which a process that stops keeps a connection, because a request may be on its way.
 STOP_SECONDS = 2.0
-#: Seconds that a thread may spend on the rest of a body that no view has read.
-DRAIN_SECONDS = 0.05
-#: Beginnings of paths that have their own threads, and how many.
-POOLS = ((b"/callbacks/", 96), (b"/healthz", 2), (b"/readyz", 8), (b"/metrics", 4))
+#: Bytes of a body that no view has read, and that are discarded so that the connection can serve another request.
+DRAIN_BYTES = 64 * 1024
 #: Connections accepted in one turn of the event loop.
 _ACCEPTED_AT_ONCE = 64
 #: Seconds between two searches for connections whose time has passed.
@@ -52,6 +51,8 @@ class Client(TConn):  # type: ignore[misc] # gunicorn ships no types
         self.ends = 0.0
         self.registered = False
         self.drained = 0
+        #: Bytes that must arrive before a thread serves the request; 0 until the head is complete.
+        self.wanted = 0
 
     def init(self) -> None:
         """Give the parser the head. gunicorn calls it in a thread, for each request."""
@@ -67,7 +68,6 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.waiting: Waiting[Client] = Waiting()
-        self.pools: tuple[tuple[bytes, ThreadPoolExecutor], ...] = ()
         self._expiry_at = 0.0
 
     @classmethod
@@ -79,7 +79,6 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def init_process(self) -> None:
         """Start. gunicorn calls it in the new process, and it returns when the process ends."""
-        self.pools = tuple((path, ThreadPoolExecutor(count)) for path, count in POOLS)
         wanted: int = self.cfg.worker_connections
         self.worker_connections = min(wanted, _file_limit(wanted))
         super().init_process()
@@ -90,13 +89,13 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         shared = self.wsgi.extensions["boomerang"]
         self.limit = AddressLimit(shared.settings.max_connections, shared.settings.trusted_proxies)
         self.closed = shared.counters.connections_closed.labels
-        self.take_slow_place = shared.slow.take
+        self.take_slow_place = shared.take_slow_place
 
     def run(self) -> None:
         """Serve until the process is to end."""
+        self.pools = Pools(self.tpool)
         super().run()
-        for _, pool in self.pools:
-            pool.shutdown(wait=False)
+        self.pools.close()
 
     def accept(self, listener: Any) -> None:
         """Accept the connections that are there."""
@@ -115,9 +114,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def enqueue_req(self, conn: Client) -> None:
         """Give a connection with a complete head to a thread."""
         self._forget(conn)
-        pool = self._pool_for(conn.head)
-        conn.sock.begin_request(conn.group or "", self.take_slow_place if pool is self.tpool else None)
-        pool.submit(self.handle, conn).add_done_callback(
+        pool = self.pools.of(conn.head)
+        conn.wanted = 0
+        conn.sock.begin_request(conn.group or "", self.take_slow_place if pool.takes_places else None, pool.waits)
+        pool.threads.submit(self.handle, conn).add_done_callback(
             lambda future: self.method_queue.defer(self.finish_request, conn, future)
         )
 
@@ -126,7 +126,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         try:
             return super().handle(conn)
         finally:
-            conn.sock.end_request()
+            conn.sock.give_back()
 
     def finish_request(self, conn: Client, fs: Future[Any]) -> None:
         """Keep the connection for the next request, or close it. A thread has finished with it."""
@@ -159,14 +159,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def _keepalive_after(self, conn: Client, keepalive: bool) -> bool:  # noqa: FBT001 - gunicorn's own signature
         """Return whether the connection can serve another request: not if much of a body is still to come."""
-        if conn.sock.too_slow or conn.sock.cut_off:
+        if not keepalive or conn.sock.too_slow or conn.sock.cut_off:
             return False  # the rest of the body would be read as a request
-        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
-
-    def _pool_for(self, head: bytearray) -> ThreadPoolExecutor:
-        target = bytes(head[:128]).partition(b" ")[2]
-        found = next((pool for path, pool in self.pools if target.startswith(path)), None)
-        return found or self.tpool
+        # No view wants the rest of the body, so no thread waits for it. The event loop reads it, and then closes.
+        conn.sock.wait_for(Direction.BODY, allowed=False)
+        try:
+            return bool(conn.parser.finish_body(max_bytes=DRAIN_BYTES))
+        except TooSlow:
+            return False
 
     def _admit(self, client: Client) -> None:
         self.nr_conns += 1
@@ -230,10 +230,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self._examine(client, max(0, length - 3))
 
     def _examine(self, client: Client, searched: int) -> None:
-        """Give the connection to a thread if its head is complete, and read on otherwise."""
-        if client.head.find(b"\r\n\r\n", searched) >= 0:
+        """Give the connection to a thread if its head is complete, and its form; read on otherwise."""
+        if not client.wanted and (end := client.head.find(b"\r\n\r\n", searched)) >= 0:
+            client.wanted = end + 4 + (form_length(client.head) if self.pools.of(client.head).has_forms else 0)
+        if client.wanted and len(client.head) >= client.wanted:
             self.enqueue_req(client)
-        elif len(client.head) >= MOST_HEAD:
+        elif not client.wanted and len(client.head) >= MOST_HEAD:
             self.closed("head").inc()
             self._refuse(client, 431)
         else:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from webhook.http import connection as module
-from webhook.http.connection import GRACE, LEAST_RATE, MOST_CREDIT, Connection, Pace, TooSlow
+from webhook.http.connection import GRACE, LEAST_RATE, MOST_CREDIT, Connection, Direction, Pace, TooSlow
+from webhook.http.fair_pool import FairPool, Place
 
 
 @pytest.mark.parametrize(
@@ -87,4 +88,55 @@ def test_what_has_arrived_is_received_without_waiting(pair: tuple[Connection, so
     assert connection.receive_now(10) == b"head"
     client.close()
     assert connection.receive_now(10) == b""
+    assert slow == []
+
+
+def test_a_wait_has_a_place_from_its_beginning(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, client, _ = pair
+    pool, taken = FairPool(1), list[tuple[str, str]]()
+
+    def take(producer: str, address: str) -> Place | None:
+        taken.append((producer, address))
+        client.sendall(b"body")
+        return pool.take(producer, 1, lambda: None)
+
+    connection.begin_request("192.0.2.1", take)
+    client.sendall(b"arrived")
+    assert (connection.recv(10), taken) == (b"arrived", [])
+    assert (connection.recv(10), taken) == (b"body", [("", "192.0.2.1")])
+    assert pool.free == 1  # it has not waited for long
+    connection.producer = "shop"
+    pool.take("others")
+    with pytest.raises(TooSlow):
+        connection.recv(10)
+    assert connection.refused
+
+
+def test_a_lost_place_ends_a_wait(
+    pair: tuple[Connection, socket.socket, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GRACE", 10.0)
+    connection, client, _ = pair
+    pool = FairPool(2)
+    # Given a producer with two places
+    connection.begin_request("", lambda producer, _: pool.take(producer, 1, lambda: None))
+    pool.take("", 1)
+    waiting = threading.Thread(target=lambda: pool.take("modest", 1) or client.sendall(b"late"))
+    timer = threading.Timer(0.1, waiting.start)
+    timer.start()
+    assert connection.recv(10) == b""
+    timer.join(10)
+    assert Direction.BODY in connection.cut_off
+    assert pool.free == 0
+
+
+def test_what_is_not_waited_for_ends_at_once(pair: tuple[Connection, socket.socket, list[str]]) -> None:
+    connection, client, slow = pair
+    connection.begin_request(waits=())
+    client.sendall(b"x")
+    assert connection.recv(10) == b"x"
+    with pytest.raises(TooSlow):
+        connection.recv(10)
+    with pytest.raises(TooSlow):
+        connection.send(b"x" * 10_000_000)
     assert slow == []
