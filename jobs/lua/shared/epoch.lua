@@ -98,6 +98,8 @@ local function accept_data(now, lease, also_new, installation, least, known_at)
   redis.call('HSET', KEY.epoch, 'installation', there or installation)
   redis.call('HSETNX', KEY.epoch, 'accepted', '0')
   redis.call('HDEL', KEY.epoch, 'lost', 'expected', 'lost_at')
+  -- Still no process of version 1 may accept jobs, which does not find those whose ids name their producer (accept.lua).
+  if redis.call('EXISTS', KEY.producers) == 1 then redis.call('HSET', KEY.epoch, 'lost', NEWER_ONLY) end
   begin_epoch(now, lease, also_new, least)
   trust_from(now, known_at)
 end
