@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from jobs import logs
+from jobs.decoding import UNREADABLE
 from jobs.jitter import Random, draw
 from jobs.job import Delivery, Due
 from jobs.policy import MOST_DELIVERIES, next_delivery
@@ -48,12 +49,12 @@ class Notifications:
         """Begin a claimed notification, or leave it waiting. `deliver` gets the ids of jobs that are next."""
         if self._stopping.is_set():
             return  # its alarm lets another worker send it
+        text = self._store.jobs.get_text(due.job.id)
         try:
-            text = self._store.jobs.get_text(due.job.id)
             request = GenerationRequest.from_text(text) if text else None
             url = request.callback_url if request else None
             receiver = receiver_of(url) if url else ""
-        except ValueError as error:
+        except UNREADABLE as error:
             log.exception("job %s: its callback_url cannot be read", due.job.id)
             retry_later(self._store, due, Delivery.NOTIFY, type(error).__name__, self._random())
             return

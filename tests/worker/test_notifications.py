@@ -120,6 +120,19 @@ def test_waiting_notifications_follow_one_another_without_alarms(
     assert shared.redis.zcard("{b}:notifying") == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", "{}", '{"model": "m"}', '{"model": "m", "params": []}', "[" * 9_000]
+)
+def test_a_damaged_request_stops_no_other_notification(
+    text: str, shared: World, listener: Listener, wait_for: WaitFor
+) -> None:
+    ids = cancelled(shared, "shop", f"{listener.url}/hook", 3)
+    shared.redis.set(f"{{b}}:t:{ids[0]}", text)
+    shared.deliverer(ids)
+    assert wait_for(lambda: len(listener.received) == 2)
+    assert not any(ids[0].encode() in each.body for each in listener.received)
+
+
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_receiver_that_refuses_costs_little_whatever_the_number_of_jobs(
     world: MakeWorld, listener: Listener, status: int

@@ -33,6 +33,6 @@ else
   redis.call('ZADD', KEY.waiting_receivers .. owner, 'NX', whole(now), receiver)
   redis.call('ZADD', KEY.waiting_owners, 'NX', whole(now), owner)
   local wait = WAITING_RECHECK + WAITING_RECHECK_EACH * redis.call('ZCARD', KEY.waiting .. name)
-  schedule_delivery(job, now + math.min(wait, LONGEST_WAITING_RECHECK))
+  schedule_notification(job, now + math.min(wait, LONGEST_WAITING_RECHECK))
 end
 return {outcome, owner, whole(pause)}
