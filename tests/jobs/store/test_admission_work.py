@@ -1,6 +1,7 @@
 """One call of admission does a limited amount of work, and calls together reach every job that may go."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,13 +10,11 @@ from jobs.audit.audit import audit
 from jobs.job import Priority
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
-from jobs.new_job import BatchOptions, NewJob
+from jobs.new_job import BatchOptions
 from jobs.states import State
 from jobs.store.prices import PRICES_SURE
 from jobs.store.store import Store
-from tests.support.bench import Bench
-
-Make = Callable[..., NewJob]
+from tests.support.bench import Bench, new
 
 #: Redis commands that one call may take. A thousand take some milliseconds.
 MOST_COMMANDS = 5_000
@@ -34,11 +33,11 @@ def short(bench: Bench) -> Store:
     return bench.with_settings(named_lanes=lanes, key_limits={**high, "last": KeyLimits(priority=Priority.LOW)})
 
 
-def enqueue_dear(store: Store, make: Make, keys: int, queues: int, named: str = "many") -> None:
+def enqueue_dear(store: Store, keys: int, queues: int, named: str = "many") -> None:
     for key in range(keys):
         for queue in range(queues):
             options = BatchOptions(owner=f"{named} {key}", priority=Priority.HIGH)
-            store.jobs.enqueue([make(f"{key}.{queue}", n=4)], f"{key}.{queue}", options)
+            store.jobs.enqueue([new(f"{key}.{queue}", n=4)], f"{key}.{queue}", options)
 
 
 def commands_of(bench: Bench, call: Callable[[], object]) -> int:
@@ -50,9 +49,9 @@ def commands_of(bench: Bench, call: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize(("keys", "queues"), SHAPES)
 def test_a_lane_that_can_pay_for_no_job_keeps_redis_only_for_a_moment(
-    bench: Bench, short: Store, make: Make, keys: int, queues: int
+    bench: Bench, short: Store, keys: int, queues: int
 ) -> None:
-    enqueue_dear(short, make, keys, queues)
+    enqueue_dear(short, keys, queues)
     for _ in range(3):
         bench.forward(1)
         assert commands_of(bench, lambda: short.attempts.admit(20)) < MOST_COMMANDS
@@ -61,32 +60,22 @@ def test_a_lane_that_can_pay_for_no_job_keeps_redis_only_for_a_moment(
 
 @pytest.mark.parametrize("named", ["many", "key"])  # of the normal rank, and of a higher one
 @pytest.mark.parametrize(
-    ("owner", "batch", "priority"),
+    "options",
     [
-        ("press", "one", Priority.LOW),
-        ("last", "one", Priority.NORMAL),
-        ("{named} 0", "one", Priority.LOW),
-        ("{named} 9", None, Priority.NORMAL),
+        BatchOptions(owner="press", priority=Priority.LOW),
+        BatchOptions(owner="last"),
+        BatchOptions(owner="{named} 0", priority=Priority.LOW),
+        BatchOptions(owner="{named} 9"),
     ],
+    ids=["low key", "key after all", "low class", "class after all"],
 )
-@pytest.mark.parametrize(("keys", "queues"), [(1, 60), (150, 1), (20, 16)])
+@pytest.mark.parametrize("shape", [(1, 60), (150, 1), (20, 16)])
 def test_a_job_that_the_lane_can_pay_for_goes_soon_whatever_is_before_it(
-    bench: Bench,
-    short: Store,
-    make: Make,
-    keys: int,
-    queues: int,
-    owner: str,
-    batch: str | None,
-    priority: Priority,
-    named: str,
+    bench: Bench, short: Store, shape: tuple[int, int], options: BatchOptions, named: str
 ) -> None:
-    enqueue_dear(short, make, keys, queues, named)
-    options = BatchOptions(owner=owner.format(named=named), priority=priority)
-    if batch:
-        short.jobs.enqueue([make("cheap")], batch, options)
-    else:
-        short.jobs.enqueue([make("cheap", owner=options.owner, priority=priority)])
+    enqueue_dear(short, *shape, named)
+    options = replace(options, owner=options.owner.format(named=named))
+    short.jobs.enqueue([new("cheap")], "one", options)
     for _ in range(100):
         bench.forward(1)
         if short.attempts.admit(20).ids == ("cheap",):
@@ -97,17 +86,17 @@ def test_a_job_that_the_lane_can_pay_for_goes_soon_whatever_is_before_it(
 
 
 @pytest.mark.parametrize("by", ["expired", "capped"])
-def test_what_leaves_its_queue_without_being_admitted_is_taken_in_steps(bench: Bench, make: Make, by: str) -> None:
+def test_what_leaves_its_queue_without_being_admitted_is_taken_in_steps(bench: Bench, by: str) -> None:
     limits = {f"k{key}": KeyLimits(max_cost_per_day=Decimal("0.001")) for key in range(8)}
     store = bench.with_settings(key_limits=limits)
     bench.raw.hset(bench.keys.singleton("prices"), "kirin_image_omni|1|", " ".join(["5000000"] * PRICES_SURE))
     if by == "expired":
-        store.jobs.enqueue([make(f"e{number}", expires_in=5) for number in range(1200)])
+        store.jobs.enqueue([new(f"e{number}", expires_in=5) for number in range(1200)])
         bench.forward(10)
     else:
         for number in range(1200):
-            store.jobs.enqueue([make(f"e{number}")], f"b{number}", BatchOptions(owner=f"k{number % 8}"))
-    store.jobs.enqueue([make("one", owner="press")])
+            store.jobs.enqueue([new(f"e{number}")], f"b{number}", BatchOptions(owner=f"k{number % 8}"))
+    store.jobs.enqueue([new("one", owner="press")])
     left, calls = True, 0
     admitted: list[str] = []
     while left:
