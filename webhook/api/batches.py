@@ -55,7 +55,8 @@ def create(query: dict[str, Any]) -> Response:
     A line without external_task_id becomes the job `<batch id>.<line number>`. To repeat an upload that broke off,
     send it again under the same `id`: lines that were enqueued before make no second job. An `Idempotency-Key` header
     can replace the `id`. An error midway has the `id`, also one that the service made, and the counts of what is
-    enqueued: send the upload again under that `id`. A line that differs from the one before it under the same number is refused (422).
+    enqueued: send the upload again under that `id`. A line that differs from the one before it under the same number is
+    refused (422).
 
     When the service is full, the answer is 429: the service keeps what it has enqueued, and the same upload
     after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight` and
