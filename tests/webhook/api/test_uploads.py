@@ -24,6 +24,7 @@ from webhook.settings import Settings
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 #: Lines that gzip shrinks little.
 UNEQUAL = b"".join(b'{"model":"kirin_image_omni","prompt":"%s"}\n' % token_hex(40).encode() for _ in range(1500))
+GZIP = {"Content-Encoding": "gzip"}
 BAD = b'{"model":"kirin_image_omni","prompt":"x","n":12}\n'
 
 
@@ -85,14 +86,11 @@ def test_an_incomplete_upload_leaves_nothing(
 @pytest.mark.parametrize(
     "upload",
     [
-        pytest.param((gzip.compress(UNEQUAL)[:-9], {"Content-Encoding": "gzip"}, 400), id="gzip cut off"),
-        pytest.param((gzip.compress(UNEQUAL)[:-8] + b"x" * 8, {"Content-Encoding": "gzip"}, 400), id="gzip with a wrong sum"),
-        pytest.param((gzip.compress(UNEQUAL) + b"no gzip", {"Content-Encoding": "gzip"}, 400), id="no gzip at the end"),
-        pytest.param((gzip.compress(UNEQUAL + b"\n" * 50_000_000), {"Content-Encoding": "gzip"},
-            413,
-            id="gzip of too high a ratio",
-        ),
-        pytest.param(UNEQUAL, {"Content-Length": "1000000"}, 400), id="broken off"),
+        pytest.param((gzip.compress(UNEQUAL)[:-9], GZIP, 400), id="gzip cut off"),
+        pytest.param((gzip.compress(UNEQUAL)[:-8] + b"x" * 8, GZIP, 400), id="gzip with a wrong sum"),
+        pytest.param((gzip.compress(UNEQUAL) + b"no gzip", GZIP, 400), id="no gzip at the end"),
+        pytest.param((gzip.compress(UNEQUAL + b"\n" * 50_000_000), GZIP, 413), id="gzip of too high a ratio"),
+        pytest.param((UNEQUAL, {"Content-Length": "1000000"}, 400), id="broken off"),
     ],
 )
 def test_an_upload_that_fails_midway_names_its_id_and_continues_under_it(
