@@ -101,7 +101,7 @@ def test_an_upload_that_fails_midway_names_its_id_and_continues_under_it(
     sent = {name: text for name, text in headers.items() if name != "Content-Length"}
     failed = client.post(f"/v1/batches{query}", data=body, headers=sent, environ_overrides=environ)
     assert (failed.status_code, failed.content_type) == (status, "application/problem+json")
-    assert Problem().validate(failed.json) == {}
+    assert Problem().validate(json.loads(failed.text)) == {}
     batch, enqueued = failed.json["id"], failed.json["accepted"]
     assert enqueued == store.batches.get(own(batch)).accepted > 0
     assert f"?id={batch}" in failed.json["detail"]
@@ -117,8 +117,8 @@ def test_an_unexpected_error_names_the_id(query: str, settings: Settings, store:
         raise RuntimeError("a bug")
 
     failing = Store(store.context.client, settings)
-    failing.jobs.enqueue = fail  # type: ignore[method-assign]
-    failing.uploads.commit = fail  # type: ignore[method-assign]
+    failing.jobs.enqueue = fail
+    failing.uploads.commit = fail
     producer = create_app(settings, failing, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
     failed = producer.post(f"/v1/batches{query}", data=LINE * 3)
