@@ -44,7 +44,12 @@ def create_app(settings: Settings) -> Celery:
     services = Services(app, settings)
     register(app, services)
     app.steps["worker"].update(
-        (_secrets_step(settings, app), NoMingleOrGossip, compare_step(lambda: services.continuity))
+        (
+            _secrets_step(settings, app),
+            NoMingleOrGossip,
+            compare_step(lambda: services.continuity),
+            _stop_step(services),
+        )
     )
     app.steps["consumer"].update((Guard, LoadScripts))
     heart = Heart(lambda: services.store)

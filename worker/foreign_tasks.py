@@ -16,7 +16,9 @@ ID_TAKEN = "external_id_taken"
 
 #: Seconds by which a task must be older than its job if the submission was accepted. The provider refuses an id that
 #: exists, or is idempotent: then the answer to the submission names the older task.
-ACCEPTED_MARGIN = 300.0
+ACCEPTED_MARGIN = 3600.0
+#: The clock of Redis went back if a job was sent so many seconds before it was created.
+_CLOCK_MARGIN = timedelta(seconds=1)
 
 
 class ForeignTasks:
@@ -28,19 +30,18 @@ class ForeignTasks:
     - an earlier submission of this attempt may have arrived, or Redis may have forgotten one;
     - the provider does not say when it created the task;
     - Redis lost records of the time in which the task was created;
-    - the submission was accepted, and the provider may date all tasks wrong: it has dated none right, and more than one
-      too early.
+    - the clock of Redis went back: the job was sent before it was created, or later than now;
+    - the submission was accepted, and the provider may date all tasks wrong: this process has seen none dated right.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._dates_right: set[str] = set()  # lanes
-        self._older: dict[str, str] = {}  # by lane, the first job whose task was dated too early
 
     def has(self, due: Due, found: Found) -> bool:
         """Return whether the task that was found under the id of the job is not the job's."""
         job, lane = due.job, due.job.lane
-        if job.maybe_sent or job.forgotten or found.age is None:
+        if job.maybe_sent or job.forgotten or found.age is None or _clock_went_back(due):
             return False
         # A cheap check first: it needs no call, and almost every task passes it.
         margin = 0.0 if job.refusal else ACCEPTED_MARGIN
@@ -52,8 +53,12 @@ class ForeignTasks:
         earliest, latest = (now - timedelta(seconds=age) for age in reversed(found.age))
         if latest >= job.created_at or any(since <= latest and earliest <= until for since, until in losses):
             return False
-        if not job.refusal and lane not in self._dates_right and self._older.setdefault(lane, job.id) != job.id:
-            log.warning("job %s: its task is dated before the job, as others of lane %s: not believed", job.id, lane)
+        if not job.refusal and lane not in self._dates_right:
+            log.warning(
+                "job %s: its task is dated before the job: not believed, because lane %s dated no other right",
+                job.id,
+                lane,
+            )
             return False
         log.warning(
             "job %s: its id belongs to another task at the provider, which is at least %.0f s older than the job",
@@ -61,6 +66,11 @@ class ForeignTasks:
             (job.created_at - latest).total_seconds(),
         )
         return True
+
+
+def _clock_went_back(due: Due) -> bool:
+    started = due.job.started_at
+    return started is not None and (due.now < started or started < due.job.created_at - _CLOCK_MARGIN)
 
 
 def id_taken(job: Job) -> Mapping[str, str]:

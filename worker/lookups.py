@@ -21,6 +21,8 @@ from worker.settings import Settings
 #: For so long, an answer about a task shows that the provider answers, and that it does not refuse the account. The
 #: first may be wrong for a while, since jobs wait longer for an answer. The second would leave the lane open.
 _RECENT, _ACCOUNT_RECENT = timedelta(seconds=60), timedelta(seconds=5)
+#: A probe decides for so long.
+_PROBE_AGAIN = timedelta(seconds=5)
 
 
 class Lookups:
@@ -99,12 +101,13 @@ class Lookups:
         return answer
 
     def _answers(self, lane: str, now: datetime, recent: timedelta) -> bool:
-        """Return whether the lane's provider answers other calls. `now`: of the claim, which shares one probe."""
+        """Return whether the lane's provider answers other calls. `now`: of the claim."""
         if lane in self._found and now - self._found[lane][0] < recent:
             return True
         with self._locks[lane]:
             probed_at, answered = self._probed.get(lane, (None, False))
-            if probed_at != now:
+            # Rounds overlap: an older one uses the probe of a younger one.
+            if probed_at is None or now - probed_at >= _PROBE_AGAIN:
                 control = self._providers[lane].probe()
                 answered = isinstance(control, (Found, Absent)) or is_unreadable(control)
                 self._probed[lane] = now, answered

@@ -7,8 +7,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from datetime import timedelta
 
 from jobs import logs
+from jobs.decoding import UNREADABLE
 from jobs.jitter import Random, draw
 from jobs.job import Delivery, Due
 from jobs.policy import MOST_DELIVERIES, next_delivery
@@ -20,6 +22,9 @@ from worker.notification import Notifier
 
 log = logging.getLogger(__name__)
 
+#: For so long after the end of its job, a notification is postponed while the breaker of its receiver is open. Then it
+#: is given up; one that was never sent is sent once before.
+_LONGEST_POSTPONED = timedelta(days=1)
 #: Waiting notifications that begin when one ends: more than one, so that places of killed workers are used again.
 _BEGIN = 2
 
@@ -48,26 +53,31 @@ class Notifications:
         """Begin a claimed notification, or leave it waiting. `deliver` gets the ids of jobs that are next."""
         if self._stopping.is_set():
             return  # its alarm lets another worker send it
+        text = self._store.jobs.get_text(due.job.id)
         try:
-            text = self._store.jobs.get_text(due.job.id)
             request = GenerationRequest.from_text(text) if text else None
             url = request.callback_url if request else None
             receiver = receiver_of(url) if url else ""
-        except ValueError as error:
+        except UNREADABLE as error:
             log.exception("job %s: its callback_url cannot be read", due.job.id)
             retry_later(self._store, due, Delivery.NOTIFY, type(error).__name__, self._random())
             return
         if request is None or not receiver:
             self._store.deliveries.record(due, Delivery.NOTIFY)
             return
-        turn = self._store.deliveries.begin_notification(due, receiver, self._limit)
+        old = due.job.ended_at is not None and due.now - due.job.ended_at > _LONGEST_POSTPONED
+        never_sent = due.job.delivery_tries == 0
+        turn = self._store.deliveries.begin_notification(due, receiver, self._limit, last_chance=old and never_sent)
         if turn.outcome is BeginOutcome.GRANTED:
             self._executor.submit(self._send, due, turn, request, deliver)
         elif turn.outcome is BeginOutcome.OPEN:
             why = due.job.delivery_error or "earlier notifications to this host failed"
-            # Spread, so that they do not all come when the breaker lets one through.
-            least = turn.pause * (1 + self._random() / 2)
-            retry_later(self._store, due, Delivery.NOTIFY, why, self._random(), least=least)
+            if old:
+                log.error("job %s: delivery (notify) given up: %s", due.job.id, why)
+                self._store.deliveries.give_up(due, Delivery.NOTIFY, why)
+            else:
+                # Spread, so that they do not all come when the breaker lets one through.
+                self._store.deliveries.postpone(due, Delivery.NOTIFY, turn.pause * (1 + self._random() / 2), why)
 
     def _send(self, due: Due, turn: Turn, request: GenerationRequest, deliver: Callable[[Sequence[str]], None]) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
@@ -97,20 +107,19 @@ class Notifications:
         return ""
 
 
-def next_try(due: Due, kind: Delivery, why: str, random: float, least: float = 0.0) -> float | None:
-    """Return the seconds until a failed delivery is repeated, at least `least`; None: it is given up. Logs both."""
+def next_try(due: Due, kind: Delivery, why: str, random: float) -> float | None:
+    """Return the seconds until a failed delivery is repeated; None: it is given up. Logs both."""
     wait, name = next_delivery(due.job.delivery_tries, random), kind.name.lower()
     if wait is None:
         log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)
         return None
-    wait = max(wait, least)
     log.warning("job %s: delivery (%s) failed, repeated in %.0f s: %s", due.job.id, name, wait, why)
     return wait
 
 
-def retry_later(store: Store, due: Due, kind: Delivery, why: str, random: float, *, least: float = 0.0) -> None:
+def retry_later(store: Store, due: Due, kind: Delivery, why: str, random: float) -> None:
     """Record that a delivery failed: repeat it, or give it up. `boomerang-server stuck` lists given-up ones."""
-    wait = next_try(due, kind, why, random, least)
+    wait = next_try(due, kind, why, random)
     if wait is None:
         store.deliveries.give_up(due, kind, why)
     else:

@@ -51,10 +51,11 @@ def examine(store: Store, *, pause: float = 0.0) -> Audit:
 
 
 def _examine(store: Store, reader: Reader) -> Audit:
-    recount = Recount(reader, store.context.scripts, putback=PUT_BACK)
+    settings = store.context.settings
+    recount = Recount(reader, store.context.scripts, putback=PUT_BACK, retention=settings.retention)
     reader.on_step = recount.keep_up
     costs = Counter[str]()
-    records = Records(reader, recount, costs, store.context.settings.submit_lease)
+    records = Records(reader, recount, costs, settings.submit_lease)
     suspects: list[Finding] = []
     for step in reader.steps(reader.survey({"job", "labels", "parked"})):
         ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": []}
@@ -72,7 +73,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         ("indexes", records.index_findings()),
         ("queues", entry_findings(reader)),
         ("labels", label_findings(reader)),
-        ("images", image_findings(reader, in_redis=store.context.settings.image_store == IN_REDIS)),
+        ("images", image_findings(reader, in_redis=settings.image_store == IN_REDIS)),
         ("sweeps", sweep_findings(reader)),
     ]
     for name, part in parts:

@@ -33,14 +33,20 @@ MOST_AT_ONCE = 5_000
 FEW, ROUNDS = 500, 20
 #: Seconds between two reads of the event stream, which keeps the last CHANGES_KEPT.
 FOLLOW = 0.05
+#: An audit of at most this time (seconds) knows beforehand which jobs may be deleted meanwhile.
+LONGEST = 3600.0
 #: Hashes of counters that one last step compares.
 HASHES = 100
 
 
 class Recount:
-    """Counts records, and compares the counters. `putback`: seconds within which an admitted job's alarm is due."""
+    """Counts records, and compares the counters.
 
-    def __init__(self, reader: Reader, scripts: Scripts, *, putback: float) -> None:
+    `putback`: seconds within which an admitted job's alarm is due. `retention`: seconds after its end after which a job
+    is deleted.
+    """
+
+    def __init__(self, reader: Reader, scripts: Scripts, *, putback: float, retention: float) -> None:
         self._reader = reader
         self._client, self._keys = reader.client, reader.keys
         self._scripts = scripts
@@ -52,6 +58,8 @@ class Recount:
         #: Jobs whose changes are not in the stream.
         self._untraced: set[str] = set()
         self._changed: set[str] = set()
+        #: Counted jobs that may be deleted during the audit, which leaves no trace in the stream.
+        self._old: set[str] = set()
         #: Jobs of each batch that were deleted before the first record was read.
         self._gone: dict[str, int] = {}
         #: Counters that could not be compared, because too much changed.
@@ -67,6 +75,8 @@ class Recount:
         self._last = newest[0][0] if newest else "0-0"
         self._lost = False
         self._purged = reader.value(self._keys.singleton("totals"), "purged")
+        self._retention = duration_micros(retention)
+        self._ended_before = self._now() + duration_micros(LONGEST) - self._retention
         self._next = 0.0
         for batches in chunks(iter(listed)):
             with self._client.pipeline(transaction=False) as pipe:
@@ -78,6 +88,11 @@ class Recount:
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._shares
+
+    def _now(self) -> int:
+        """Return the time in µs by the clock of the scripts; 0 where the data are too damaged, or change too fast."""
+        (answer,) = self._scripts.call_each([("recount", self._last, self._putback, MOST_AT_ONCE, "[]", "[]")])
+        return 0 if isinstance(answer, RecordDamaged) or answer[0] != RecountOutcome.READ else int(answer[-1])
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -120,6 +135,8 @@ class Recount:
         at_provider = Field.PHASE in record and record.get(Field.STATE) in FINAL
         untraced = Field.ADMITTED_BY in record or Field.FORGOTTEN in record or at_provider
         (self._untraced.add if untraced else self._untraced.discard)(job_id)
+        old = bool(share) and Field.SIZE in record and int(record.get(Field.ENDED_AT, "0")) < self._ended_before
+        (self._old.add if old and record.get(Field.STATE) in FINAL else self._old.discard)(job_id)
 
     def _read_again(self, ids: Iterable[str]) -> None:
         of = self._keys.member
@@ -131,6 +148,17 @@ class Recount:
                 answers = self._reader.ask(pipe)
             for job_id, record, (result, text) in zip(chunk, answers[::2], answers[1::2], strict=True):
                 self.enter(job_id, record, code_of(record, result), text if Field.NAMES_IMAGES in record else None)
+
+    def _forget_deleted(self) -> None:
+        """Count the jobs no longer that were deleted since they were read."""
+        for chunk in self._reader.steps(sorted(self._old)):
+            with self._client.pipeline(transaction=False) as pipe:
+                for job_id in chunk:
+                    pipe.exists(self._keys.member("job", job_id))
+                there = self._reader.ask(pipe)
+            for job_id, exists in zip(chunk, there, strict=True):
+                if not exists:
+                    self.enter(job_id, {}, "", None)
 
     # --- comparing ----------------------------------------------------------------------------------------------------
 
@@ -148,8 +176,13 @@ class Recount:
         held = {single(name) for name in ("reserved", "uses", "unfinished", "stored")}
         keys = sorted(held | lanes | batches)
         suspects = [key for key, stored in self._reader.hashes(keys) if any(self._differences(key, stored))]
+        # Only these sums are hard to compare while jobs are deleted, so they delay no others.
+        alone = [key for key in suspects if key == single("stored")]
+        suspects = [key for key in suspects if key != single("stored")]
         for start in range(0, len(suspects), HASHES):
             yield from self._at_one_moment(suspects[start : start + HASHES])
+        if alone:
+            yield from self._at_one_moment(alone)
 
     def _catch_up(self) -> None:
         for _ in range(ROUNDS):
@@ -169,14 +202,18 @@ class Recount:
                 break
             outcome, *rest = answer
             if outcome == RecountOutcome.READ and not self._lost:
-                last, records, counters, pinned = rest
+                last, records, counters, pinned, now = rest
                 self._last, self._changed = last, set()
                 self._enter_all(records)
-                *counters, purged = counters
+                *counters, totals = counters
+                purged = totals[1] if totals else None
+                if self._keys.singleton("stored") in keys and self._purged != purged:
+                    if int(now) - self._retention >= self._ended_before:
+                        break
+                    self._purged = purged
+                    self._forget_deleted()
+                    continue
                 for key, flat in zip(keys, counters, strict=True):
-                    if key == self._keys.singleton("stored") and self._purged != (purged[1] if purged else None):
-                        self.unsure.add(key)  # jobs were deleted meanwhile, which leaves no trace in the stream
-                        continue
                     stored = dict(zip(flat[::2], flat[1::2], strict=True))
                     yield from self._differences(key, stored, Counter(pinned))
                 return

@@ -7,6 +7,7 @@ from dataclasses import replace
 from jobs.fields import Field
 from jobs.job import Delivery, Due
 from jobs.receivers import Turn, read_turn
+from jobs.store.arguments import flag
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
@@ -42,6 +43,11 @@ class Deliveries:
         """Record that a delivery was made, or that it failed (`why`) and is retried in `retry_in` seconds."""
         return self._record(due, kind, "" if retry_in is None else duration_micros(retry_in), why)
 
+    def postpone(self, due: Due, kind: str, seconds: float, why: str) -> DeliveryOutcome:
+        """Record that a delivery was not attempted, and is in so many seconds."""
+        arguments = due.job.id, due.job.fence, kind, duration_micros(seconds), due.job.delivery_tries, why[:LONGEST_WHY]
+        return DeliveryOutcome(self._scripts.call("delivered", *arguments))
+
     def give_up(self, due: Due, kind: str, why: str) -> DeliveryOutcome:
         """Stop retrying a delivery until `retry` is called."""
         return self._record(due, kind, "never", why)
@@ -53,9 +59,13 @@ class Deliveries:
     def _arguments(due: Due, kind: str, wait: str | int, why: str) -> tuple[str | int, ...]:
         return due.job.id, due.job.fence, kind, wait, due.job.delivery_tries + 1, why[:LONGEST_WHY]
 
-    def begin_notification(self, due: Due, receiver: str, limit: int) -> Turn:
-        """Ask for one of `limit` places to notify the job's producer. A granted one ends by `end_notification`."""
-        return read_turn(receiver, self._scripts.call("begin_notification", due.job.id, due.job.fence, receiver, limit))
+    def begin_notification(self, due: Due, receiver: str, limit: int, *, last_chance: bool = False) -> Turn:
+        """Ask for one of `limit` places to notify the job's producer. A granted one ends by `end_notification`.
+
+        `last_chance`: an open breaker lets it through, one at a time.
+        """
+        arguments = due.job.id, due.job.fence, receiver, limit, flag(last_chance)
+        return read_turn(receiver, self._scripts.call("begin_notification", *arguments))
 
     def end_notification(
         self,

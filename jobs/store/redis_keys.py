@@ -80,8 +80,8 @@ FAMILY: Mapping[str, str] = {
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
     "queues": "f:",  # ZSET member → start tag: the members of a set that take part in admission
     "tags": "g:",  # ZSET member → finish tag of its last job, of members that left the set not long ago
-    # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), and virtual times: v<rank of
-    # owners>, v<class>|<owner>
+    # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), virtual times: v<rank of
+    # owners>, v<class>|<owner>; r|<owner> (its rank, if not normal), ranks (their checksum)
     "pool": "p:",
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",

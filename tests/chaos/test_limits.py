@@ -7,6 +7,7 @@ import pytest
 
 from jobs.states import State
 from tests.chaos.harness import Chaos
+from tests.support.producers import LOCAL, own
 from tests.support.verdict import SETTINGS
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -38,7 +39,7 @@ def test_a_killed_workers_submission_is_taken_over_after_its_lease(running: Chao
     provider = running.wires["worker-provider"]
     provider.weather.silent = True
     running.enqueue(1, "killed")
-    (job_id,) = [job.id for job in running.store.batches.jobs("killed")]
+    (job_id,) = [job.id for job in running.store.batches.jobs(own("killed", LOCAL))]
 
     def state() -> State:
         return running.store.jobs.get(job_id).state

@@ -144,7 +144,7 @@ def test_losing_the_last_second_causes_no_second_purchase(running: Chaos, torn: 
     if torn:
         running.wait_for(lambda: running.count_in_log("redis", "aof-load-truncated is enabled"), message="torn")
     with pytest.raises(BatchNotFound):
-        running.patiently(lambda: running.store.batches.get(late))
+        running.patiently(lambda: running.store.batches.get(own(late, LOCAL)))
     # Jobs accepted in that second are lost, and their producer enqueues them again.
     running.enqueue(FEW, late)
     for batch in (before, late):

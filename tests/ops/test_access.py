@@ -338,6 +338,13 @@ def test_a_worker_pushes_to_the_queues_of_links_and_of_producers_only(
 
 
 @pytest.mark.parametrize("version", binaries())
+def test_a_worker_may_have_any_node_name(version: str, real_redis: StartRedis) -> None:
+    with real_redis(version, "broker").client("worker") as worker:
+        for node in ("celery@host", "another@host", "w1-eu"):
+            assert worker.llen(f"{node}.celery.pidbox") == 0
+
+
+@pytest.mark.parametrize("version", binaries())
 def test_a_worker_survives_an_unacknowledged_message_that_it_may_not_return(
     version: str, real_redis: StartRedis
 ) -> None:

@@ -134,7 +134,8 @@ class Trouble:
 
     def through_the_api(self) -> None:
         # A key that is added at run time: Redis gets its hash.
-        made = self.printed(self.run.envs["webhook"], SERVER, "keys", "add", "press").split()[-1]
+        operator = self.run.envs["webhook"] | {"BOOMERANG_REDIS_URL": self.stack.state_urls["operator"]}
+        made = self.printed(operator, SERVER, "keys", "add", "press").split()[-1]
         self.run.secrets.add(made)
         assert self.ask("GET", "/v1/jobs", made).status_code == 200
         self.enqueue("good", image_list=[{"image": self.image}], prompt="<<<image_1>>> in the snow")

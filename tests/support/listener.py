@@ -17,13 +17,17 @@ class Received(NamedTuple):
 
 
 class Listener:
-    """Records every request and answers it. `answers` are the next statuses (then 204), each with `headers`."""
+    """Records every request and answers it. `answers` are the next statuses (then 204), each with `headers`.
+
+    Requests of `refused_paths` are answered with 404.
+    """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.connections = 0
         self.answers: list[int] = []
         self.headers: dict[str, str] = {}
+        self.refused_paths: set[str] = set()
         listener = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +36,8 @@ class Listener:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status = listener.answers.pop(0) if listener.answers else 204
+                if self.path in listener.refused_paths:
+                    status = 404
                 listener.received.append(Received(self.command, self.path, dict(self.headers), body))
                 self.send_response(status)
                 for name, value in listener.headers.items():

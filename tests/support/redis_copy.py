@@ -20,5 +20,5 @@ def put_back(client: redis.Redis, contents: Mapping[bytes, bytes]) -> None:
     client.flushdb()
     with client.pipeline(transaction=False) as pipe:
         for key, value in contents.items():
-            pipe.restore(key, 0, value)
+            pipe.restore(key, 0, value, replace=True)
         pipe.execute()

@@ -13,12 +13,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from jobs.errors import SettingsInvalid
 from jobs.task_names import DELIVER
 from tests.support.worker_service import Processes
 from tests.support.world import MakeWorld
 from worker.app import configuration, create_app
+from worker.services import Services
 from worker.settings import Settings, Switch
 
 ROOT = Path(__file__).parents[2]
@@ -311,10 +313,30 @@ def test_only_internal_tasks_ignore_their_results() -> None:
     assert {name for name, task in tasks.items() if task.ignore_result} == internal
 
 
+def step_of(app: Celery, name: str) -> Any:
+    (step,) = [each for each in app.steps["worker"] if getattr(each, "__name__", "") == name]
+    return step
+
+
+def test_a_worker_that_stops_begins_no_notification(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Services] = []
+
+    def create(app: Celery, settings: Settings) -> Services:
+        made.append(Services(app, settings))
+        return made[-1]
+
+    monkeypatch.setattr("worker.app.Services", create)
+    step = step_of(create_app(SETTINGS), "BeginNoMore")(SimpleNamespace())
+    step.stop(None)
+    assert made[0].stopping.is_set()
+    step.start(None)
+    assert not made[0].stopping.is_set()
+
+
 def test_a_worker_with_a_public_url_needs_callback_secrets_but_beat_and_flower_do_not() -> None:
     lacks = Settings(provider_key="k", public_url="https://boomerang.example.com", broker_url="memory://")
     app = create_app(lacks)
-    (step,) = [each for each in app.steps["worker"] if getattr(each, "__name__", "") == "NeedsSecrets"]
+    step = step_of(app, "NeedsSecrets")
     with pytest.raises(SystemExit, match="BOOMERANG_CALLBACK_SECRETS"):
         step(None)
     # A worker that only delivers needs none.

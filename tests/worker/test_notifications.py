@@ -120,6 +120,19 @@ def test_waiting_notifications_follow_one_another_without_alarms(
     assert shared.redis.zcard("{b}:notifying") == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", "{}", '{"model": "m"}', '{"model": "m", "params": []}', "[" * 9_000]
+)
+def test_a_damaged_request_stops_no_other_notification(
+    text: str, shared: World, listener: Listener, wait_for: WaitFor
+) -> None:
+    ids = cancelled(shared, "shop", f"{listener.url}/hook", 3)
+    shared.redis.set(f"{{b}}:t:{ids[0]}", text)
+    shared.deliverer(ids)
+    assert wait_for(lambda: len(listener.received) == 2)
+    assert not any(ids[0].encode() in each.body for each in listener.received)
+
+
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_receiver_that_refuses_costs_little_whatever_the_number_of_jobs(
     world: MakeWorld, listener: Listener, status: int
@@ -127,11 +140,17 @@ def test_a_receiver_that_refuses_costs_little_whatever_the_number_of_jobs(
     w = world(allow_private_hosts=True)
     ids = cancelled(w, "shop", f"{listener.url}/hook", 60)
     listener.answers = [status] * 10_000
-    for _ in range(60):
+    for _ in range(23):
         w.deliverer(ids)
         w.ahead(LONGEST_PAUSE)
-    # Five, then one after each pause, until all are given up
+    # Five, then one after each pause
     assert len(listener.received) <= FAILURES_TO_OPEN + 30
+    for _ in range(90):
+        w.deliverer(ids)
+        w.ahead(LONGEST_PAUSE)
+    # Before they are given up, each has been sent once
+    assert {json.loads(each.body)["id"] for each in listener.received} == set(ids)
+    assert len(listener.received) <= len(ids) + FAILURES_TO_OPEN + 30
     assert {w.job(each).undelivered for each in ids} == {frozenset({Delivery.NOTIFY})}
     # An operator can have them made again
     listener.answers = []
@@ -140,6 +159,20 @@ def test_a_receiver_that_refuses_costs_little_whatever_the_number_of_jobs(
         w.deliverer(ids)
         w.ahead(LONGEST_PAUSE)
     assert {w.job(each).owed | w.job(each).undelivered for each in ids} == {frozenset()}
+
+
+def test_a_receiver_that_refuses_most_gets_the_others(world: MakeWorld, listener: Listener, wait_for: WaitFor) -> None:
+    """Dead addresses of a host open its breaker, and its living ones wait for it."""
+    w = world(allow_private_hosts=True)
+    dead, living = (
+        cancelled(w, "shop", f"{listener.url}/dead", 60),
+        cancelled(w, "shop", f"{listener.url}/hook", 3, "live"),
+    )
+    listener.refused_paths = {"/dead"}
+    for _ in range(60):
+        w.deliverer([*dead, *living])
+        w.ahead(LONGEST_PAUSE)
+    assert {w.job(each).owed | w.job(each).undelivered for each in living} == {frozenset()}
 
 
 def test_celery_messages_come_before_notifications(shared: World, hanging: Hanging, wait_for: WaitFor) -> None:
@@ -178,5 +211,6 @@ def test_servers_that_close_the_connection_are_failures(world: MakeWorld, hangin
     w = world(allow_private_hosts=True)
     ids = cancelled(w, "shop", hanging.url, 10)
     w.deliverer(ids)
-    assert sum(w.job(each).delivery_tries for each in ids) == 10
+    # The breaker opens, and the others wait
+    assert sum(w.job(each).delivery_tries for each in ids) == FAILURES_TO_OPEN
     assert len(hanging.held) <= FAILURES_TO_OPEN

@@ -51,16 +51,6 @@ class Upload:
         """The id of the batch that the caller gave."""
         return given_id(self.id)
 
-    @property
-    def stored(self) -> int:
-        """The jobs of this upload that are in the store."""
-        return self.accepted + self.known
-
-    @property
-    def remedy(self) -> str:
-        """How to send the upload so that it makes no second job."""
-        return f"again with ?id={self.given_id}: lines that were enqueued make no second job"
-
     def join(self, existing: BatchOptions | None) -> None:
         """Use the options of the existing batch, if there is one.
 
@@ -164,7 +154,8 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
                 shared.send(SUBMIT)
             if not done.count_all(chunk, enqueued.outcomes):
                 raise shared.pressure.refused(
-                    f"{done.stored:,} jobs of this upload are enqueued. Send it {done.remedy}. Wait a while first.",
+                    f"{done.accepted + done.known:,} jobs of this upload are enqueued. "
+                    f"Send the same upload again later with ?id={done.given_id}: it continues where it stopped.",
                     owner=done.options.owner,
                     **done.view(),
                 )
@@ -172,7 +163,8 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
-            f"The job store stopped answering after {done.stored:,} jobs. Send the upload {done.remedy}.",
+            f"The job store stopped answering after {done.accepted + done.known:,} jobs. "
+            f"Send the same upload again with ?id={done.given_id}: lines that were enqueued make no second job.",
             **done.view(),
         ) from error
 

@@ -5,13 +5,14 @@
 --       2 fence of the claim of its deliveries
 --       3 receiver (jobs/receivers.py)
 --       4 most places of all owners
+--       5 '1' to send it although the breaker is open, one at a time: the last chance of a job that was never sent
 -- Returns: {outcome, owner, µs for which the receiver's breaker stays open}; outcome:
 --   granted  the caller has a place until it calls end_notification, or the lease ends
 --   waits    all places are taken
 --   open     the breaker is open
 --   refused  an older fence, or no notification is owed
 -- A repeat has the same outcome: a job has at most one place.
-arity(4)
+arity(5)
 local job, receiver, limit = load(ARGV[1]), ARGV[3], tonumber(ARGV[4])
 if not job or not job.owed or not string.find(job.owed, 'n', 1, true) or (job.delivery_fence or '0') ~= ARGV[2] then
   return {'refused', '', 0}
@@ -22,6 +23,7 @@ local places = count_places(now)
 local outcome, pause = 'granted', 0
 if not places.has[name .. '|' .. job.id] then
   outcome, pause = ask_receiver(places, name, now)
+  if outcome == 'open' and ARGV[5] == '1' then outcome = places.receiver[name] and 'waits' or 'granted' end
   if outcome == 'granted' and not owner_has_room(places, owner, limit) then outcome = 'waits' end
 end
 if outcome == 'granted' then
@@ -33,6 +35,6 @@ else
   redis.call('ZADD', KEY.waiting_receivers .. owner, 'NX', whole(now), receiver)
   redis.call('ZADD', KEY.waiting_owners, 'NX', whole(now), owner)
   local wait = WAITING_RECHECK + WAITING_RECHECK_EACH * redis.call('ZCARD', KEY.waiting .. name)
-  schedule_delivery(job, now + math.min(wait, LONGEST_WAITING_RECHECK))
+  schedule_notification(job, now + math.min(wait, LONGEST_WAITING_RECHECK))
 end
 return {outcome, owner, whole(pause)}

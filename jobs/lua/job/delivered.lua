@@ -20,5 +20,6 @@ if wait == 'never' then
   return left
 end
 save(job, RECORD{delivery_tries = ARGV[5], delivery_error = ARGV[6] ~= '' and ARGV[6] or nil})
-schedule_delivery(job, clock() + tonumber(wait))
+local schedule = kind == 'n' and schedule_notification or schedule_delivery
+schedule(job, clock() + tonumber(wait))
 return 'owed'

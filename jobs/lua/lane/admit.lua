@@ -26,6 +26,9 @@
 --
 -- A job that would break a cap (shared/money.lua) stops its own queue only: its batch is paused, or the queue is set
 -- aside. A lane that cannot pay for the job passes the queue by, because another lane may be able to.
+--
+-- One call does a limited amount of work, because Redis serves nobody else meanwhile. Where a lane passes many queues by,
+-- the call looks at the first ones, and then at some from a random place, so that the calls together reach all.
 arity(11)
 expect_installation()
 local name, pool, limit, most_dispatched = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -34,8 +37,14 @@ local rules = cjson.decode(ARGV[10])
 local weights, ranks, NORMAL = rules.weights, rules.ranks, 1
 local now = clock()
 local lane = KEY.lane .. name
--- Queues at a cap, in one call: how many are checked again, and how many are stopped or passed by, in all and of a key.
-local MOST_CHECKED, MOST_STOPPED, MOST_STOPPED_OF_KEY = 200, 2000, 200
+-- In one call: queues at a cap that are checked again; queues of the version before that are moved, of a class; steps
+-- that admit no job but leave less to do (a queue stopped, a job expired), in all and of a key.
+local MOST_CHECKED, MOST_ADOPTED, MOST_STEPS, MOST_STEPS_OF_KEY = 200, 200, 500, 200
+-- Members that are passed by, in one call: of each rank, keys and queues together, which are at least four times those of
+-- one key; and of each set of queues: in order, and then from a random place.
+local MOST_PASSED, IN_ORDER, AT_RANDOM = 200, 5, 10
+-- Once half of MOST_PASSED is used up: keys of a rank at a time from a random place, and how often.
+local KEYS_AT_RANDOM, MOST_DRAWS = 4, 20
 redis.call('DEL', KEY.admit_hint)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
 local answer = {0}
@@ -51,11 +60,12 @@ if rules.cap then
   if unknown > 0 or spent + read_number(KEY.reserved, PAYER.lane .. name) >= rules.cap then return answer end
 end
 
-local more_queues = adopt_queues(pool, MOST_STOPPED)
-more_queues = adopt_queues('@' .. name, MOST_STOPPED) or more_queues
-local ranked, ranked_keys = {[NORMAL] = true}, 0
-for _, rank in pairs(ranks) do
-  ranked[rank], ranked_keys = true, ranked_keys + 1
+local more_queues = adopt_queues(pool, MOST_ADOPTED)
+more_queues = adopt_queues('@' .. name, MOST_ADOPTED) or more_queues
+local keys_of = {[NORMAL] = {}}
+for owner, rank in pairs(ranks) do
+  keys_of[rank] = keys_of[rank] or {}
+  table.insert(keys_of[rank], owner)
 end
 
 local slots, dispatched = read_number(lane, 'slots'), read_number(lane, 'window')
@@ -132,42 +142,105 @@ end
 
 local function number(tag) return string.format('%.17g', tag) end
 
--- What this call leaves where it is: by set, members that cannot be served now.
-local passed = {}
+-- Count a step that admits no job but leaves less to do. Returns whether the call may take another.
+local steps = 0
+local function step_done()
+  steps = steps + 1
+  return steps < MOST_STEPS
+end
+
+-- What this call leaves where it is: by set, members that cannot be served now. `passes`: how many, of the present rank;
+-- `draws`: how often keys of it were drawn at random.
+local passed, passes, draws = {}, 0, 0
 local function passed_of(set)
   passed[set] = passed[set] or {names = {}, count = 0}
   return passed[set]
 end
 local function pass(set, member)
   local those = passed_of(set)
-  if not those.names[member] then those.names[member], those.count = true, those.count + 1 end
+  if those.names[member] then return end
+  those.names[member], those.count = true, those.count + 1
+  passes = passes + 1
 end
 
--- Return the first member of a set that was not passed, its tag, and the tag of the next; `except`: names of `many`
--- members that do not count.
-local function first_two(set, except, many)
-  local those, found = passed_of(set), {}
-  local row = redis.call('ZRANGE', KEY.queues .. set, 0, those.count + many + 1, 'WITHSCORES')
-  for i = 1, #row, 2 do
-    if not those.names[row[i]] and not except[row[i]] then
-      found[#found + 1] = row[i]
-      found[#found + 1] = tonumber(row[i + 1])
+-- Return the tags of members of a set; false for those that it lacks.
+local function tags_of(set, members)
+  local tags = {}
+  for from = 1, #members, 1000 do -- Lua passes only so many arguments
+    local till = math.min(from + 999, #members)
+    for i, tag in ipairs(redis.call('ZMSCORE', KEY.queues .. set, unpack(members, from, till))) do
+      tags[from + i - 1] = tag and tonumber(tag)
     end
   end
-  return found[1], found[2], found[4]
+  return tags
 end
 
--- The same for the keys of a pool that have a rank.
-local function first_keys(from, rank)
-  if rank == NORMAL then return first_two(from, ranks, ranked_keys) end
-  local found = {}
-  for owner, its in pairs(ranks) do
-    local tag = its == rank and not passed_of(from).names[owner] and redis.call('ZSCORE', KEY.queues .. from, owner)
-    if tag then found[#found + 1] = {owner, tonumber(tag)} end
+-- Return the member with the least tag, its tag, and the tag of the next, among those of a set that were not passed.
+local function least_two(set, members)
+  local names, first, least, second = passed_of(set).names, nil, nil, nil
+  for i, tag in ipairs(tags_of(set, members)) do
+    local member = members[i]
+    if tag and not names[member] then
+      if not first or tag < least or tag == least and member < first then
+        first, least, second = member, tag, least
+      elseif not second or tag < second then
+        second = tag
+      end
+    end
   end
-  table.sort(found, function(a, b) return a[2] < b[2] end)
-  local first, second = unpack(found)
-  if first then return first[1], first[2], second and second[2] end
+  return first, least, second
+end
+
+-- Return what `least_two` does; `except`: names of `many` members that do not count. `in_order`: of the whole set;
+-- otherwise of `most` members from a random place, which stay the same during this call.
+local function first_two(set, except, many, in_order, most)
+  local those, found = passed_of(set), {}
+  if in_order then
+    local row = redis.call('ZRANGE', KEY.queues .. set, 0, those.count + many + 1, 'WITHSCORES')
+    for i = 1, #row, 2 do
+      if not those.names[row[i]] and not except[row[i]] then
+        found[#found + 1] = row[i]
+        found[#found + 1] = tonumber(row[i + 1])
+      end
+    end
+    return found[1], found[2], found[4]
+  end
+  if not those.others then
+    those.others = {}
+    local start = math.random(0, math.max(0, redis.call('ZCARD', KEY.queues .. set) - 1))
+    local function look(from, count)
+      for _, member in ipairs(count > 0 and redis.call('ZRANGE', KEY.queues .. set, from, from + count - 1) or {}) do
+        most = most - 1
+        if not except[member] then table.insert(those.others, member) end
+      end
+    end
+    look(start, most)
+    look(0, math.min(start, most)) -- the last is followed by the first
+  end
+  return least_two(set, those.others)
+end
+
+-- Return the first key of a rank, with what `first_two` returns. `ranked`: by rank, the keys that wait and have another
+-- rank than most.
+local function first_key(from, rank, ranked)
+  if passes < MOST_PASSED / 2 then
+    if rank == NORMAL then return first_two(from, ranks, ranked.count, true) end
+    return least_two(from, ranked[rank])
+  end
+  local those, keys = passed_of(from), ranked[rank]
+  while passes < MOST_PASSED do
+    local owner, tag, other
+    if rank == NORMAL then
+      owner, tag, other = first_two(from, ranks, ranked.count, false, KEYS_AT_RANDOM)
+    else
+      owner, tag, other = least_two(from, ranked.drawn or {})
+    end
+    if owner or draws >= MOST_DRAWS then return owner, tag, other end
+    draws = draws + 1
+    those.others, ranked.drawn = nil, {}
+    local start = math.random(#keys + 1)
+    for i = 1, math.min(#keys, KEYS_AT_RANDOM) do ranked.drawn[i] = keys[(start + i) % #keys + 1] end
+  end
 end
 
 -- Return the first queue of a key, of the highest class that has one to serve, with what `first_two` returns.
@@ -176,7 +249,8 @@ local function first_queue(from, owner)
   local key = from .. '|' .. owner
   for class = highest[key] or 0, 2 do
     highest[key] = class
-    local queue, tag, other = first_two(from .. '|' .. class .. '|' .. owner, {}, 0)
+    local set = from .. '|' .. class .. '|' .. owner
+    local queue, tag, other = first_two(set, {}, 0, passed_of(set).count < IN_ORDER, AT_RANDOM)
     if queue then return class, queue, tag, other end
   end
 end
@@ -202,29 +276,71 @@ local function weight_in_place(set, owner, queue)
   update_participation(queue, allowed)
 end
 
-local stops, stops_of = 0, {}
+local steps_of = {}
 -- React to a cap that stops the first job of a queue. Returns whether this call can go on.
 local function stop_queue(from, set, owner, queue, stopped, till)
-  if stopped == 'full' or stops >= MOST_STOPPED then return false end
-  stops, stops_of[owner] = stops + 1, (stops_of[owner] or 0) + 1
+  if stopped == 'full' then return false end
+  if stopped == 'dear' then
+    pass(set, queue)
+    return true
+  end
   if stopped == 'pause' then
     local _, _, _, batch = split_queue(queue)
     pause_at_cap(batch, till)
-  elseif stopped == 'aside' then
-    set_aside(queue, till)
   else
-    pass(set, queue)
+    set_aside(queue, till)
   end
-  if stops_of[owner] >= MOST_STOPPED_OF_KEY then pass(from, owner) end
-  return true
+  steps_of[owner] = (steps_of[owner] or 0) + 1
+  if steps_of[owner] >= MOST_STEPS_OF_KEY then pass(from, owner) end
+  return step_done()
+end
+
+-- Give keys whose rank has changed the present of their new rank: each rank counts its own virtual time. The pool has a
+-- checksum of the ranks, and the ranks.
+local function follow_ranks(from)
+  local state = KEY.pool .. from
+  local sum = next(ranks) and whole(tonumber(string.sub(redis.sha1hex(cjson.encode(ranks)), 1, 12), 16))
+  local before = redis.call('HGET', state, 'ranks')
+  if before == sum then return end
+  local was, fields = {}, redis.call('HGETALL', state)
+  for i = 1, #fields, 2 do
+    local owner = string.match(fields[i], '^r|(.*)$')
+    if owner then was[owner] = tonumber(fields[i + 1]) end
+  end
+  local function follow(owner)
+    local rank, present = ranks[owner] or NORMAL, nil
+    if (was[owner] or NORMAL) == rank then return end
+    present = number(virtual_time(state, rank))
+    redis.call('ZADD', KEY.queues .. from, 'XX', 'LT', present, owner)
+    redis.call('ZADD', KEY.tags .. from, 'XX', 'LT', present, owner)
+    if rank == NORMAL then redis.call('HDEL', state, 'r|' .. owner)
+    else redis.call('HSET', state, 'r|' .. owner, rank) end
+  end
+  for owner in pairs(ranks) do follow(owner) end
+  for owner in pairs(was) do follow(owner) end
+  if sum then redis.call('HSET', state, 'ranks', sum) else redis.call('HDEL', state, 'ranks') end
+end
+
+-- Return, by rank, the keys of a pool that wait and have another rank than most, and their `count`.
+local function ranked_in(from)
+  local ranked = {count = 0}
+  for rank, keys in pairs(keys_of) do
+    ranked[rank] = {}
+    for i, tag in ipairs(tags_of(from, keys)) do
+      if tag then table.insert(ranked[rank], keys[i]) end
+    end
+    ranked.count = ranked.count + #ranked[rank]
+  end
+  return ranked
 end
 
 -- Serve the keys of a pool that have a rank. Returns whether the lane can admit more.
-local function serve(from, rank)
+local function serve(from, rank, ranked)
   local state = KEY.pool .. from
   local virtual = virtual_time(state, rank)
+  passes, draws, ranked.drawn = 0, 0, nil
   while #answer - 1 < limit do
-    local owner, tag, other = first_keys(from, rank)
+    local owner, tag, other = first_key(from, rank, ranked)
     if not owner then return true end
     local class, queue, queue_tag, queue_other = first_queue(from, owner)
     local set = queue and from .. '|' .. class .. '|' .. owner
@@ -233,7 +349,7 @@ local function serve(from, rank)
       local of_queues = virtual_time(state, class .. '|' .. owner)
       -- A start tag is not before the present.
       tag, queue_tag = math.max(tag, virtual), math.max(queue_tag, of_queues)
-      local head, begun, stopped, till = head_of(queue), false, nil, nil
+      local head, begun, served, stopped, till = head_of(queue), false, false, nil, nil
       while head.taken < #head.ids and #answer - 1 < limit do
         if begun and (other and tag >= other or queue_other and queue_tag >= queue_other) then break end
         local n
@@ -241,36 +357,49 @@ local function serve(from, rank)
         n, stopped, till = try_to_admit(queue, head.ids[head.taken + 1])
         if stopped then break end
         head.taken = head.taken + 1
+        if n == 0 and not step_done() then break end
         if n > 0 then
+          served = true
           virtual, of_queues = tag, queue_tag
           tag, queue_tag = tag + n / (weights[owner] or 1), queue_tag + n / weight
         end
       end
-      redis.call('HSET', state, 'v' .. rank, number(virtual), 'v' .. class .. '|' .. owner, number(of_queues))
-      redis.call('ZADD', KEY.queues .. from, 'XX', number(tag), owner)
-      redis.call('ZADD', KEY.queues .. set, 'XX', number(queue_tag), queue)
+      if served then
+        redis.call('HSET', state, 'v' .. rank, number(virtual), 'v' .. class .. '|' .. owner, number(of_queues))
+        redis.call('ZADD', KEY.queues .. from, 'XX', number(tag), owner)
+        redis.call('ZADD', KEY.queues .. set, 'XX', number(queue_tag), queue)
+      end
       if head.taken == #head.ids then
         heads[queue] = nil
         update_participation(queue, true)
       end
       if stopped and not stop_queue(from, set, owner, queue, stopped, till) then return false end
-    elseif not queue then
+    elseif queue then
+      step_done()
+    else
       pass(from, owner) -- this lane can pay for none of its queues
       leave_if_idle(from, owner)
     end
+    if steps >= MOST_STEPS then return false end
   end
   return false
 end
 
 local function serve_all()
+  local ranked = {}
+  for _, from in ipairs({'@' .. name, pool}) do
+    if redis.call('EXISTS', KEY.queues .. from) == 1 then
+      follow_ranks(from)
+      ranked[from] = ranked_in(from)
+    end
+  end
   for rank = 0, 2 do
-    if ranked[rank] then
-      for _, from in ipairs({'@' .. name, pool}) do
-        if redis.call('EXISTS', KEY.queues .. from) == 1 and not serve(from, rank) then return end
-      end
+    for _, from in ipairs({'@' .. name, pool}) do
+      if keys_of[rank] and ranked[from] and not serve(from, rank, ranked[from]) then return end
     end
   end
 end
+math.randomseed(now % 2147483647)
 serve_all()
 if taken > 0 then
   redis.call('HINCRBY', lane, 'window', taken)
@@ -278,5 +407,5 @@ if taken > 0 then
   -- The limit of this call ended it, and not the lane.
   if #answer - 1 == limit and limit > 1 and (has_waiting(pool) or has_waiting('@' .. name)) then answer[1] = 1 end
 end
-if more_queues then answer[1] = 1 end
+if more_queues or steps >= MOST_STEPS then answer[1] = 1 end
 return answer

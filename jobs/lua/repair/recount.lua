@@ -6,7 +6,8 @@
 --       4 job ids as JSON
 --       5 counters as JSON: {{key, field...}...}; without fields the whole hash
 -- Returns: {'busy'} where too much has changed (read that first), or {'read', id of the last change, {{id, code of its
---   failure or '', field, value...}...}, {{field, value...}...}, {hash of an image that a committed upload names...}}
+--   failure or '', field, value...}...}, {{field, value...}...}, {hash of an image that a committed upload names...},
+--   time in µs}
 arity(5)
 local most, now = tonumber(ARGV[3]), clock()
 local ids, seen = {}, {}
@@ -57,4 +58,4 @@ for _, batch in ipairs(redis.call('ZRANGE', KEY.sweeps, 0, -1)) do
     for hash in pairs(pinned_images(token)) do pinned[#pinned + 1] = hash end
   end
 end
-return {'read', last, records, counters, pinned}
+return {'read', last, records, counters, pinned, whole(now)}

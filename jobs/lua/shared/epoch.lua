@@ -97,7 +97,9 @@ local function accept_data(now, lease, also_new, installation, least, known_at)
   if redis.call('TYPE', KEY.epoch).ok ~= 'hash' then redis.call('DEL', KEY.epoch) end
   redis.call('HSET', KEY.epoch, 'installation', there or installation)
   redis.call('HSETNX', KEY.epoch, 'accepted', '0')
-  redis.call('HDEL', KEY.epoch, 'lost', 'expected', 'lost_at')
+  redis.call('HDEL', KEY.epoch, 'expected', 'lost_at')
+  -- Processes of the version before take this for a loss: they would not recognise jobs that newer ones accepted.
+  redis.call('HSET', KEY.epoch, 'lost', NEWER_ONLY)
   begin_epoch(now, lease, also_new, least)
   trust_from(now, known_at)
 end

@@ -19,6 +19,11 @@ local function schedule_lookup(job, at)
   alarm(job, at)
 end
 
+-- Return when the next delivery is due; nil without an alarm.
+local function next_delivery_at(job)
+  return tonumber(job.phase and job.delivery_at or redis.call('ZSCORE', KEY.alarms, job.id) or nil)
+end
+
 -- Schedule the next delivery.
 local function schedule_delivery(job, at)
   if job.phase then
@@ -26,6 +31,13 @@ local function schedule_delivery(job, at)
     at = math.min(at, tonumber(job.lookup_at))
   end
   alarm(job, at)
+end
+
+-- Schedule the next notification. Celery messages that are owed, too, keep their time, if it is earlier: a receiver must
+-- not delay them.
+local function schedule_notification(job, at)
+  if string.find(job.owed, 'c', 1, true) then at = math.min(at, next_delivery_at(job) or at) end
+  schedule_delivery(job, at)
 end
 
 -- Return when the job is looked up or polled next; nil without an alarm.
@@ -197,7 +209,7 @@ local function owe_messages(job, at)
     change.delivery_fence = tonumber(job.delivery_fence or 0) + 1
   end
   if job.owed then
-    at = math.min(at, tonumber(job.phase and job.delivery_at or redis.call('ZSCORE', KEY.alarms, job.id) or at))
+    at = math.min(at, next_delivery_at(job) or at)
   end
   if job.phase then change.lookup_at = next_lookup_at(job) end
   save(job, change)

@@ -418,6 +418,39 @@ def test_counters_are_compared_exactly_while_everything_changes(
     assert bench.audit() == []
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["", "enqueued again"])
+@pytest.mark.parametrize("drift", [0, 3, -3])
+def test_the_size_of_a_keys_jobs_is_compared_exactly_while_old_jobs_are_deleted(
+    bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch, drift: int, again: bool
+) -> None:
+    """A service older than its retention deletes jobs in nearly every round."""
+    ids = [f"old{number}" for number in range(60)]
+    for job_id in ids:
+        bench.store.jobs.enqueue([make(job_id, owner="shop")])
+        bench.store.jobs.cancel(job_id)
+        bench.forward(1)
+    bench.store.jobs.enqueue([make(f"new{number}", owner="shop") for number in range(5)])
+    bench.forward(bench.store.context.settings.retention - 60)
+    bench.raw.hincrby(P + "stored", "shop", drift)
+    steps = count()
+
+    def change() -> None:
+        if next(steps) % 7 == 0:
+            bench.forward(1)
+            bench.store.jobs.purge()
+            if again and ids:
+                bench.store.jobs.enqueue([make(ids.pop(0), owner="shop")])
+
+    store = changing_store(bench, monkeypatch, change)
+    found = examine(store)
+    assert found.unsure == ()
+    assert [(finding.rule, finding.id) for finding in found.findings] == ([("stored", "key shop")] if drift else [])
+    assert int(bench.raw.hget(P + "totals", "purged")) > 5
+    repair(store)
+    monkeypatch.undo()
+    assert bench.audit() == []
+
+
 @pytest.mark.slow
 def test_under_load_a_leak_is_repaired_and_nothing_else_is_found(
     bench: Bench, store: Store, make: MakeJob, priced: Priced, in_thread: InThread

@@ -76,6 +76,33 @@ def test_keys_of_one_rank_share_after_it_was_alone(bench: Bench, fill: Callable[
     assert shares(store.attempts.admit(40).ids) == {"a": 20, "b": 20}
 
 
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"), [(before, after) for before in Priority for after in Priority if before != after]
+)
+def test_a_key_that_gets_another_rank_shares_with_its_new_rank_at_once(
+    bench: Bench, fill: Callable[..., None], before: Priority, after: Priority, waits: bool
+) -> None:
+    """It neither pays for what it got in its rank before, nor is it paid for that."""
+    limits = {"b": KeyLimits(priority=after), "c": KeyLimits(priority=Priority.LOW)}
+    store = bench.with_settings(key_limits={**limits, "a": KeyLimits(priority=before)})
+    fill("c", 1, owner="c", store=store)  # the pool is never empty
+    fill("b", 40, owner="b", store=store, n=2)
+    store.attempts.admit(20)
+    store.batches.pause("b")
+    fill("a", 400 if waits else 200, owner="a", store=store, n=4)
+    assert shares(store.attempts.admit(200).ids)["a"] >= 199
+    store.batches.resume("b")
+    store = bench.with_settings(key_limits={**limits, "a": KeyLimits(priority=after)})
+    if not waits:
+        fill("a", 100, owner="a", store=store, n=4)
+    fill("b", 200, owner="b", store=store, n=2)
+    got = shares(store.attempts.admit(60).ids)
+    assert abs(got["a"] - 20) <= 2
+    assert abs(got["b"] - 40) <= 2
+    assert audit(store) == []
+
+
 def test_a_key_whose_jobs_wait_for_money_delays_no_other(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     """Admission checks only so many queues of a key at once, and then goes on to the other keys."""
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=Decimal("0.001"))})

@@ -15,13 +15,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs.job import Due
+from jobs.job import Delivery, Due
 from jobs.receivers import (
     FAILURES_TO_OPEN,
     FIRST_PAUSE,
     LEASE,
     LONGEST_PAUSE,
     MOST_TO_ONE,
+    RECHECK,
     BeginOutcome,
     Turn,
     receiver_of,
@@ -321,3 +322,20 @@ def test_a_job_with_a_place_may_be_looked_up_meanwhile(bench: Bench) -> None:
     bench.store.jobs.cancel("shop.1")
     assert notifying.begin("shop.1") == "waits"
     assert bench.audit() == []
+
+
+@pytest.mark.parametrize("confirmation", [3, 3_000])
+def test_a_receiver_delays_no_celery_message(bench: Bench, confirmation: int) -> None:
+    deliveries = bench.store.deliveries
+    bench.job("shop.1", owed="cn", owner="shop")
+    bench.store.jobs.cancel("shop.1")
+    (due,) = deliveries.claim(["shop.1"])
+    deliveries.record(due, Delivery.CELERY, retry_in=confirmation, why="not processed")
+    assert deliveries.begin_notification(due, HOST, 0).outcome == "waits"
+    assert bench.alarm("shop.1") == pytest.approx(min(confirmation, RECHECK), abs=0.1)
+    deliveries.record(due, Delivery.CELERY, retry_in=confirmation, why="not processed")
+    deliveries.record(due, Delivery.NOTIFY, retry_in=300, why="open")
+    assert bench.alarm("shop.1") == min(confirmation, 300)
+    deliveries.record(due, Delivery.CELERY)
+    deliveries.record(due, Delivery.NOTIFY, retry_in=300, why="open")
+    assert bench.alarm("shop.1") == 300

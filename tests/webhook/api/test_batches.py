@@ -20,7 +20,6 @@ from webhook.http.bodies import FREE_BYTES, MOST_RATIO
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
-PACKED = {"Content-Encoding": "gzip"}
 
 
 def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, messages: Messages) -> None:
@@ -148,26 +147,6 @@ def test_an_unknown_or_damaged_encoding_is_refused(
 ) -> None:
     answer = client.post("/v1/batches", data=body, headers={"Content-Encoding": encoding})
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        pytest.param(LINE * 3000, {}, 400, id="it ends early"),
-        pytest.param(gzip.compress(LINE * 3000, 0)[:-9], PACKED, 400, id="its gzip is cut off"),
-        pytest.param(gzip.compress(LINE * 40_000), PACKED, 413, id="too compressed"),
-    ],
-)
-def test_an_upload_that_fails_midway_can_be_continued(
-    body: bytes, headers: dict[str, str], status: int, client: FlaskClient, store: Store
-) -> None:
-    length = str(len(body) + (0 if headers else 1000))
-    broken = client.post("/v1/batches", data=body, headers=headers, environ_overrides={"CONTENT_LENGTH": length})
-    assert broken.status_code == status
-    assert broken.json["accepted"] >= 1000
-    assert f"?id={broken.json['id']}" in broken.json["detail"]
-    again = client.post(f"/v1/batches?id={broken.json['id']}", data=LINE * broken.json["accepted"])
-    assert (again.json["accepted"], again.json["known"]) == (0, broken.json["accepted"])
 
 
 def test_a_body_that_ends_early_is_refused(client: FlaskClient) -> None:

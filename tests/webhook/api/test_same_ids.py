@@ -254,6 +254,13 @@ def old_enqueue(store: Store, text: str, batch: str = "") -> Any:
     return old_script(store, "enqueue", batch, '{"key":"shop"}', "60000000", "", "order-4711", text, facts)
 
 
+def tolerate(store: Store) -> None:
+    """Go on after a loss as a worker does."""
+    store.context.client.hdel(store.context.keys.singleton("epoch"), "lost")
+    number = store.context.client.hget(store.context.keys.singleton("epoch"), "number")
+    assert store.context.scripts.call("tolerate", number, 0, number, 0) == "tolerated"
+
+
 @pytest.mark.parametrize("batch", ["", "boats"])
 def test_webhooks_of_both_versions_side_by_side_buy_nothing_twice(
     batch: str, as_key: Callable[[str], FlaskClient], store: Store
@@ -283,5 +290,12 @@ def test_webhooks_of_both_versions_side_by_side_buy_nothing_twice(
     with pytest.raises(ResponseError, match="REFUSED"):
         old_enqueue(store, text, batch)
     assert store.statistics.totals().counts[State.QUEUED] == 3
+    # No less where a worker has found a loss meanwhile, or has gone on after one that the settings allow
+    for go_on in (store.continuity.recover, lambda: tolerate(store)):
+        store.context.client.hset(store.context.keys.singleton("epoch"), "lost", "3 jobs")
+        go_on()
+        assert store.continuity.refusal() == ""
+        with pytest.raises(ResponseError, match="REFUSED"):
+            old_enqueue(store, text, batch)
     # The version before counts less; `audit --repair` completes it
     assert [finding for finding in audit(store) if not finding.repairable] == []
