@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
-from boomerang_client.errors import NotFound, ServiceUnavailable, TooBusy, UnexpectedAnswer, UsageError
+from boomerang_client.errors import (
+    BoomerangError,
+    NotFound,
+    ServiceUnavailable,
+    TooBusy,
+    UnexpectedAnswer,
+    UsageError,
+)
 from boomerang_client.ids import spellings
 from boomerang_client.image_uploads import ImageUploader
 from boomerang_client.public_hosts import is_at_private_address
@@ -82,12 +89,13 @@ class Connection:
 
 @contextmanager
 def attach_repeat_id(id_: str) -> Iterator[None]:
-    """Add `repeat_id` to errors that leave it unknown whether the service accepted the work."""
+    """Add `repeat_id` to errors after which the service has accepted work, or may have."""
     try:
         yield
-    except (ServiceUnavailable, TooBusy, UnexpectedAnswer) as error:
+    except BoomerangError as error:
         # An earlier try may have been accepted although the last one failed.
-        error.repeat_id = id_
+        if error.enqueued or isinstance(error, ServiceUnavailable | TooBusy | UnexpectedAnswer):
+            error.repeat_id = id_
         raise
 
 

@@ -199,6 +199,8 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
         line=line if isinstance(line, int) else None,
     )
     error.lines = line_errors(errors) if isinstance(errors, list) else ()
+    counts = (body.get("accepted"), body.get("known"))
+    error.enqueued = sum(count for count in counts if isinstance(count, int))
     return error
 
 

@@ -120,7 +120,7 @@ class Upload:
         try:
             return self._send_in_parts(lines)
         except BaseException as error:  # also Ctrl-C: jobs that have been enqueued cost money
-            enqueued = self._done.accepted + self._done.known
+            enqueued = self._done.accepted + self._done.known + getattr(error, "enqueued", 0)
             refused = isinstance(error, ApiError) and not isinstance(error, TooBusy | ServerFault)
             if self._begun and (enqueued or not refused):
                 name_batch(error, self._batch, enqueued)

@@ -47,6 +47,10 @@ class Problem(Schema):
         },
     )
     codes = fields.List(fields.String(), metadata=described("The provider's codes for these errors.", ["002016003"]))
+    id = fields.String(metadata=described("For an upload: the id of its batch, under which it continues.", "boats"))
+    accepted = fields.Integer(metadata=described("For an upload: number of new jobs, which stay enqueued.", 500))
+    known = fields.Integer(metadata=described("For an upload: number of lines whose job existed already.", 0))
+    rejected = fields.Integer(metadata=described("For an upload: number of refused lines so far.", 0))
     scope = fields.String(metadata=described("For 403: the scope that the call requires.", "cancel"))
     line = fields.Integer(
         metadata=described("The number of the first line that differs from an earlier upload to the same batch.", 2)

@@ -72,6 +72,15 @@ def test_a_service_that_refuses_in_the_middle(
     assert_continues(client, service, caught.value)
 
 
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_first_part_that_fails_midway(client: Client, service: FakeService, status: int) -> None:
+    detail = {"detail": "The body came too slowly.", "id": "b", "accepted": 1, "known": 1}
+    service.faults.append(Fault(status=status, body=json.dumps(detail).encode()))
+    with pytest.raises(Invalid, match="Batch b has at least 2 jobs") as caught:
+        client.enqueue_batch(LINES, id="b")
+    assert (caught.value.repeat_id, caught.value.enqueued) == ("b", 2)
+
+
 @pytest.mark.parametrize("form", ["path", "file"])
 def test_a_compressed_file_that_is_cut_off(client: Client, service: FakeService, tmp_path: Path, form: str) -> None:
     data = gzip.compress("".join(json.dumps(line) + "\n" for line in LINES).encode() + b" " * 100_000)[:-8]

@@ -24,13 +24,15 @@ from webhook.api.uploads import Upload, upload, upload_whole
 from webhook.http.bodies import decoded, lines
 from webhook.http.connection import Direction
 from webhook.http.json_response import json_response
-from webhook.http.problems import ProblemError
+from webhook.http.problems import ProblemError, problem_from
 from webhook.services import services
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that are enqueued together.")
 
 #: Characters.
 _MAX_IDEMPOTENCY_KEY = 255
+#: The same upload under the same id would be refused again.
+_FINAL = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 @operation(
@@ -52,7 +54,9 @@ def create(query: dict[str, Any]) -> Response:
 
     A line without external_task_id becomes the job `<batch id>.<line number>`. To repeat an upload that broke off,
     send it again under the same `id`: lines that were enqueued before make no second job. An `Idempotency-Key` header
-    can replace the `id`. A line that differs from the one before it under the same number is refused (422).
+    can replace the `id`. An error midway has the `id`, also one that the service made, and the counts of what is
+    enqueued: send the upload again under that `id`. A line that differs from the one before it under the same number is
+    refused (422).
 
     When the service is full, the answer is 429: the service keeps what it has enqueued, and the same upload
     after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight` and
@@ -65,11 +69,10 @@ def create(query: dict[str, Any]) -> Response:
     try:
         with shared.transfers.enter(Direction.BODY):
             store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
-    except ProblemError as problem:
-        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            # How to continue: sent again under the id, what was enqueued makes no second job.
-            problem.more = done.view() | problem.more
-        raise
+    except Exception as error:
+        problem = problem_from(error)
+        _explain_continuation(problem, done, whole=store_lines is upload_whole)
+        raise problem from error
     finally:
         annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
         count = shared.counters.jobs.labels
@@ -110,6 +113,26 @@ def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions
         max_cost=query.get("max_cost"),
     )
     return options, given
+
+
+def _explain_continuation(problem: ProblemError, done: Upload, *, whole: bool) -> None:
+    """Add to the problem what was enqueued, and the id under which the upload continues.
+
+    Without the id, a producer who sent none would send the upload again as another batch, and pay twice.
+    """
+    counts = done.view()
+    if problem.errors:
+        del counts["errors"]
+    problem.more = counts | problem.more
+    advice = f"?id={done.given_id}"
+    unsure = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if problem.status in _FINAL or advice in problem.detail or (whole and not unsure):
+        return
+    enqueued = f"{done.accepted + done.known:,} jobs of this upload are enqueued"
+    problem.detail += (
+        f" {'Jobs may have been enqueued' if whole else enqueued}: "
+        f"send all of it again with {advice}, so that none is made twice."
+    )
 
 
 def _given_batch_id(given: str | None, key: str | None) -> str:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -14,12 +15,16 @@ from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
 from jobs.store.uploads import Uploads
 from schemas.views.batches import BatchAccepted
+from schemas.views.problems import Problem
 from tests.support.producers import own
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+#: Lines that gzip shrinks little.
+UNEQUAL = b"".join(b'{"model":"kirin_image_omni","prompt":"%s"}\n' % token_hex(40).encode() for _ in range(1500))
+GZIP = {"Content-Encoding": "gzip"}
 BAD = b'{"model":"kirin_image_omni","prompt":"x","n":12}\n'
 
 
@@ -75,6 +80,65 @@ def test_an_incomplete_upload_leaves_nothing(
     answer = client.post("/v1/batches?on_error=abort", data=body, headers=headers, environ_overrides=environ)
     assert answer.status_code == 400
     assert keys(raw) == before
+
+
+@pytest.mark.parametrize("query", ["?id=b", ""])
+@pytest.mark.parametrize(
+    "upload",
+    [
+        pytest.param((gzip.compress(UNEQUAL)[:-9], GZIP, 400), id="gzip cut off"),
+        pytest.param((gzip.compress(UNEQUAL)[:-8] + b"x" * 8, GZIP, 400), id="gzip with a wrong sum"),
+        pytest.param((gzip.compress(UNEQUAL) + b"no gzip", GZIP, 400), id="no gzip at the end"),
+        pytest.param((gzip.compress(UNEQUAL + b"\n" * 50_000_000), GZIP, 413), id="gzip of too high a ratio"),
+        pytest.param((UNEQUAL, {"Content-Length": "1000000"}, 400), id="broken off"),
+    ],
+)
+def test_an_upload_that_fails_midway_names_its_id_and_continues_under_it(
+    query: str, upload: tuple[bytes, dict[str, str], int], client: FlaskClient, store: Store
+) -> None:
+    body, headers, status = upload
+    environ = {"CONTENT_LENGTH": headers["Content-Length"]} if "Content-Length" in headers else {}
+    sent = {name: text for name, text in headers.items() if name != "Content-Length"}
+    failed = client.post(f"/v1/batches{query}", data=body, headers=sent, environ_overrides=environ)
+    assert (failed.status_code, failed.content_type) == (status, "application/problem+json")
+    assert Problem().validate(json.loads(failed.text)) == {}
+    batch, enqueued = failed.json["id"], failed.json["accepted"]
+    assert enqueued == store.batches.get(own(batch)).accepted > 0
+    assert f"?id={batch}" in failed.json["detail"]
+    # The complete body under that id makes only the missing jobs
+    again = client.post(f"/v1/batches?id={batch}", data=UNEQUAL).json
+    assert (again["known"], again["accepted"]) == (enqueued, 1500 - enqueued)
+    assert audit(store) == []
+
+
+@pytest.mark.parametrize("query", ["", "?on_error=abort"])
+def test_an_unexpected_error_names_the_id(query: str, settings: Settings, store: Store, client: FlaskClient) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    failing = Store(store.context.client, settings)
+    failing.jobs.enqueue = fail
+    failing.uploads.commit = fail
+    producer = create_app(settings, failing, lambda *_: True).test_client()
+    producer.environ_base = client.environ_base
+    failed = producer.post(f"/v1/batches{query}", data=LINE * 3)
+    assert failed.status_code == 500
+    assert f"?id={failed.json['id']}" in failed.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [("?id=b&weight=3", {}), ("?id=b", {"Content-Encoding": "br"})],
+    ids=["other options", "unknown encoding"],
+)
+def test_an_upload_that_cannot_succeed_under_its_id_is_not_advised_to_repeat(
+    query: str, headers: dict[str, str], client: FlaskClient
+) -> None:
+    client.post("/v1/batches?id=b&weight=2", data=LINE)
+    refused = client.post(f"/v1/batches{query}", data=LINE, headers=headers)
+    assert refused.status_code in {415, 422}
+    assert "?id=" not in refused.json["detail"]
+    assert ("weight" in refused.json["errors"]) == ("weight" in query)
 
 
 def test_an_upload_stays_atomic_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
