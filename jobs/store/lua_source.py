@@ -45,6 +45,7 @@ _SHARED = (
     "money",
     "unknown_costs",
     "queues",
+    "turns",
     "images",
     "epoch",
     "lib",
