@@ -15,6 +15,7 @@ import logging
 import re
 import secrets
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -41,6 +42,8 @@ _SECRET_BYTES = 32
 _ID_BYTES = 6
 #: A field beside the keys: µs when those of the version before were copied. From then on they are not read there.
 MIGRATED = "migrated"
+#: A member of the stored form: the key had the scope `admin`, which an operator has not confirmed since.
+_WITHHELD = "admin_withheld"
 
 
 class Scope(StrEnum):
@@ -202,22 +205,37 @@ class KeyRing:
             return False
         return True
 
-    def migrate(self, now: datetime | None = None) -> list[str]:
-        """Copy the keys of the version before, once, and return their ids. Its webhooks still read theirs."""
-        if self.migrated:
-            return []
+    def migrate(self, now: datetime | None = None, *, confirmed: bool = False) -> list[str]:
+        """Copy the keys of the version before, once, and return their ids. Its webhooks still read theirs.
+
+        Only if `confirmed` do they get the scope `admin`, also those that were copied without it before: until an
+        operator looks at them, an attacker may have made them.
+        """
+        copied = [] if self.migrated else self._copy(now or datetime.now(UTC))
+        return sorted({*copied, *(self._confirm() if confirmed else ())})
+
+    def _copy(self, now: datetime) -> list[str]:
         with translate_errors():
             before: Any = self._client.hgetall(self._before)
             with self._client.pipeline() as pipe:
                 for key_id, text in before.items():
-                    pipe.hsetnx(self._kept, key_id, text)
-                pipe.hset(self._kept, MIGRATED, str(to_micros(now or datetime.now(UTC))))
+                    pipe.hsetnx(self._kept, key_id, _without_admin(text))
+                pipe.hset(self._kept, MIGRATED, str(to_micros(now)))
                 pipe.execute()
-        return sorted(before)
+        return list(before)
+
+    def _confirm(self) -> list[str]:
+        """Give back the scope `admin` to the keys that were copied without it, and return their ids."""
+        with translate_errors():
+            kept: Any = self._client.hgetall(self._kept)
+            confirmed = {key_id: whole for key_id, text in kept.items() if (whole := _with_admin(text))}
+            if confirmed:
+                self._client.hset(self._kept, mapping=dict(confirmed))
+        return list(confirmed)
 
     def remove_before(self) -> None:
         """Migrate the keys, and delete them where the version before reads them."""
-        self.migrate()
+        self.migrate(confirmed=True)
         with translate_errors():
             self._client.delete(self._before)
 
@@ -225,6 +243,25 @@ class KeyRing:
         """Record that a key was used. Callers do so about once a minute."""
         with translate_errors():
             self._client.hset(self._used, key_id, str(to_micros(now)))
+
+
+def _without_admin(text: str) -> str:
+    """Return the stored form of a key of the version before, without the scope `admin`; a damaged one as it is."""
+    with suppress(ValueError, TypeError, KeyError):
+        kept = json.loads(text)
+        if Scope.ADMIN in kept["scopes"]:
+            scopes = [scope for scope in kept["scopes"] if scope != Scope.ADMIN]
+            return json.dumps({**kept, "scopes": scopes, _WITHHELD: True})
+    return text
+
+
+def _with_admin(text: str) -> str | None:
+    """Return the stored form with the scope `admin` that was withheld; None if none was."""
+    with suppress(ValueError, TypeError, KeyError):
+        kept = json.loads(text)
+        if isinstance(kept, dict) and kept.pop(_WITHHELD, False):
+            return json.dumps({**kept, "scopes": [*kept["scopes"], Scope.ADMIN]})
+    return None
 
 
 def checked_name(name: str) -> str:

@@ -52,6 +52,7 @@ def add(name: str, scopes: tuple[str, ...], days: float | None) -> None:
         raise click.BadParameter(str(error), param_hint="NAME") from None
     with open_key_ring() as ring:
         lasts = timedelta(days=days) if days else None
+        _copy_keys(ring)
         key, secret = ring.add(name, [*map(Scope, scopes)] or PRODUCER, lasts=lasts)
     _audited("keys.add", key)
     # Alone on standard output, so that it can be piped into a secret store.
@@ -87,6 +88,7 @@ def list_(*, as_json: bool) -> None:
 def revoke(ids: tuple[str, ...]) -> None:
     """Revoke the keys with these ids. Within a second every webhook refuses them."""
     with open_key_ring() as ring:
+        _copy_keys(ring)
         for key_id in ids:
             try:
                 key = ring.revoke(key_id)
@@ -105,17 +107,29 @@ def migrate(*, remove: bool) -> None:
     """Copy the keys of the version before to where only the operator's user may write.
 
     Until then they are valid without the scope `admin`. Look at what is copied: before, an attacker in the webhook or
-    in a worker could add keys. `keys add` and `keys revoke` do this, too. Repeat it as often as you like.
+    in a worker could add keys. `keys add`, `keys revoke` and `up` copy them, too, but only this command copies the
+    scope `admin`. Repeat it as often as you like.
     """
     with open_key_ring() as ring:
-        ids = ring.migrate()
+        copied = _copy_keys(ring, confirmed=True)
         if remove:
             ring.remove_before()
-        found = {key.id: key for key in ring.all()}
-    for key_id in ids:
-        if key := found.get(key_id):
+    echo(f"Keys copied: {copied}.", err=True)
+
+
+def _copy_keys(ring: KeyRing, *, confirmed: bool = False) -> int:
+    """Copy the keys of the version before, print each of them to standard error, and return their number."""
+    ids = frozenset(ring.migrate(confirmed=confirmed))
+    for key in ring.all() if ids else ():
+        if key.id in ids:
             _audited("keys.migrate", key)
-    echo(f"Keys copied: {len(ids)}.", err=True)
+    if ids and not confirmed:
+        echo(
+            "These keys of the version before were copied, without the scope `admin`. Revoke those that you do not "
+            "know. `boomerang-server keys migrate` copies the scope, too.",
+            err=True,
+        )
+    return len(ids)
 
 
 @contextmanager

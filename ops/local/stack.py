@@ -155,7 +155,7 @@ class LocalStack:
             try:
                 self._supervisor.start(self._servers(), START_LIMIT, wanted=wanted)
                 _load_scripts(self.state_urls["worker"])
-                _migrate_keys(self.redis_url)
+                self._migrate_keys()
                 self._supervisor.start(self._services(), START_LIMIT, wanted=wanted)
                 break
             except StartFailed as error:
@@ -163,6 +163,19 @@ class LocalStack:
                 if last or "address already in use" not in str(error).lower():
                     raise
                 self.plan = replace(self.plan, ports=data_folder.replace_ports(self.plan.folder, self.plan.ports))
+
+    def _migrate_keys(self) -> None:
+        """Copy producers' keys that the version before stored, as the operator's user: no other may write them."""
+        client = connect(self.redis_url, most_connections=1)
+        try:
+            ring = KeyRing(client, Keys())
+            copied = frozenset(ring.migrate())
+            for key in ring.all() if copied else ():
+                if key.id in copied:
+                    scopes = ", ".join(sorted(key.scopes))
+                    self._report("keys", f"copied key {key.id} of {key.name} ({scopes}) from the version before")
+        finally:
+            client.close()
 
     def _services(self) -> list[ChildSpec]:
         specs = processes.service_processes(self.plan, self.state_urls, self.broker_urls)
@@ -183,15 +196,6 @@ class LocalStack:
             self.broker_url, self.broker_urls = broker.url, broker.urls
             specs.append(processes.redis_process(processes.BROKER, broker))
         return specs
-
-
-def _migrate_keys(redis_url: str) -> None:
-    """Copy producers' keys that the version before stored, as the operator's user: no other may write them."""
-    client = connect(redis_url, most_connections=1)
-    try:
-        KeyRing(client, Keys()).migrate()
-    finally:
-        client.close()
 
 
 def _load_scripts(redis_url: str) -> None:

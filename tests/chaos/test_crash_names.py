@@ -69,7 +69,8 @@ LEADS = words("shared.send self.send blueprint.post")
 WRITTEN = {
     "KeyRing.add": {"hset": "(an operator creates keys)"},
     "KeyRing.revoke": {"hset": "(and revokes them)"},
-    "KeyRing.migrate": {"hset": "(and moves those of the version before)", "hsetnx": "(the same)"},
+    "KeyRing._copy": {"hset": "(and copies those of the version before)", "hsetnx": "(the same)"},
+    "KeyRing._confirm": {"hset": "(the same)"},
     "KeyRing.remove_before": {"delete": "(the same)"},
     "KeyRing.note_use": {"hset": "key_used"},
     "EndedSessions.add": {

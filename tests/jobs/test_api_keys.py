@@ -80,7 +80,7 @@ def test_a_key_of_the_version_before_is_valid_but_never_an_administrators(bench:
     assert found is not None
     assert (found.scopes, found.digest) == ({Scope.READ}, key.digest)
     assert ring.all() == [key]
-    assert ring.migrate() == [key.id]
+    assert ring.migrate(confirmed=True) == [key.id]
     assert ring.find(key.id) == key
     assert ring.migrate() == []
 
@@ -101,6 +101,31 @@ def test_with_the_access_rules_of_the_version_before_its_keys_are_valid(
         with pytest.raises(AccessRefused):
             old.migrate()
     bench.raw.acl_deluser("before")
+
+
+@pytest.mark.parametrize("first", ["add", "revoke"])
+def test_only_a_confirmed_copy_makes_an_administrator(first: str, bench: Bench, ring: KeyRing) -> None:
+    key = stored_by_the_version_before(bench, ring, Scope.READ, Scope.ADMIN)
+    other = stored_by_the_version_before(bench, ring, Scope.READ)
+    ring.add("press", PRODUCER) if first == "add" else ring.revoke(other.id)
+    found = ring.find(key.id)
+    assert found is not None
+    assert found.scopes == {Scope.READ}
+    # What is changed in the old place since then has no effect.
+    bench.raw.hset("{b}:access", key.id, stored_by_the_version_before(bench, ring, Scope.ADMIN).to_json())
+    assert ring.migrate() == []
+    assert ring.migrate(confirmed=True) == [key.id]
+    assert ring.find(key.id) == key
+    assert ring.migrate(confirmed=True) == []
+
+
+def test_a_damaged_key_of_the_version_before_stops_no_copy(bench: Bench, ring: KeyRing) -> None:
+    key = stored_by_the_version_before(bench, ring, Scope.READ)
+    for number, text in enumerate(("", "[]", "{}", '{"scopes": 1}', "no json", "3")):
+        bench.raw.hset("{b}:access", f"damaged{number}", text)
+    ring.migrate()
+    ring.migrate(confirmed=True)
+    assert ring.all() == [key]
 
 
 @pytest.mark.parametrize("first", ["add", "revoke", "migrate"])

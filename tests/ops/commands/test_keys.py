@@ -57,13 +57,17 @@ def test_keys_of_the_version_before_are_copied_and_then_removed(
     client, keys = store.context.client, store.context.keys
     key, _ = KeyRing(client, Keys("{other}:")).add("boss", [Scope.ADMIN])
     client.hset(keys.singleton("access"), key.id, key.to_json())
+    # `keys add` copies it without the scope, and says so
+    assert "copied" in run(redis_url, "add", "shop").stderr
+    assert f"operation=keys.migrate key={key.id} producer=boss scopes= " in caplog.text
+    shop = key_ring.all()[1]
     assert run(redis_url, "migrate").exit_code == 0
     assert key_ring.find(key.id) == key
     assert f"operation=keys.migrate key={key.id} producer=boss scopes=admin" in caplog.text
     assert client.exists(keys.singleton("access"))
     assert run(redis_url, "migrate", "--remove").exit_code == 0
     assert not client.exists(keys.singleton("access"))
-    assert key_ring.all() == [key]
+    assert key_ring.all() == [key, shop]
 
 
 def test_a_new_key_is_a_producers_key_by_default(redis_url: str, key_ring: KeyRing) -> None:
