@@ -173,7 +173,7 @@ class Settings(shared.Settings):
         BODY_MEMORY,
         "Bytes of jobs, images and long lines of batches that each webhook process holds at once, at least "
         "`BOOMERANG_MAX_BODY`. Producers share them fairly; beyond its share the response is 503 with a `Retry-After`. "
-        "Handling them takes up to four times as much memory.",
+        "Handling them takes up to eight times as much memory.",
         validate=validate.Range(min=1024),
     )
     max_connections: int = setting(

@@ -116,7 +116,7 @@ class Saver:
                 raise NotSaved(f"{output.url} was refused (HTTP {response.status_code}). {remedy}.")
             if _announced(response) > LARGEST:
                 raise NotSaved(f"{output.url} is larger than {LARGEST:,} bytes.")
-            with new_file(self._folder, name) as (file, finish):
+            with new_file(self._folder) as (file, finish):
                 head = self._copy(response, file)
                 target = self._folder / f"{name}.{_extension(head, output)}"
                 finish(target)

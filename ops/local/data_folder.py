@@ -5,12 +5,14 @@ import json
 import os
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ops.local.redis_server import free_port
 
@@ -20,9 +22,18 @@ PREFERRED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
 #: Seconds to wait until a port of the last start is free.
 PORT_PATIENCE = 3.0
 _ENVIRONMENT, _PORTS = "environment.json", "ports.json"
-#: What a stack writes into its folder.
-_FILES = frozenset({"env", "ledger.jsonl", "lock", "secrets.json", _ENVIRONMENT, _PORTS})
-_FOLDERS = frozenset({"broker", "logs", "redis", "run"})
+_Written: TypeAlias = Mapping[str, "_Written | None"]
+_REDIS: _Written = dict.fromkeys(("redis.conf", "redis.log", "users.acl", "*.rdb", "appendonly.aof")) | {
+    "appendonlydir": {"appendonly.aof*": None, "temp-*": None}
+}
+_PROCESSES = ("beat", "broker", "deliverer", "flower", "redis", "simulator", "webhook", "worker")
+#: What a stack writes into its folder: patterns of names, and for a folder those of what is in it.
+_WRITTEN: _Written = dict.fromkeys(("env", "ledger.jsonl", "lock", "secrets.json", _ENVIRONMENT, _PORTS)) | {
+    "broker": _REDIS,
+    "redis": _REDIS,
+    "logs": dict.fromkeys(f"{name}.log" for name in _PROCESSES),
+    "run": {"celerybeat-schedule*": None},
+}
 #: The variable with Flower's address, in the saved environment of a stack.
 FLOWER_ADDRESS = "FLOWER_URL"
 
@@ -79,18 +90,27 @@ def locked(folder: Path) -> Iterator[Path]:
 
 
 def make_private(folder: Path) -> None:
-    """Let only the owner into the folder, and let only the owner read what a stack wrote there, also an earlier one.
+    """Let only the owner read what a stack wrote into the folder, also an earlier one.
 
-    Other files of the folder keep their modes. Links are not followed.
+    A folder becomes private if nothing else is in it. Other files keep their modes, and links are not followed.
     """
-    folder.chmod(0o700)
+    _make_private(folder, _WRITTEN)
+
+
+def _make_private(folder: Path, written: _Written) -> None:
+    has_others = False
     for each in folder.iterdir():
-        if each.name in _FILES or each.name in _FOLDERS:
-            for path in (each, *each.rglob("*")):
-                if path.is_dir() and not path.is_symlink():
-                    path.chmod(0o700)
-                elif path.is_file() and not path.is_symlink():
-                    path.chmod(0o600)
+        mode = each.lstat().st_mode
+        pattern = next((one for one in written if fnmatch(each.name, one)), None)
+        inner = written[pattern] if pattern else None
+        if pattern and inner is None and stat.S_ISREG(mode):
+            each.chmod(stat.S_IMODE(mode) & 0o700)
+        elif inner is not None and stat.S_ISDIR(mode):
+            _make_private(each, inner)
+        elif not stat.S_ISLNK(mode):
+            has_others = True
+    if not has_others:
+        folder.chmod(0o700)
 
 
 def load_secrets(folder: Path) -> Secrets:

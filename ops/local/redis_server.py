@@ -114,7 +114,7 @@ def prepare(
     """
     binary = find_binary()
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     port = port or free_port()
     path, place = folder / "redis.conf", f"127.0.0.1:{port}/0"
     password = "" if users else secrets.token_urlsafe(24)

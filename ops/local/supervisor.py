@@ -32,7 +32,7 @@ class Supervisor:
         self._logs = folder / "logs"
         self._cwd = folder / "run"
         for each in (self._logs, self._cwd):
-            each.mkdir(parents=True, exist_ok=True)
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._report = report
         self._warnings = warnings
         self._waiting_lines: dict[str, list[str]] = {}

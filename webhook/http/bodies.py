@@ -17,10 +17,10 @@ from webhook.http.problems import ProblemError, unavailable
 _CHUNK = 64 * 1024
 #: Bytes of a body, and of a long line, that are accounted for at once.
 _PIECE = 1024 * 1024
-#: Most bytes that a byte of a compressed body may stand for, and how many bytes are never too many. Lines that differ
-#: at its fastest level, which our client uses, it reaches 229. Lines with equal long prompts have about 150.
+#: Most bytes that a byte of a compressed body may stand for, and how many bytes are never too many. Lines with equal
+#: long prompts have about 150, equal short lines up to 273, so that a few MiB are free.
 MOST_RATIO = 250
-FREE_BYTES = 64 * 1024
+FREE_BYTES = 4 * 1024 * 1024
 #: Bytes of a form. It holds a key and a CSRF token.
 MOST_FORM = 8 * 1024
 _DRAIN_SECONDS = 5.0

@@ -206,7 +206,7 @@ def _target(output: Path | None) -> Iterator[TextIO]:
         return
     try:
         with (
-            new_file(output.parent, output.name) as (file, finish),
+            new_file(output.parent) as (file, finish),
             io.TextIOWrapper(file, "utf-8", newline="") as text,
         ):
             yield text

@@ -77,7 +77,7 @@ def test_ctrl_c_stops_following_and_saving(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["spring.1-1.png"]
 
     results = start("results", spring, "--follow", "-o", str(tmp_path / "results.jsonl"))
-    wait_for(lambda: any(tmp_path.glob(".results.jsonl.*.part")) and service.paths()[-1].endswith("/events"))
+    wait_for(lambda: any(tmp_path.glob(".boomerang-*.part")) and service.paths()[-1].endswith("/events"))
     results.send_signal(signal.SIGINT)
     assert "The batch continues" in results.communicate(timeout=10)[1]
     assert (results.returncode, [path.name for path in tmp_path.iterdir()]) == (130, ["out"])

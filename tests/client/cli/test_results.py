@@ -65,6 +65,25 @@ def test_a_device_or_pipe_is_not_replaced(service: FakeService, run: Command, tm
     assert {each.name for each in tmp_path.iterdir()} == {"jobs.jsonl", "pipe"}
 
 
+@pytest.mark.parametrize("target", ["pipe", "folder", "/dev/null"])
+def test_a_link_to_a_device_pipe_or_folder_is_not_replaced(
+    service: FakeService, run: Command, tmp_path: Path, file: str, target: str
+) -> None:
+    run("enqueue", file, "--id", "spring")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    assert run("results", "spring", "-o", str(tmp_path / "link")).exit_code != 0
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["キ" * 80 + ".csv", "a" * 251 + ".csv"], ids=["Japanese", "ASCII"])
+def test_the_longest_names(service: FakeService, run: Command, tmp_path: Path, file: str, name: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    assert run("results", "spring", "-o", str(tmp_path / name)).exit_code == 0
+    assert (tmp_path / name).stat().st_size > 0
+
+
 def test_results_as_they_finish(service: FakeService, run: Command, file: str) -> None:
     run("enqueue", file, "--id", "spring")
     service.per_look = 1

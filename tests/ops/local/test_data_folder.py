@@ -26,7 +26,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 def test_a_folder_that_exists_becomes_private_with_all_that_a_stack_wrote_there(tmp_path: Path) -> None:
     folder, outside = tmp_path / "data", tmp_path / "outside"
-    for path in ("secrets.json", "env", "logs/worker.log", "redis/appendonlydir/1.aof", "notes.txt"):
+    for path in ("secrets.json", "env", "logs/worker.log", "redis/appendonlydir/appendonly.aof.1.incr.aof"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).touch()
     outside.touch()
@@ -35,11 +35,31 @@ def test_a_folder_that_exists_becomes_private_with_all_that_a_stack_wrote_there(
         each.chmod(0o755 if each.is_dir() else 0o644)
     with data_folder.locked(folder):
         found = modes(folder)
-        # A file of the user keeps its mode, also one that a link names.
-        kept = {name: found.pop(name) for name in ("notes.txt", "logs/link")}
-        assert set(kept.values()) == {0o644}
+        assert found.pop("logs/link") == 0o644
         assert {mode for name, mode in found.items() if not (folder / name).is_dir()} == {0o600}
         assert {mode for name, mode in found.items() if (folder / name).is_dir()} == {0o700}
+
+
+#: In the folder of a project: a virtual environment, logs and data of other programs.
+OTHERS = ("notes.txt", "env/bin/python", "logs/app.log", "redis/data.txt", "run/app.pid", "broker/a/b", "redis/env")
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+def test_what_no_stack_wrote_keeps_its_mode(tmp_path: Path, starts: int) -> None:
+    for path in OTHERS:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    for each in (tmp_path, *tmp_path.rglob("*")):
+        each.chmod(0o755)
+    before = modes(tmp_path)
+    for _ in range(starts):
+        with data_folder.locked(tmp_path) as folder:
+            data_folder.load_secrets(folder)
+            (folder / "logs" / "worker.log").touch(0o644)
+    after = modes(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert after["secrets.json"] == 0o600
+    assert starts == 1 or after["logs/worker.log"] == 0o600
 
 
 def test_a_link_that_waits_in_the_folder_is_not_followed(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from schemas.views.jobs import JobView
 from tests.support.producers import own
 from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
-from webhook.http.bodies import FREE_BYTES, MOST_RATIO
+from webhook.http import bodies
+from webhook.http.bodies import MOST_RATIO
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
@@ -118,14 +119,23 @@ def test_what_a_client_compresses_is_accepted(client: FlaskClient, lines: int, p
 )
 @pytest.mark.parametrize("options", ["", "&on_error=abort"])
 def test_a_small_body_that_expands_to_a_large_one_is_refused(
-    client: FlaskClient, store: Store, line: bytes, options: str
+    client: FlaskClient, store: Store, line: bytes, options: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bodies, "FREE_BYTES", 64 * 1024)
     body = gzip.compress(line * (4_000_000 // len(line)))
     answer = client.post(f"/v1/batches?id=b{options}", data=body, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 413
     assert "times the bytes" in answer.json["detail"]
     # At most what is free, and what was sent times the ratio
-    assert sum(store.statistics.totals().counts.values()) * len(line) <= FREE_BYTES + MOST_RATIO * len(body)
+    assert sum(store.statistics.totals().counts.values()) * len(line) <= bodies.FREE_BYTES + MOST_RATIO * len(body)
+
+
+def test_equal_lines_are_accepted_however_well_they_compress(client: FlaskClient) -> None:
+    line = LINE.replace(b"a fox", b"a fox " * 10)
+    body = gzip.compress(line * 5_000, 9)
+    assert len(line) * 5_000 > MOST_RATIO * len(body)
+    answer = client.post("/v1/batches?id=b", data=body, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json["accepted"]) == (201, 5_000)
 
 
 def test_gzip_is_accepted(client: FlaskClient) -> None:
