@@ -54,9 +54,14 @@ loglevel = "info"
 logger_class = "webhook.logs.GunicornLogger"
 
 
-def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's own signature
-    """Let a thread that computes (an upload) release the interpreter after 0.5 ms instead of 5 ms.
+def post_worker_init(worker: Any) -> None:
+    """Report a worker class without limits, and shorten the turns of threads.
 
+    A thread that computes (an upload) releases the interpreter after 0.5 ms instead of 5 ms.
     A callback waits for the interpreter several times, after each read from the client and from Redis.
     """
+    if worker.cfg.worker_class_str != worker_class:
+        worker.log.error(
+            "worker class %s has no limits for slow clients: use %s", worker.cfg.worker_class_str, worker_class
+        )
     sys.setswitchinterval(0.0005)

@@ -104,7 +104,9 @@ def impatient(serve: Serve, redis_server: redis_servers.RedisServer, tmp_path_fa
         pytest.param("GET / HTTP/1.1\r\nX: " + "x" * 20_000, b"HTTP/1.1 431", id="in a head without end"),
     ],
 )
-def test_a_silent_client_is_disconnected(beginning: str, expected: bytes, impatient: Any, secret: str) -> None:
+def test_a_silent_client_is_disconnected(
+    beginning: str, expected: bytes, redis_url: str, impatient: Any, secret: str
+) -> None:
     with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as connection:
         connection.sendall(beginning.format(path=callback_path("fox", secret)).encode())
         answer = b""

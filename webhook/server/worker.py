@@ -76,6 +76,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         super().check_config(cfg, log)
         if cfg.is_ssl or list(cfg.http_protocols) != ["h1"]:
             raise SystemExit("The webhook speaks HTTP/1.1 without TLS: let a proxy in front of it do the rest.")
+        if cfg.proxy_protocol != "off":
+            # Its line stands before the head, so that paths and addresses would not be seen.
+            raise SystemExit("The webhook cannot read the PROXY protocol: let the proxy send X-Forwarded-For instead.")
 
     def init_process(self) -> None:
         """Start. gunicorn calls it in the new process, and it returns when the process ends."""
