@@ -58,6 +58,7 @@ BOUNDARIES = {
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
         "Connection.send_now": {"send": "(an answer)"},
         "Connection.sendall": {"send": "(an answer)"},
+        "Connection.send": {"sendall": "(an answer)"},
         "FairPool._victims": {"remove": "(from a list)"},
         "Worker.run": {"run": "(gunicorn's own loop)"},
         "Worker._admit": {"open": "(counts a connection)"},
