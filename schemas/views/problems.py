@@ -130,6 +130,7 @@ EXAMPLES: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
             accepted=0,
             known=1,
             rejected=0,
+            errors=[],
         ),
     },
     429: {

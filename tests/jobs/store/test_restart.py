@@ -14,8 +14,10 @@ import pytest
 import redis
 from celery import Celery, chord
 from celery.app.task import Context
+from celery.backends.redis import CHORD_CLAIM_EXTEND_LUA, CHORD_CLEANUP_LUA, CHORD_PART_RETURN_LUA
 from celery.worker.request import Request
 
+from jobs.connections.broker_scripts import load_scripts
 from jobs.states import State
 from tests.jobs.store.test_repeat import ACTS_AGAIN, CHANGES
 from tests.support.bench import Bench, OpenBench
@@ -39,6 +41,12 @@ def has_rewritten(server: RealRedis) -> bool:
         info = admin.info("persistence")
     under_way = info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
     return bool(info["aof_enabled"]) and not under_way and info["aof_last_bgrewrite_status"] == "ok"
+
+
+def load_chord_scripts(server: RealRedis) -> None:
+    """Load the scripts that producers may run and not load, as a worker does when it connects."""
+    with server.client("worker") as worker:
+        load_scripts(worker, (CHORD_PART_RETURN_LUA, CHORD_CLEANUP_LUA, CHORD_CLAIM_EXTEND_LUA))
 
 
 def check_nothing_was_dropped(server: RealRedis, before: dict[Any, Any]) -> None:
@@ -189,6 +197,7 @@ def test_messages_results_and_chords_are_there_after_a_restart(
     version: str, way: str, real_redis: StartRedis, shop: Callable[[str], Celery], wait_for: WaitFor
 ) -> None:
     server = real_redis(version, "broker")
+    load_chord_scripts(server)
     app = shop(server.url("producer"))
     add = app.tasks["shop.add"]
     result = chord([add.si(1), add.si(2)], app=app)(add.s().set(link=add.si(9)))
@@ -204,6 +213,7 @@ def test_messages_results_and_chords_are_there_after_a_restart(
     assert {"shop", "unacked", "unacked_index", "celery"} <= kinds, kinds
     restart(server, way, wait_for)
     check_nothing_was_dropped(server, before)
+    load_chord_scripts(server)
 
     # Work continues: the chord's last member calls its body, and unacknowledged messages are delivered again.
     with server.client("worker") as worker:

@@ -16,6 +16,7 @@ import requests
 
 from boomerang_client import Client, Status
 from tests.support.local_stack import StackProcess
+from tests.support.producers import LOCAL, own
 
 pytestmark = [pytest.mark.stack, pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by /proc")]
 
@@ -178,7 +179,7 @@ def test_flower_requires_the_password_and_shows_each_jobs_state(start: Start, wa
     flower.auth = ("boomerang", password)
 
     def state() -> str | None:
-        answer = flower.get(f"http://127.0.0.1:{port}/api/task/info/{job.id}", timeout=10)
+        answer = flower.get(f"http://127.0.0.1:{port}/api/task/info/{own(job.id, LOCAL)}", timeout=10)
         return str(answer.json()["state"]) if answer.status_code == 200 else None
 
     # Then Flower shows it as in progress, and as a success once it has completed

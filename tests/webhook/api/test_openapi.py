@@ -98,7 +98,7 @@ REFUSALS: dict[str, Callable[[FlaskClient], TestResponse]] = {
     "no key": lambda client: client.get("/v1/jobs", headers={"Authorization": ""}),
     "no job": lambda client: client.get("/v1/jobs/dawn"),
     "id": lambda client: (client.post("/v1/jobs", json=OMNI), client.post("/v1/jobs", json=OMNI | {"n": 2}))[1],
-    "encoding": lambda client: client.post("/v1/batches", data=b"{}", headers={"Content-Encoding": "br"}),
+    "encoding": lambda client: client.post("/v1/jobs", data=b"{}", headers={"Content-Encoding": "br"}),
     "fields": lambda client: client.post("/v1/jobs", json=OMNI | {"n": 12}),
     "query": lambda client: client.get("/v1/jobs?limit=0"),
     "lines": lambda client: client.post("/v1/batches?id=spring&on_error=abort", data=json.dumps(OMNI | {"n": 12})),

@@ -81,13 +81,13 @@ def test_the_same_id_again_is_the_same_job(service: Service) -> None:
 
 def test_a_repeated_parked_message_calls_its_link_once(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="2")
-    link = service.producer.signature("shop.twice", queue="celery-shop-twice")
+    link = service.producer.signature("shop.twice", queue="shop-twice")
     for _ in range(3):
         service.send("twice-1", link=link)
     result = AsyncResult("twice-1", app=service.producer)
     assert result.get(TIMEOUT)["status"] == "completed"
-    wait_for(lambda: _queued(service, "celery-shop-twice"))
-    assert len(_queued(service, "celery-shop-twice")) == 1
+    wait_for(lambda: _queued(service, "shop-twice"))
+    assert len(_queued(service, "shop-twice")) == 1
     assert service.simulator.bought()[:2] == (1, 0)
 
 
