@@ -12,7 +12,8 @@ from jobs.errors import AccessRefused, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-_CHORDS = (CHORD_PART_RETURN_LUA, CHORD_CLEANUP_LUA, CHORD_CLAIM_EXTEND_LUA)
+#: The scripts with which Celery counts the members of chords.
+CHORDS = (CHORD_PART_RETURN_LUA, CHORD_CLEANUP_LUA, CHORD_CLAIM_EXTEND_LUA)
 
 
 class LoadScripts(bootsteps.StartStopStep):
@@ -27,7 +28,7 @@ class LoadScripts(bootsteps.StartStopStep):
             return
         try:
             with channel.conn_or_acquire() as client:
-                load_scripts(client, _CHORDS)
+                load_scripts(client, CHORDS)
         except AccessRefused as error:
             log.warning("the broker's scripts cannot be loaded, so workers of producers may fail: %s", error.reply)
         except StoreUnavailable as error:

@@ -45,19 +45,18 @@ class Deliveries:
 
     def postpone(self, due: Due, kind: str, seconds: float, why: str) -> DeliveryOutcome:
         """Record that a delivery was not attempted, and is in so many seconds."""
-        arguments = due.job.id, due.job.fence, kind, duration_micros(seconds), due.job.delivery_tries, why[:LONGEST_WHY]
-        return DeliveryOutcome(self._scripts.call("delivered", *arguments))
+        return self._record(due, kind, duration_micros(seconds), why, attempts=0)
 
     def give_up(self, due: Due, kind: str, why: str) -> DeliveryOutcome:
         """Stop retrying a delivery until `retry` is called."""
         return self._record(due, kind, "never", why)
 
-    def _record(self, due: Due, kind: str, wait: str | int, why: str) -> DeliveryOutcome:
-        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why)))
+    def _record(self, due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> DeliveryOutcome:
+        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why, attempts)))
 
     @staticmethod
-    def _arguments(due: Due, kind: str, wait: str | int, why: str) -> tuple[str | int, ...]:
-        return due.job.id, due.job.fence, kind, wait, due.job.delivery_tries + 1, why[:LONGEST_WHY]
+    def _arguments(due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> tuple[str | int, ...]:
+        return due.job.id, due.job.fence, kind, wait, due.job.delivery_tries + attempts, why[:LONGEST_WHY]
 
     def begin_notification(self, due: Due, receiver: str, limit: int, *, last_chance: bool = False) -> Turn:
         """Ask for one of `limit` places to notify the job's producer. A granted one ends by `end_notification`.

@@ -14,7 +14,6 @@ import pytest
 import redis
 from celery import Celery, chord
 from celery.app.task import Context
-from celery.backends.redis import CHORD_CLAIM_EXTEND_LUA, CHORD_CLEANUP_LUA, CHORD_PART_RETURN_LUA
 from celery.worker.request import Request
 
 from jobs.connections.broker_scripts import load_scripts
@@ -23,6 +22,7 @@ from tests.jobs.store.test_repeat import ACTS_AGAIN, CHANGES
 from tests.support.bench import Bench, OpenBench
 from tests.support.real_redis import ADMIN, RealRedis, StartRedis, binaries, keyspace, numbers
 from tests.support.waiting import WaitFor
+from worker.broker_scripts import CHORDS
 
 WRITERS = [*CHANGES, *ACTS_AGAIN]
 #: How Redis ends before it is started again.
@@ -46,7 +46,7 @@ def has_rewritten(server: RealRedis) -> bool:
 def load_chord_scripts(server: RealRedis) -> None:
     """Load the scripts that producers may run and not load, as a worker does when it connects."""
     with server.client("worker") as worker:
-        load_scripts(worker, (CHORD_PART_RETURN_LUA, CHORD_CLEANUP_LUA, CHORD_CLAIM_EXTEND_LUA))
+        load_scripts(worker, CHORDS)
 
 
 def check_nothing_was_dropped(server: RealRedis, before: dict[Any, Any]) -> None:
