@@ -21,6 +21,8 @@ from jobs.errors import StoreUnavailable
 log = logging.getLogger(__name__)
 
 BYTES = "application/octet-stream"
+#: What a name that is no object's raises: it is none's, a folder's, or below an object.
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,10 @@ class Purpose:
     setting: str
     marker: str
     error: type[StoreUnavailable]
+
+    def __str__(self) -> str:
+        """Return its name and its setting."""
+        return f"{self.name} ({self.setting})"
 
 
 def never() -> bool:
@@ -83,7 +89,7 @@ class Bucket:
         with self._translated():
             try:
                 return self._files.read(name)
-            except FileNotFoundError as error:
+            except ABSENT as error:
                 self._check_marker(error)
                 return None
 
@@ -97,7 +103,7 @@ class Bucket:
         with self._translated():
             try:
                 return self._files.info(name)
-            except FileNotFoundError as error:
+            except ABSENT as error:
                 self._check_marker(error)
                 return None
 
@@ -138,7 +144,7 @@ class Bucket:
             if not self._has_marker():
                 if self._marked or self._used_before():
                     self._refuse_unmarked()
-                text = f"{self._purpose.name.capitalize()} of Boomerang ({self._purpose.setting}). Do not delete this file.\n"
+                text = f"The {self._purpose}, by Boomerang. Do not delete this file.\n"
                 self._files.write(self._purpose.marker, text.encode(), "text/plain")
         self._marked = True
 
@@ -149,14 +155,14 @@ class Bucket:
     def _has_marker(self) -> bool:
         try:
             self._files.info(self._purpose.marker)
-        except FileNotFoundError:
+        except ABSENT:
             return False
         return True
 
     def _refuse_unmarked(self, cause: Exception | None = None) -> NoReturn:
         raise self._purpose.error(
-            f"The {self._purpose.name} ({self._purpose.setting}) has no file {self._purpose.marker}: it may be a volume "
-            "that is not mounted. Mount it, or correct the setting."
+            f"The {self._purpose} has no file {self._purpose.marker}: it may be a volume that is not mounted. "
+            "Mount it, or correct the setting."
         ) from cause
 
     @contextmanager
@@ -168,9 +174,7 @@ class Bucket:
             raise
         except Exception as error:
             log.warning("the %s failed: %s: %s", self._purpose.name, type(error).__name__, error)
-            raise self._purpose.error(
-                f"The {self._purpose.name} ({self._purpose.setting}) failed: {type(error).__name__}"
-            ) from error
+            raise self._purpose.error(f"The {self._purpose} failed: {type(error).__name__}") from error
 
 
 def _open(url: str) -> tuple[Files, bool]:

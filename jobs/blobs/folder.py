@@ -5,6 +5,7 @@ put survives a power cut: the file and the folder that names it are flushed to d
 """
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -74,7 +75,10 @@ class Folder:
 
     def info(self, name: str) -> Blob:
         """Return what is known of an object."""
-        return _blob(name, (self._root / name).stat())
+        found = (self._root / name).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(name)
+        return _blob(name, found)
 
     def list(self, prefix: str) -> Iterator[Blob]:
         """Yield objects, one folder after another."""
@@ -83,7 +87,7 @@ class Folder:
         while waiting:
             inside = waiting.pop()
             above = f"{inside}/" if inside else ""
-            with suppress(FileNotFoundError), os.scandir(self._root / inside) as entries:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._root / inside) as entries:
                 for entry in entries:
                     name = above + entry.name
                     if entry.name.startswith(OWN):

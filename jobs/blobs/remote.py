@@ -61,7 +61,8 @@ class Remote:
 
     def stream(self, name: str, start: int, end: int) -> Iterator[bytes]:
         """Read a range, each piece with a request of its own."""
-        while start < end and (piece := self._files.cat_file(self._path(name), start=start, end=min(end, start + PART))):
+        path = self._path(name)
+        while start < end and (piece := self._files.cat_file(path, start=start, end=min(end, start + PART))):
             yield piece
             start += len(piece)
 
@@ -177,9 +178,7 @@ class Remote:
     def _abort(self, upload: Mapping[str, Any]) -> int:
         bucket = self._path("").partition("/")[0]
         with suppress(FileNotFoundError):  # completed or aborted meanwhile
-            self._files.call_s3(
-                "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-            )
+            self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
             return 1
         return 0
 
