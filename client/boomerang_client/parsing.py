@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Saving, Status
+from boomerang_client.outputs import Output, Saving
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
