@@ -1,4 +1,4 @@
--- Claim the deliveries of those jobs that have ended and still owe some.
+-- Claim the deliveries of those jobs that have ended and still owe some, unless they wait until its results are saved.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 lease in µs
 --       2... job ids
@@ -10,7 +10,7 @@ local now = clock()
 local answer = {}
 for i = 2, #ARGV do
   local job = read(ARGV[i])
-  if job and job.owed then
+  if job and job.owed and not is_held(job) then
     guarded(job.id, now, function()
       save(job, RECORD{delivery_fence = tonumber(job.delivery_fence or 0) + 1})
       schedule_delivery(job, now + tonumber(ARGV[1]))
