@@ -3,7 +3,6 @@
 import re
 import ssl
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from marshmallow import ValidationError
@@ -84,8 +83,6 @@ def result_store(value: str) -> None:
 
 
 def _check_url(value: str) -> None:
-    if find_spec("fsspec") is None:
-        raise ValidationError("needs the package fsspec, which is not installed: pip install fsspec")
     try:
         import_module("fsspec").get_filesystem_class(value.partition("://")[0])
     except (ValueError, ImportError) as error:
