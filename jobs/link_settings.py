@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from jobs.connections.settings import ConnectionSettings
 from jobs.connections.urls import url_of
+from jobs.result_settings import A_DAY, ResultSettings
 from jobs.secret_strength import MIN_SECRET, all_hard_to_guess
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
 
-A_DAY = 24 * 3600.0
-
 
 @dataclass(frozen=True, kw_only=True)
-class LinkSettings(ConnectionSettings):
+class LinkSettings(ResultSettings):
     """Where producers reach the webhook, and what signs links."""
 
     public_url: str | None = setting(

@@ -16,8 +16,9 @@ from jobs.choices import UnknownParameters
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
-from jobs.link_settings import A_DAY, LinkSettings
+from jobs.link_settings import LinkSettings
 from jobs.logs import LOG_FORMAT, LogFormat
+from jobs.result_settings import A_DAY
 from jobs.setting import described, read, setting
 from jobs.setting_readers import IN_REDIS, Ports, image_store
 
@@ -251,6 +252,10 @@ class Settings(LinkSettings):
             return None if self.allow_private_hosts else (80, 443)
         return self.allowed_callback_ports or None
 
+    def result_expiry_of(self, lane: str) -> float:
+        """Return for how many seconds the provider of a lane is assumed to keep a result."""
+        return self.expiry_of(lane, self.lanes)
+
     def callback_hosts(self, owner: str) -> tuple[str, ...] | None:
         """Return the hosts at which a producer may be notified; None: any."""
         return self.key_limits.get(owner, KeyLimits()).callback_hosts
@@ -266,6 +271,7 @@ class Settings(LinkSettings):
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield problems of settings that are valid by themselves but not together. `given` lacks invalid ones."""
+        yield from super().problems(given)
         if given.get("named_lanes") and any(map(given.get, ("max_in_flight", "submit_rate", "learn_limit"))):
             unset = "BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and BOOMERANG_LEARN_LIMIT"
             yield "named_lanes", f"has limits for each lane; unset {unset}"

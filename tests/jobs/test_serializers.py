@@ -9,7 +9,7 @@ import pytest
 
 from jobs.job import Job, Result
 from jobs.links import NO_LINKS, Links
-from jobs.results.saved import Saved, SavedOutput, SaveProgress
+from jobs.saved import Saved, SavedOutput, SaveProgress
 from jobs.serializers import serialize_job, serialize_task
 from jobs.states import State
 
