@@ -276,8 +276,8 @@ class FakeService:
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
             "owner": "shop",
-            "errors": {}, "rate": 2.5, "eta": None, "unknown_costs": 0, "paused": id_ in self.paused | self.held, "reason": None,
-            "awaits_approval": id_ in self.held, "pilot": None,
+            "errors": {}, "rate": 2.5, "eta": None, "unknown_costs": 0, "paused": id_ in self.paused | self.held,
+            "reason": None, "awaits_approval": id_ in self.held, "pilot": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),
             "max_cost": given.get("max_cost", [None])[0],
