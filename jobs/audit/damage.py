@@ -16,7 +16,7 @@ from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
 from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
-from jobs.new_job import BatchOptions
+from jobs.new_job import BatchOptions, Hold
 from jobs.states import State
 from jobs.store.prices import PRICES_KEPT
 
@@ -31,7 +31,7 @@ _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _COSTS = re.compile(rf"\d{{1,18}}( \d{{1,18}}){{0,{PRICES_KEPT - 1}}}", re.ASCII)
 _ENTRIES = 500
-_BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "hold", "do", "only"})
+_BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected", "gaps"})
 _LANE_TEXTS = frozenset({"why", "because", "scout", "limit"})
 
@@ -143,6 +143,8 @@ def _batch(field: str, value: str) -> str | None:
             return None if value in {"0", "1", "2"} else "no class"
         case "do":
             return None if value in {"cancel", "retry", "commit"} else "no sweep"
+        case "hold":
+            return None if value in set(Hold) else "nothing that a batch waits for"
     if field in _BATCH_TEXTS or field.startswith(BatchCounter.PLACE):
         return None
     known = field in _BATCH_COUNTS or field.startswith(
@@ -154,6 +156,7 @@ def _batch(field: str, value: str) -> str | None:
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
     {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
     | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
+    | {BatchCounter.PILOT_LEFT, "pilot", "pilot_size", "pilot_spent", "approved"}
 )
 
 
