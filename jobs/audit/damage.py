@@ -139,12 +139,9 @@ def _batch(field: str, value: str) -> str | None:
             return _readable(read_labels, value)
         case "asked":
             return _readable(BatchOptions.from_script_json, value)
-        case "class":
-            return None if value in {"0", "1", "2"} else "no class"
-        case "do":
-            return None if value in {"cancel", "retry", "commit"} else "no sweep"
-        case "hold":
-            return None if value in set(Hold) else "nothing that a batch waits for"
+        case "class" | "do" | "hold":
+            what, known = _BATCH_CHOICES[field]
+            return None if value in known else what
     if field in _BATCH_TEXTS or field.startswith(BatchCounter.PLACE):
         return None
     known = field in _BATCH_COUNTS or field.startswith(
@@ -153,6 +150,11 @@ def _batch(field: str, value: str) -> str | None:
     return _whole(field, value) if known else "a field that no version writes"
 
 
+_BATCH_CHOICES: Mapping[str, tuple[str, frozenset[str]]] = {
+    "class": ("no class", frozenset({"0", "1", "2"})),
+    "do": ("no sweep", frozenset({"cancel", "retry", "commit"})),
+    "hold": ("nothing that a batch waits for", frozenset(Hold)),
+}
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
     {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
     | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}

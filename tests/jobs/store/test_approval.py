@@ -1,8 +1,8 @@
 """Batches that wait for an approval, as a whole or but for a pilot: nothing else of them is admitted before."""
 
 import itertools
+from contextlib import suppress
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
@@ -28,12 +28,12 @@ def admitted(bench: Bench) -> set[str]:
 
 
 def end(bench: Bench, job_id: str, state: State = State.COMPLETED, cost: str = "0.5") -> None:
-    bench.store.attempts.claim([job_id])
+    (claim,) = bench.store.attempts.claim([job_id])
     if state is State.FAILED:
         result = Result(error={"code": "1301", "message": "no"})
     else:
         result = Result(output=(IMAGE,), cost=Decimal(cost))
-    assert bench.store.attempts.finish(job_id, state, result, "poll").outcome == "finished"
+    assert bench.store.attempts.finish(claim.external_task_id, state, result, "poll").outcome == "finished"
 
 
 def pilot(bench: Bench) -> Pilot | None:
@@ -278,7 +278,7 @@ def test_any_order_of_calls_pays_for_nothing_before_the_approval(bench: Bench) -
     calls = {
         "pilot": lambda store: store.batches.begin_pilot("x", ["b", "c"]),
         "pause": lambda store: store.batches.pause("x"),
-        "cap": lambda store: store.batches.resume("x", max_cost=Decimal(9)),
+        "resume": lambda store: store.batches.resume("x"),
         "cancel a job": lambda store: store.jobs.cancel("b"),
         "grow": lambda store: store.jobs.enqueue([new("e")], "x"),
         "retry": lambda store: store.batches.retry("x", [State.CANCELLED]),
@@ -287,7 +287,8 @@ def test_any_order_of_calls_pays_for_nothing_before_the_approval(bench: Bench) -
         bench.start_afresh()
         enqueue(bench, "a b c d")
         for name in order:
-            partial(calls[name], bench.store)()
+            with suppress(NotAllowed):
+                calls[name](bench.store)
             assert admitted(bench) <= {"b", "c"}, order
         assert bench.audit() == [], order
         bench.store.batches.approve("x")

@@ -18,7 +18,7 @@ from webhook.app import create_app
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
-OTHER = b'{"model":"kirin_v2_1_reference2image","prompt":"a fox","scene_image":"https://cdn.example.com/1.png"}\n'
+OTHER = LINE.replace(b"}", b',"n":2}')
 
 
 def test_a_paused_upload_waits_for_an_approval(client: FlaskClient, store: Store, messages: Messages) -> None:
