@@ -140,8 +140,8 @@ def _batch(field: str, value: str) -> str | None:
         case "asked":
             return _readable(BatchOptions.from_script_json, value)
         case "class" | "do" | "hold":
-            what, known = _BATCH_CHOICES[field]
-            return None if value in known else what
+            wrong, choices = _BATCH_CHOICES[field]
+            return None if value in choices else wrong
     if field in _BATCH_TEXTS or field.startswith(BatchCounter.PLACE):
         return None
     known = field in _BATCH_COUNTS or field.startswith(
