@@ -251,10 +251,6 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
-
-
 def _text(value: Any) -> str | None:
     return str(value) if value else None
 
