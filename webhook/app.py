@@ -18,6 +18,7 @@ from webhook.api import (
     jobs,
     lanes,
     openapi,
+    outputs,
     ownership,
     provider_compat,
     spend,
@@ -31,6 +32,7 @@ from webhook.settings import Settings
 #: The blueprints of the documented API.
 API = (
     jobs.blueprint,
+    outputs.blueprint,
     lanes.blueprint,
     batches.blueprint,
     batch_actions.blueprint,
@@ -66,7 +68,8 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         lambda: EndedSessions(shared.store.context.client, shared.store.context.keys),
         RateLimits(read_rates(settings.rate_limit)),
         settings.trusted_proxies,
-        settings.metrics_token,
+        metrics_token=settings.metrics_token,
+        links=shared.links,
     )
     places.set_up(app)
     audit_log.install(app)

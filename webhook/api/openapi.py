@@ -32,6 +32,7 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "batch_id": ("Id of the batch.", EXAMPLE_BATCH),
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
+    "index": ("Number of the output, from 0.", "0"),
 }
 #: Headers of errors: name, type, meaning, and the statuses that have it.
 _HEADERS = (
@@ -126,7 +127,7 @@ def operation(
     blueprint: Blueprint,
     method: str,
     path: str,
-    answers: Mapping[int, type[Schema]],
+    answers: Mapping[int, type[Schema] | Mapping[str, Any]],
     *,
     scope: Scope,
     or_scope: tuple[Scope, str, str] | None = None,
