@@ -70,7 +70,7 @@ class Field:
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
-    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.results.saved)
+    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
     SAVE_TRIES = "Wt"  #: failed attempts to save them
     SAVE_FENCE = "Wf"  #: the fencing token of workers that save them
