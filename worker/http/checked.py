@@ -1,13 +1,16 @@
 """Connections that go to public addresses only."""
 
+import functools
 from ipaddress import ip_address
 from typing import Any
 
+import requests
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from schemas.urls import is_public
-from worker.http.deadline import BoundedAdapter
+from worker.http.deadline import DEADLINE, BoundedAdapter
+from worker.http.name_lookup import bounded
 
 
 class CheckedAdapter(BoundedAdapter, IPFilterAdapter):
@@ -16,7 +19,11 @@ class CheckedAdapter(BoundedAdapter, IPFilterAdapter):
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         # requests-hardened resolves the name here and refuses private addresses, but not ::127.0.0.1, fec0::/10 and
         # unassigned ones.
-        host_params, pool_kwargs = super().build_connection_pool_key_attributes(*args, **kwargs)
+        look_up = functools.partial(super().build_connection_pool_key_attributes, *args, **kwargs)
+        try:
+            host_params, pool_kwargs = bounded(look_up, DEADLINE.get().at)
+        except TimeoutError as error:
+            raise requests.ConnectTimeout(str(error)) from error
         address = ip_address(host_params["host"].strip("[]"))
         if not is_public(address):
             raise InvalidIPAddress(address)
