@@ -94,8 +94,8 @@ class Records:
             at = dict(zip((*_INDEXES.values(), "index"), (*scores, indexed), strict=True))
             broken = {rule for rule, is_broken in _broken(record, text, at).items() if is_broken}
             yield from (self._finding(job_id, rule) for rule in sorted(broken))
-            if job_id not in self._recount and result:
-                cost = _cost(result)
+            if job_id not in self._recount:
+                cost = int(record.get(Field.EARLIER_COST, 0)) + (_cost(result) if result else 0)
                 self._costs[""] += cost
                 if Field.BATCH in record:
                     self._costs[Payer.BATCH + record[Field.BATCH]] += cost
