@@ -14,6 +14,7 @@ from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.failures import FailureClass, classify
 from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.producer_ids import given_id
+from jobs.results.saved import Saved, SaveProgress
 from jobs.states import State
 from jobs.units import dollars, from_micros, nano
 
@@ -49,7 +50,7 @@ PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 class Result:
     """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
 
-    `warnings`, as errors: what is wrong beside the images.
+    `warnings`, as errors: what is wrong beside the images. `saved`: the images in the result store.
 
     Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
     if that was rounded. Neither is in the serialized result.
@@ -60,6 +61,7 @@ class Result:
     cost: Decimal | None = None
     discount: Any = None
     warnings: tuple[Mapping[str, str], ...] = ()
+    saved: Saved | None = None
     unreadable_cost: str | None = None
     rounded_cost: str | None = None
 
@@ -68,6 +70,7 @@ class Result:
         cost = None if self.cost is None else str(self.cost)
         body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
         body["warnings"] = list(self.warnings) or None
+        body["saved"] = self.saved.to_json() if self.saved else None
         given = {name: value for name, value in body.items() if value is not None}
         return json.dumps(given, ensure_ascii=False, default=str)
 
@@ -84,6 +87,7 @@ class Result:
             cost=None if cost is None else Decimal(cost),
             discount=body.get("discount"),
             warnings=tuple(map(texts, body.get("warnings", ()))),
+            saved=Saved.from_json(body["saved"]) if "saved" in body else None,
         )
 
     @property
@@ -126,10 +130,14 @@ class Job:
     maybe_sent: bool = False  #: an earlier submission of this attempt may have arrived
     refusal: Mapping[str, str] | None = None  #: the provider's error, which look-ups check before it fails the job
     owed: frozenset[Delivery] = frozenset()
-    delivery_tries: int = 0
+    delivery_tries: int = 0  #: of the notification
+    celery_tries: int = 0  #: of the messages that finish the parked ones
+    celery_at: datetime | None = None  #: when those are due, where both kinds are owed
+    notify_at: datetime | None = None  #: when the notification is due, where both kinds are owed
     undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
     delivery_error: str | None = None  #: why the last one failed
     result: Result | None = None
+    save: SaveProgress | None = None  #: while its results are to be saved, or are given up
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
     owner: str = ""
@@ -148,6 +156,15 @@ class Job:
     revision: int = 1  #: of its request: 2 after the first correction
     first_attempt: int = 1  #: of this revision
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
+
+    def tries(self, kind: Delivery) -> int:
+        """Return how often a delivery was tried."""
+        return self.celery_tries if kind is Delivery.CELERY else self.delivery_tries
+
+    @property
+    def saved(self) -> Saved | None:
+        """Its results in the result store; None while they are not all there."""
+        return self.result.saved if self.result else None
 
     @property
     def waits(self) -> bool:
@@ -238,9 +255,13 @@ class Job:
                 refusal=texts(json.loads(fields[Field.REFUSAL])) if Field.REFUSAL in fields else None,
                 owed=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
                 delivery_tries=int(get(Field.DELIVERY_TRIES, 0)),
+                celery_tries=int(get(Field.CELERY_TRIES, 0)),
+                celery_at=_moment(get(Field.CELERY_AT)),
+                notify_at=_moment(get(Field.NOTIFY_AT)),
                 undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
                 delivery_error=get(Field.DELIVERY_ERROR),
                 result=Result.from_json(result) if result is not None else None,
+                save=SaveProgress.from_fields(fields),
                 labels=read_labels(labels) if labels is not None else {},
                 text=text,
                 owner=get(Field.OWNER, ""),
@@ -268,6 +289,12 @@ class Due:
 
     job: Job
     now: datetime  #: of the claim, by Redis's clock
+
+    @property
+    def owed(self) -> frozenset[Delivery]:
+        """The deliveries that are due. Where both kinds are owed, each has a time of its own."""
+        times = {Delivery.CELERY: self.job.celery_at, Delivery.NOTIFY: self.job.notify_at}
+        return frozenset(kind for kind in self.job.owed if (at := times[kind]) is None or at <= self.now)
 
     @property
     def doubtful_for(self) -> float:

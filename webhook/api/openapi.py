@@ -148,9 +148,10 @@ def operation(
 
     The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
     generation requests in it, `body_required` whether there must be one, `body_schema` the schema and `body_examples`
-    named examples of one; `request_body` describes any other body. It makes its own answer as `answers`
-    documents it, of type `content_type`; `other_forms` documents further content types that a client may ask for. `refusals` are the statuses of its errors beside those of
-    every call; `refusal` is their schema if they are not problems, and `meanings` describes them.
+    named examples of one; `request_body` describes any other body. It makes its own answer as `answers` documents it,
+    of type `content_type`; `other_forms` documents further content types that a client may ask for. `refusals` are the
+    statuses of its errors beside those of every call; `refusal` is their schema if they are not problems, and
+    `meanings` describes them.
     """
     described: dict[str, Any] = {"x-scope": scope.value}
     if request_body:

@@ -69,6 +69,9 @@ local function start_waiting(places, limit, now)
           local job = read(id)
           if job and job.owed and string.find(job.owed, 'n', 1, true) then
             take_place(places, owner, receiver, id, now)
+            -- Whoever is given its id sends it. If that worker dies, the alarm replaces the id.
+            schedule_kind(job, 'n', now + NOTIFICATION_LEASE, now)
+            save(job, RECORD{notify_fence = false, notify_at = #job.owed > 1 and now})
             return id
           end
           stop_waiting(owner, receiver, id)
