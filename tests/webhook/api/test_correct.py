@@ -1,5 +1,6 @@
 """`POST /v1/jobs/<id>/retry` with a body: the next revision of a refused request."""
 
+import json
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_corrected_request_is_queued_under_the_same_id(client: FlaskClient, re
 
     assert (answer.status_code, answer.json["status"], answer.json["revision"]) == (200, "queued", 2)
     assert (answer.json["error"], answer.json["class"], answer.json["labels"]) == (None, None, {"shop": "berlin"})
-    assert JobView().validate(answer.json) == {}
+    assert JobView().validate(json.loads(answer.text)) == {}
     (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
     assert claim.external_task_id.endswith("~2")
     assert '"prompt":"a calm fox"' in claim.text
