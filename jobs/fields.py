@@ -77,7 +77,7 @@ class Field:
     EARLIER_COST = "ec"  #: nano-dollars that earlier attempts cost, whose results are not stored any more; absent: 0
     REVISION = "rv"  #: how often its request was corrected, plus 1 (lua/job/revise.lua); absent: 1
     FIRST_ATTEMPT = "fa"  #: the first attempt of the present revision; absent: 1
-    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.results.saved)
+    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
     SAVE_TRIES = "Wt"  #: failed attempts to save them
     SAVE_FENCE = "Wf"  #: the fencing token of workers that save them
@@ -216,7 +216,7 @@ def is_newer(record: Mapping[str, str]) -> bool:
 
 #: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
 #: new field: such a process then does not touch the job. Each version reads the previous one.
-VERSION = 2
+VERSION = 3
 #: No version will have so many digits.
 _LONG = 10
 

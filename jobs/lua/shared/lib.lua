@@ -193,6 +193,9 @@ local function owed_deliveries(job, again)
   return deliveries ~= '' and deliveries or false
 end
 
+-- Return whether the deliveries of a job wait until its results are saved, or given up.
+local function is_held(job) return job.saves_first and job.save_since end
+
 -- Record that a delivery of a kind was made. Returns 'clear' where nothing is owed any more, else 'owed'.
 local function delivery_done(job, kind)
   local left = string.gsub(job.owed, kind, '')
