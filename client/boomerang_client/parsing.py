@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Pilot, Status
+from boomerang_client.outputs import Output, Saving
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
@@ -43,6 +44,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
             owner=view.get("owner"),
+            saving=_saving(view.get("saving")),
             raw=view,
             service=service,
         )
@@ -51,8 +53,32 @@ def read_job(data: object, service: JobService | None = None) -> Job:
 
 
 def _output(view: Mapping[str, Any]) -> Output:
-    marked = view.get("watermark_url")
-    return Output(str(view.get("type") or ""), str(view["url"]), str(marked) if marked else None)
+    return Output(
+        str(view.get("type") or ""),
+        str(view["url"]),
+        watermark_url=_text(view.get("watermark_url")),
+        source_url=_text(view.get("source_url")),
+        url_expires_at=_time(view.get("url_expires_at")),
+        expires_at=_time(view.get("expires_at")),
+        saved_at=_time(view.get("saved_at")),
+        sha256=_text(view.get("sha256")),
+        size=_whole(view.get("size")),
+        content_type=_text(view.get("content_type")),
+        width=_whole(view.get("width")),
+        height=_whole(view.get("height")),
+    )
+
+
+def _saving(view: Mapping[str, Any] | None) -> Saving | None:
+    if not view:
+        return None
+    return Saving(
+        since=_time(view.get("since")),
+        tries=int(view.get("tries") or 0),
+        error=_text(view.get("error")),
+        next_try_at=_time(view.get("next_try_at")),
+        given_up_at=_time(view.get("given_up_at")),
+    )
 
 
 def _error(view: Mapping[str, Any]) -> JobError:
@@ -228,6 +254,10 @@ def _whole(value: Any) -> int | None:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
 
 
 def _time(value: str | None) -> datetime | None:

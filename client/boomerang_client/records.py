@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from boomerang_client.errors import UsageError
+from boomerang_client.outputs import Output, Saving
 from boomerang_client.responses import BatchAccepted, BatchChanged, Saved
 
 
@@ -58,18 +59,6 @@ DISPLAY_ORDER = (
     Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.IN_PROGRESS, Status.IN_DOUBT,
     Status.SUBMITTING, Status.QUEUED, Status.UNKNOWN,
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One generated image: its `type` ("image") and its `url`, which works for a limited time.
-
-    `watermark_url` is the same image with a watermark, if the generation API sent one.
-    """
-
-    type: str
-    url: str
-    watermark_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +139,7 @@ class Job:
     corrections of the request, from 1. `provider_external_id` names the last attempt at the provider. `expires_at` is
     the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
     `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
-    `owner` is the producer whose key made it.
+    `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
     """
 
     id: str
@@ -177,6 +166,7 @@ class Job:
     lane: str | None = None
     unknown_cost: str | None = None
     owner: str | None = None
+    saving: Saving | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 
