@@ -137,7 +137,7 @@ def _csv(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:
     outputs = serialize_outputs(job, addresses)
-    result, error = job.result, (job.result.error if job.result else None) or {}
+    error = (job.result.error if job.result else None) or {}
     return (
         job.given_id,
         job.state.value,

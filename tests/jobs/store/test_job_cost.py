@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from jobs.job import Result
+from jobs.links import NO_LINKS
 from jobs.new_job import BatchOptions, NewJob
 from jobs.serializers import serialize_job
 from jobs.states import State
@@ -33,7 +34,7 @@ def test_a_retry_keeps_what_the_failed_attempt_cost(cost: str, bench: Bench, mak
     assert bench.store.jobs.get("fox").cost == Decimal(cost)
     bench.store.jobs.retry("fox")
 
-    waiting = serialize_job(bench.store.jobs.get("fox"))
+    waiting = serialize_job(bench.store.jobs.get("fox"), NO_LINKS)
 
     counted = dollars(nano(Decimal(cost)))
     assert Decimal(waiting["cost"] or 0) == counted == bench.store.batches.get("b").cost
@@ -50,7 +51,7 @@ def test_all_attempts_count_and_usage_is_the_last_ones(bench: Bench, make: Make)
     bench.store.jobs.retry("fox")
     attempt(bench.store, State.COMPLETED, Result(output=IMAGES.output, cost=Decimal("0.004"), discount=1))
 
-    view = serialize_job(bench.store.jobs.get("fox"))
+    view = serialize_job(bench.store.jobs.get("fox"), NO_LINKS)
 
     assert (view["cost"], view["usage"]) == ("0.007", {"cost": "0.004", "discount": 1})
     assert (view["external_task_id"], view["provider_external_id"]) == ("fox", "fox~3")
@@ -82,4 +83,4 @@ def test_no_price_is_no_cost(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("fox")])
     attempt(bench.store, State.FAILED, Result(error=NO))
 
-    assert serialize_job(bench.store.jobs.get("fox"))["cost"] is None
+    assert serialize_job(bench.store.jobs.get("fox"), NO_LINKS)["cost"] is None
