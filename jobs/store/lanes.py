@@ -61,8 +61,7 @@ class Lanes:
 
     def resume(self, lane: str) -> bool:
         """End the pause of a lane. Returns whether to send an admission hint."""
-        _, hint = self._scripts.call("pause_lane", lane, "0", "", "")
-        return bool(hint)
+        return bool(self._scripts.call("pause_lane", lane, "0", "", ""))
 
     def claim_probes(self) -> list[Probe]:
         """Claim the due probes of lanes whose circuit breaker is open. Each goes to one caller.

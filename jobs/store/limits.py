@@ -71,7 +71,7 @@ class Limits:
         """
         now, _ = self._read()
         until = None if expires_in is None else now + timedelta(seconds=expires_in)
-        stored = {
+        stored: dict[Any, Any] = {
             f"{subject}{name}|{limit}": to_text(
                 subject, limit, Override(value=value, at=now, until=until, by=by, reason=reason)
             )
@@ -80,7 +80,7 @@ class Limits:
         gone = [f"{subject}{name}|{limit}" for limit in reset if limit not in values]
         with translate_errors(), self._client.pipeline() as pipe:
             if stored:
-                pipe.hset(self._key, mapping={**stored})
+                pipe.hset(self._key, mapping=stored)
             if gone:
                 pipe.hdel(self._key, *gone)
             pipe.execute()

@@ -33,7 +33,7 @@ _MOST_BODY = 64 * 1024
 _LONGEST = 366 * 86_400
 
 
-class _Changed(Schema):
+class _Patch(Schema):
     """What every change of limits has beside the limits."""
 
     reset = fields.List(
@@ -63,7 +63,7 @@ class _Changed(Schema):
             raise ValidationError(f"names {', '.join(both)}, which this request also changes; leave one out", "reset")
 
 
-class LaneChange(_Changed, LaneLimitsSchema):
+class LanePatch(_Patch, LaneLimitsSchema):
     """A change of a lane. Limits that it does not name stay as they are."""
 
     limits = LaneLimitsSchema
@@ -72,7 +72,7 @@ class LaneChange(_Changed, LaneLimitsSchema):
     )
 
 
-class KeyLimitsChange(_Changed, KeyLimitsSchema):
+class KeyLimitsPatch(_Patch, KeyLimitsSchema):
     """A change of a key's limits. Limits that it does not name stay as they are."""
 
     limits = KeyLimitsSchema
@@ -88,7 +88,7 @@ def _body(schema: type[Schema]) -> dict[str, Any]:
     "/lanes/<lane>",
     {200: LaneView},
     scope=Scope.ADMIN,
-    request_body=_body(LaneChange),
+    request_body=_body(LanePatch),
     refusals=(400, 404, 411, 413, 422, 503),
 )
 def change_lane(lane: str) -> Response:
@@ -102,7 +102,7 @@ def change_lane(lane: str) -> Response:
     shared = services()
     if lane not in {each.name for each in shared.settings.lanes}:
         raise ProblemError(404, f"No lane {lane} is configured (BOOMERANG_LANES). GET /v1/lanes lists those that are.")
-    change = _read(LaneChange)
+    change = _read(LanePatch)
     paused = change.pop("paused", None)
     _change(Subject.LANE, lane, LaneLimitsSchema, change)
     if paused:
@@ -128,7 +128,7 @@ def show_key_limits(producer: str) -> Response:
     "/keys/<producer>/limits",
     {200: KeyLimitsView},
     scope=Scope.ADMIN,
-    request_body=_body(KeyLimitsChange),
+    request_body=_body(KeyLimitsPatch),
     refusals=(400, 404, 411, 413, 422, 503),
 )
 def change_key_limits(producer: str) -> Response:
@@ -138,12 +138,12 @@ def change_key_limits(producer: str) -> Response:
     seconds, if you give that: then the configured limits are back.
     """
     name = _known(producer)
-    _change(Subject.KEY, name, KeyLimitsSchema, _read(KeyLimitsChange))
+    _change(Subject.KEY, name, KeyLimitsSchema, _read(KeyLimitsPatch))
     services().send(SUBMIT)
     return _key_limits(name)
 
 
-def _read(schema: type[_Changed]) -> dict[str, Any]:
+def _read(schema: type[_Patch]) -> dict[str, Any]:
     """Return the change in the body. Raises a problem, 400 or 422."""
     data = parse_json(read_decoded(request, _MOST_BODY, services().memory.for_body()))
     if not isinstance(data, dict):

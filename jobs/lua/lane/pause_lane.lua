@@ -5,14 +5,13 @@
 --       2 '1' to pause it, '0' to resume it
 --       3 µs until the pause ends; '' for never
 --       4 reason
--- Returns: {outcome, 1 to send an admission hint}; outcome: 'paused' | 'resumed' | 'already' (resumed: it is not paused)
+-- Returns: 1 where the caller is to send an admission hint, else 0
 -- A second pause replaces the first.
 arity(4)
 local lane, now = KEY.lane .. ARGV[1], clock()
 if ARGV[2] ~= '1' then
-  local was = redis.call('HEXISTS', lane, 'paused') == 1
   redis.call('HDEL', lane, 'paused', 'paused_until', 'paused_why')
-  return {was and 'resumed' or 'already', admit_hint(now)}
+  return admit_hint(now)
 end
 redis.call('HSETNX', lane, 'paused', whole(now))
 redis.call('HSET', lane, 'paused_why', ARGV[4])
@@ -22,4 +21,4 @@ else
   redis.call('HSET', lane, 'paused_until', whole(now + tonumber(ARGV[3])))
 end
 redis.call('SADD', KEY.lanes, ARGV[1])
-return {'paused', 0}
+return 0
