@@ -32,6 +32,7 @@ class LaneSettings:
     `models` are patterns with `*` and `?`. A job, or its batch, must have all `labels`. Neither: any job.
     `learn_limit`: learn the limit of slots, at most `max_in_flight`, from the provider's refusals.
     `max_cost_per_day` in USD, by days of UTC. `url`: None for BOOMERANG_PROVIDER_URL.
+    `result_expiry`: seconds for which the provider keeps a result; None for BOOMERANG_RESULT_EXPIRY.
     """
 
     name: str = LANE
@@ -42,6 +43,7 @@ class LaneSettings:
     submit_rate: float = 0.0
     max_cost_per_day: Decimal | None = None
     learn_limit: bool = False
+    result_expiry: float | None = None
     pool: str = ""
 
     def takes(self, model: str, labels: Mapping[str, str]) -> bool:
@@ -92,6 +94,7 @@ class _Lane(LaneLimitsSchema):
     labels = ma.Dict(keys=ma.String(), values=ma.String(), load_default=dict)
     url = ma.URL(schemes={"http", "https"}, require_tld=False, load_default=None)
     learn_limit = ma.Boolean(load_default=False)
+    result_expiry = ma.Float(load_default=None, validate=validate.Range(min=60))
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> LaneSettings:
