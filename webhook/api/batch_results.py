@@ -10,6 +10,8 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.job import Job
+from jobs.links import Links
+from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import serialize_job, warnings_of
 from jobs.states import State
 from schemas.queries import ResultsQuery
@@ -19,6 +21,7 @@ from webhook.http.connection import Direction
 from webhook.http.csv_text import csv_text
 from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
+from webhook.links import links
 from webhook.services import services
 
 blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="Results of a batch.")
@@ -40,6 +43,9 @@ COLUMNS = (
     "labels",
     "warnings",
     "watermarked",
+    "source",
+    "saved_at",
+    "sha256",
 )
 #: Lines in one write to the socket.
 _LINES = 100
@@ -65,8 +71,8 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     """Get the jobs of a batch.
 
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
-    `format=csv`, the first line names the columns; `output` and `watermarked` hold URLs, separated by spaces, and
-    `labels` is JSON.
+    `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
+    and `labels` is JSON.
     If the connection breaks before the last chunk, ask again.
     """
     states = [State(status) for status in query["status"]]
@@ -94,38 +100,41 @@ def errors(batch_id: str) -> Response:
 
 
 def _stream(
-    batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
+    batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job], Links], Iterator[str]], content_type: str
 ) -> Response:
+    addresses = links()
+
     def stream(_: Place) -> Response:
         jobs = services().store.batches.jobs(batch_id, states)
         first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
-        return Response(form(chain(first, jobs)), content_type=content_type)
+        return Response(form(chain(first, jobs), addresses), content_type=content_type)
 
     return services().transfers.stream(stream, Direction.ANSWER)
 
 
-def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
+def _ndjson(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
     remaining = iter(jobs)
     while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{encode(serialize_job(job))}\n" for job in some)
+        yield "".join(f"{encode(serialize_job(job, addresses))}\n" for job in some)
 
 
-def _csv(jobs: Iterable[Job]) -> Iterator[str]:
+def _csv(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
     remaining = iter(jobs)
     some: list[Sequence[str]] = [COLUMNS]
     while some:
         yield csv_text(some)
-        some = [_row(job) for job in islice(remaining, _LINES)]
+        some = [_row(job, addresses) for job in islice(remaining, _LINES)]
 
 
-def _row(job: Job) -> Sequence[str]:
+def _row(job: Job, addresses: Links) -> Sequence[str]:
+    outputs = serialize_outputs(job, addresses)
     result, error = job.result, (job.result.error if job.result else None) or {}
     return (
         job.given_id,
         job.state.value,
         job.model,
         format(result.cost, "f") if result and result.cost is not None else "",
-        " ".join(each["url"] for each in result.output) if result else "",
+        " ".join(each["url"] for each in outputs),
         error.get("code", ""),
         error.get("message", ""),
         str(job.attempt),
@@ -135,5 +144,8 @@ def _row(job: Job) -> Sequence[str]:
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
         "; ".join(each["message"] for each in warnings_of(job)),
-        " ".join(each["watermark_url"] for each in result.output if "watermark_url" in each) if result else "",
+        " ".join(each["watermark_url"] for each in outputs if "watermark_url" in each),
+        " ".join(each["source_url"] for each in outputs),
+        outputs[0]["saved_at"] or "" if outputs else "",
+        " ".join(each["sha256"] for each in outputs if each["sha256"]),
     )

@@ -20,6 +20,7 @@ from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
 from webhook.http.json_response import json_response
+from webhook.links import links
 from webhook.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jobs.")
@@ -44,7 +45,7 @@ def create() -> Response:
     given, job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=given)}
     recorded = services().store.jobs.get(job.id if created else find_job(given))
-    return json_response(serialize_job(recorded), 201 if created else 200, location)
+    return json_response(serialize_job(recorded, links()), 201 if created else 200, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -55,8 +56,8 @@ def page(query: dict[str, Any]) -> Response:
     and stays valid while jobs change. A page by label or of a batch may be short although more follow. `label` means
     the labels of the job itself, not those of its batch.
     """
-    found = _page(query)
-    return json_response({"jobs": [serialize_job(job) for job in found.jobs], "cursor": found.cursor})
+    found, addresses = _page(query), links()
+    return json_response({"jobs": [serialize_job(job, addresses) for job in found.jobs], "cursor": found.cursor})
 
 
 @operation(
@@ -71,13 +72,13 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
-        return json_response(serialize_job(store.jobs.show(job_id)))
+        return json_response(serialize_job(store.jobs.show(job_id), links()))
     with shared.waits.try_enter() as place:
         if place:
             job = store.jobs.wait(job_id, seconds, lambda: place.lost)
             headers = {"Retry-After": "1"} if place.lost and not job.state.final else {}
-            return json_response(serialize_job(store.jobs.with_reason(job)), headers=headers)
-    return json_response(serialize_job(store.jobs.show(job_id)), headers={"Retry-After": "1"})
+            return json_response(serialize_job(store.jobs.with_reason(job), links()), headers=headers)
+    return json_response(serialize_job(store.jobs.show(job_id), links()), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -131,4 +132,4 @@ def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:
         shared.send(DELIVER, job_id)
     if settled.admit_hint:
         shared.send(SUBMIT)
-    return json_response(serialize_job(shared.store.jobs.show(job_id)))
+    return json_response(serialize_job(shared.store.jobs.show(job_id), links()))

@@ -32,9 +32,7 @@ def test_it_lists_exactly_the_producers_calls(document: dict[str, Any], app: Fla
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule.startswith(("/v1", "/model/v1"))
     }
-    documented = {
-        (method, path) for path, item in document["paths"].items() for method in item if method in METHODS
-    }
+    documented = {(method, path) for path, item in document["paths"].items() for method in item if method in METHODS}
     assert documented == routes
 
 
