@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.states import JOB_STATES
+from schemas.states import FAILURE_CLASSES, JOB_STATES
 from schemas.views.fields import described, instant, money, next_cursor
 
 
@@ -65,7 +65,7 @@ class ErrorView(Schema):
 
 
 class UsageView(Schema):
-    cost = money("Cost of the job, or null if the provider named no price.", required=True, allow_none=True)
+    cost = money("Cost of the last attempt, or null if the provider named no price.", required=True, allow_none=True)
     discount = fields.Raw(allow_none=True, metadata=described("Discount, as the provider sent it."))
 
 
@@ -102,16 +102,44 @@ class JobView(Schema):
         ),
     )
     usage = fields.Nested(
-        UsageView, required=True, allow_none=True, metadata=described("Cost of the job, or null until it is known.")
+        UsageView,
+        required=True,
+        allow_none=True,
+        metadata=described("Cost of the last attempt, or null until it is known."),
+    )
+    cost = money(
+        "Cost of all attempts of the job together, also those before a correction or retry; null if the provider named "
+        "no price of any.",
+        required=True,
+        allow_none=True,
+    )
+    failure = fields.String(
+        required=True,
+        allow_none=True,
+        attribute="class",
+        data_key="class",
+        validate=validate.OneOf(FAILURE_CLASSES),
+        metadata=described("Class of the failure (`error.code`), or null if the job has not failed.", "moderation"),
     )
     attempt = fields.Integer(
         required=True,
         metadata=described("Number of the last attempt, from 1. Some failures lead to a new attempt.", 1),
     )
+    revision = fields.Integer(
+        required=True,
+        metadata=described("Number of the request's present revision: 1, and 1 more for each correction.", 1),
+    )
     external_task_id = fields.String(
         required=True,
         metadata=described(
-            "Id of the last attempt at the provider: `<id>~<attempt>` from attempt 2.", "order-4711.front~2"
+            "The same as `id`: your external_task_id, or the id that the service made.", "order-4711.front"
+        ),
+    )
+    provider_external_id = fields.String(
+        required=True,
+        metadata=described(
+            "Id of the last attempt at the provider: your id, the producer's name, and the attempt from the second on.",
+            "order-4711.front@shop~2",
         ),
     )
     created_at = instant("When the job was accepted.", required=True)

@@ -9,6 +9,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.links import Links
 from jobs.serialized_outputs import serialize_outputs
@@ -46,6 +47,9 @@ COLUMNS = (
     "source",
     "saved_at",
     "sha256",
+    "class",
+    "revision",
+    "provider_external_id",
 )
 #: Lines in one write to the socket.
 _LINES = 100
@@ -76,9 +80,10 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     If the connection breaks before the last chunk, ask again.
     """
     states = [State(status) for status in query["status"]]
+    classes = [FailureClass(each) for each in query["classes"]]
     if query["format"] == "csv":
-        return _stream(batch_id, states, _csv, f"{CSV}; charset=utf-8")
-    return _stream(batch_id, states, _ndjson, NDJSON)
+        return _stream(batch_id, states, classes, _csv, f"{CSV}; charset=utf-8")
+    return _stream(batch_id, states, classes, _ndjson, NDJSON)
 
 
 @operation(
@@ -96,16 +101,20 @@ def errors(batch_id: str) -> Response:
     One job per line, in input order. `error` says why the job failed. Refused lines are not jobs: the answer to the
     upload lists them.
     """
-    return _stream(batch_id, [State.FAILED], _ndjson, NDJSON)
+    return _stream(batch_id, [State.FAILED], [], _ndjson, NDJSON)
 
 
 def _stream(
-    batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job], Links], Iterator[str]], content_type: str
+    batch_id: str,
+    states: Sequence[State],
+    classes: Sequence[FailureClass],
+    form: Callable[[Iterable[Job], Links], Iterator[str]],
+    content_type: str,
 ) -> Response:
     addresses = links()
 
     def stream(_: Place) -> Response:
-        jobs = services().store.batches.jobs(batch_id, states)
+        jobs = services().store.batches.jobs(batch_id, states, classes)
         first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
         return Response(form(chain(first, jobs), addresses), content_type=content_type)
 
@@ -128,17 +137,17 @@ def _csv(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:
     outputs = serialize_outputs(job, addresses)
-    result, error = job.result, (job.result.error if job.result else None) or {}
+    error = (job.result.error if job.result else None) or {}
     return (
         job.given_id,
         job.state.value,
         job.model,
-        format(result.cost, "f") if result and result.cost is not None else "",
+        format(job.cost, "f") if job.cost is not None else "",
         " ".join(each["url"] for each in outputs),
         error.get("code", ""),
         error.get("message", ""),
         str(job.attempt),
-        job.given_external_id,
+        job.given_id,
         job.created_at.isoformat(),
         job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",
@@ -148,4 +157,7 @@ def _row(job: Job, addresses: Links) -> Sequence[str]:
         " ".join(each["source_url"] for each in outputs),
         outputs[0]["saved_at"] or "" if outputs else "",
         " ".join(each["sha256"] for each in outputs if each["sha256"]),
+        job.failure.value if job.failure else "",
+        str(job.revision),
+        job.external_task_id,
     )

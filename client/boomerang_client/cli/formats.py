@@ -9,7 +9,7 @@ from boomerang_client.records import Job
 COLUMNS = (
     "id", "status", "model", "cost", "output", "error_code", "error_message", "attempt", "external_task_id",
     "created_at", "finished_at", "settled_by", "labels", "warnings", "watermarked", "source", "saved_at",
-    "sha256",
+    "sha256", "class", "revision", "provider_external_id",
 )  # fmt: skip
 
 
@@ -46,4 +46,7 @@ def _cells(job: Job) -> tuple[str, ...]:
         " ".join(one.source_url for one in job.output if one.source_url),
         next((one.saved_at.isoformat() for one in job.output if one.saved_at), ""),
         " ".join(one.sha256 for one in job.output if one.sha256),
+        job.failure or "",
+        str(job.revision),
+        job.provider_external_id or "",
     )
