@@ -159,6 +159,7 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     """List every protected call, so that a new call must be added here with its scope."""
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
     enqueue |= {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("resume", "retry")}
+    enqueue |= {"batch_actions.approve"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "spend.spend", "generation.show"}
