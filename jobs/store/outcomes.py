@@ -313,6 +313,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
+    "check": Outcome,
     "commit": CommitOutcome,
     "delivered": DeliveryOutcome,
     "enqueue": Outcome,

@@ -10,6 +10,7 @@ from jobs.store.context import StoreContext
 from jobs.store.continuity import Continuity
 from jobs.store.deliveries import Deliveries
 from jobs.store.event_stream import EventStream
+from jobs.store.forecasts import Forecasts
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
 from jobs.store.liveness import Liveness
@@ -47,6 +48,7 @@ class Store:
         self.saves = Saves(context, self.jobs)
         self.batches = Batches(context, self.jobs)
         self.uploads = Uploads(context)
+        self.forecasts = Forecasts(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)
         self.continuity = Continuity(context)

@@ -14,15 +14,13 @@ if free then free = free - redis.call('LLEN', ids) end
 local outcomes = {}
 for i = 5, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
-  local recorded, there, is_own = recorded_id(id), nil, true
-  if recorded then
-    there, is_own = redis.call('GET', KEY.text .. recorded), is_job_of(recorded, ARGV[4])
-  else
-    local earlier = redis.call('HGET', lines, id)
-    if earlier then there = cmsgpack.unpack(earlier)[2] end
+  local outcome, earlier = find_recorded(id, text, ARGV[4]), nil
+  if not outcome then
+    earlier = redis.call('HGET', lines, id)
+    if earlier then outcome = cmsgpack.unpack(earlier)[2] == text and 'known' or 'conflict' end
   end
-  if there ~= nil then
-    outcomes[#outcomes + 1] = there == text and is_own and 'known' or 'conflict'
+  if outcome then
+    outcomes[#outcomes + 1] = outcome
   elseif not all_stored(images_in(text), ARGV[4]) then
     outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then

@@ -44,10 +44,7 @@ else
   end
 end
 for _, name in ipairs(lanes) do
-  if is_closed(name, now) then
-    local hold, why, open, because = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because'))
-    found.lanes[name] = open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
-  end
+  found.lanes[name] = closed_state(name, now)
 end
 for _, class in ipairs(classes) do
   local function stop(limit, payer, spent, unknown)
