@@ -313,7 +313,6 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
-    "check": Outcome,
     "commit": CommitOutcome,
     "delivered": DeliveryOutcome,
     "enqueue": Outcome,

@@ -43,6 +43,7 @@ def test_a_dry_run_prints_the_cost(command: list[str], service: FakeService, run
     assert all(path.startswith("POST /v1/quote") for path in service.paths())
 
 
-def test_a_dry_run_fails_if_lines_would_be_rejected(run: Command) -> None:
+def test_a_dry_run_fails_if_lines_would_be_rejected(service: FakeService, run: Command) -> None:
     done = run("enqueue", "-", "--dry-run", input=ndjson([REQUEST, REQUEST | {"image_list": ["missing.png"]}]))
     assert (done.exit_code, "image_list" in done.stderr) == (1, True)
+    assert service.jobs == {}
