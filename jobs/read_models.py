@@ -1,5 +1,6 @@
 """Read models of many jobs together: a batch, a lane, all jobs, a page."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from jobs.estimates import NOTHING, Estimate
+from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
@@ -76,6 +78,14 @@ class Batch:
     def expected_cost(self) -> Decimal | None:
         """The expected cost when all jobs have ended; None if a price is unknown."""
         return self.estimate.expected
+
+    @property
+    def classes(self) -> Mapping[FailureClass, int]:
+        """Its failed jobs by class of failure; classes without jobs are left out."""
+        counts = Counter[FailureClass]()
+        for code, count in self.errors.items():
+            counts[classify(code)] += count
+        return {failure: counts[failure] for failure in FailureClass if counts[failure]}
 
     @property
     def progress(self) -> Progress:

@@ -45,7 +45,7 @@ end
 local function find_recorded(id, text, caller)
   local recorded = recorded_id(id)
   if not recorded then return nil end
-  return redis.call('GET', KEY.text .. recorded) == text and is_job_of(recorded, caller) and 'known' or 'conflict'
+  return has_request(recorded, text) and is_job_of(recorded, caller) and 'known' or 'conflict'
 end
 
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
@@ -62,7 +62,7 @@ local function accept(batch, specs, now, recheck, free, caller)
     local recorded = seen[id] and id or recorded_id(id)
     if recorded then
       local owner = batch ~= '' and batch_of(batch).owner or facts.owner or ''
-      local is_known = redis.call('GET', KEY.text .. recorded) == text
+      local is_known = has_request(recorded, text)
         and is_job_of(recorded, caller == ANYONE and caller or owner)
       outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
     elseif not all_stored(named, caller or batch ~= '' and batch_of(batch).owner or facts.owner) then
