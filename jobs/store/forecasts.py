@@ -14,6 +14,7 @@ from jobs.lanes import LaneSettings
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.room import Room
+from jobs.settings import Settings
 from jobs.store.arguments import within
 from jobs.store.context import StoreContext
 from jobs.store.spending import key_caps
@@ -52,7 +53,7 @@ class Forecasts:
 
     def __init__(self, context: StoreContext) -> None:
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._context = context
 
     def check(
         self, jobs: Sequence[NewJob], *, caller: str = ANYONE, images: Collection[str] = ()
@@ -79,7 +80,7 @@ class Forecasts:
 
         `pools`: those that they would wait in. `options`: of their batch, `existing`: what it costs without them.
         """
-        settings = self._settings
+        settings = self._context.settings
         lanes = {lane.name: lane for pool in pools for lane in lanes_of(settings, pool)}
         answer = self._scripts.call(
             "forecast", owner, json.dumps(list(classes)), json.dumps(sorted(pools)), json.dumps(list(lanes)),
@@ -92,45 +93,50 @@ class Forecasts:
             estimate = sum_up((prices[each], count) for each, count in classes.items())
             blocks = [
                 *at_cap(options.max_cost, estimate, *([existing] if existing else [])),
-                *self._at_budgets(owner, lanes, found, estimate),
+                *_at_budgets(settings, owner, lanes, found, estimate),
                 *_at_room(found.get("free"), sum(classes.values())),
-                *self._closed(pools, found["lanes"]),
+                *_closed(settings, pools, found["lanes"]),
             ]
-            seconds = self._seconds(owner, sum(classes.values()), options, found)
+            seconds = _seconds(settings, owner, sum(classes.values()), options, found)
         return Forecast(prices=prices, estimate=estimate, seconds=seconds, blocks=tuple(blocks))
 
-    def _seconds(self, owner: str, count: int, options: BatchOptions, found: Mapping[str, Any]) -> float | None:
-        pace, settings = found["pace"], self._settings
-        class_ = CLASSES[options.priority or Priority.NORMAL]
-        share = eta.share(pace["flows"], settings.key_limits, class_, owner, options.weight)
-        return eta.eta(
-            left=count,
-            queued=count,
-            per_second=0,
-            submit_rate=0,
-            held=max(0.0, (int(pace["hold"]) - int(found["now"])) / 1e6),
-            paused=False,
-            pace=eta.pace(pace["lanes"], eta.limits_of(settings.lanes, pace["lanes"]), share),
-        )
 
-    def _at_budgets(
-        self, owner: str, lanes: Mapping[str, LaneSettings], found: Mapping[str, Any], estimate: Estimate
-    ) -> Iterator[Block]:
-        if owner in (caps := key_caps(self._settings)):
-            yield from _at_budget("key_budget", f"the budget of key {owner}", caps[owner], [found["key"]], estimate)
-        budgets = [lane.max_cost_per_day for lane in lanes.values()]
-        of_lanes = [budget for budget in budgets if budget is not None]
-        if of_lanes and len(of_lanes) == len(budgets):
-            what = f"the budget of {'lane' if len(lanes) == 1 else 'lanes'} {', '.join(lanes)}"
-            used = [found["lanes"][name] for name in lanes]
-            yield from _at_budget("lane_budget", what, sum(map(nano, of_lanes)), used, estimate)
+def _seconds(
+    settings: Settings, owner: str, count: int, options: BatchOptions, found: Mapping[str, Any]
+) -> float | None:
+    pace = found["pace"]
+    class_ = CLASSES[options.priority or Priority.NORMAL]
+    share = eta.share(pace["flows"], settings.key_limits, class_, owner, options.weight)
+    return eta.eta(
+        left=count,
+        queued=count,
+        per_second=0,
+        submit_rate=0,
+        held=max(0.0, (int(pace["hold"]) - int(found["now"])) / 1e6),
+        paused=False,
+        pace=eta.pace(pace["lanes"], eta.limits_of(settings.lanes, pace["lanes"]), share),
+    )
 
-    def _closed(self, pools: Collection[str], lanes: Mapping[str, Any]) -> Iterator[Block]:
-        closed = {name: each["closed"] for name, each in lanes.items() if "closed" in each}
-        for pool in sorted(pools):
-            names = [lane.name for lane in lanes_of(self._settings, pool)]
-            if names and all(name in closed for name in names):
-                yield Block("lane_closed", "; ".join(closed_text(name, closed) or "" for name in names))
+
+def _at_budgets(
+    settings: Settings, owner: str, lanes: Mapping[str, LaneSettings], found: Mapping[str, Any], estimate: Estimate
+) -> Iterator[Block]:
+    if owner in (caps := key_caps(settings)):
+        yield from _at_budget("key_budget", f"the budget of key {owner}", caps[owner], [found["key"]], estimate)
+    budgets = [lane.max_cost_per_day for lane in lanes.values()]
+    of_lanes = [budget for budget in budgets if budget is not None]
+    if of_lanes and len(of_lanes) == len(budgets):
+        what = f"the budget of {'lane' if len(lanes) == 1 else 'lanes'} {', '.join(lanes)}"
+        used = [found["lanes"][name] for name in lanes]
+        yield from _at_budget("lane_budget", what, sum(map(nano, of_lanes)), used, estimate)
+
+
+def _closed(settings: Settings, pools: Collection[str], lanes: Mapping[str, Any]) -> Iterator[Block]:
+    closed = {name: each["closed"] for name, each in lanes.items() if "closed" in each}
+    for pool in sorted(pools):
+        names = [lane.name for lane in lanes_of(settings, pool)]
+        if names and all(name in closed for name in names):
+            yield Block("lane_closed", "; ".join(closed_text(name, closed) or "" for name in names))
 
 
 def _checked(answer: str) -> Checked:

@@ -301,7 +301,7 @@ def jobs_in(
                         job_id,
                         settings.lanes,
                         batch_labels=done.options.labels,
-                        notify_unbegun=settings.callback_hosts(caller().name) is not None,
+                        notify_unbegun=shared.callback_hosts() is not None,
                     ),
                 )
             except NoLane as error:

@@ -13,7 +13,8 @@
 --   unknown  of the batch: jobs of unknown cost that are not waived, as text
 --   cap      of the batch in nano-dollars, as text
 --   key      the producer's key
---   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}}
+--   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}
+--            | {paused = why, paused_until}}
 --   classes  {price class: {batch = stop, key = stop, lanes = {name: stop}}}, where a stop is {why, price, left}: see
 --            stopped_at_cap in shared/money.lua. The price, and what is neither spent nor reserved, are text
 arity(4)
