@@ -189,8 +189,8 @@ def wrong(record: Mapping[str, str]) -> str | None:
 
 
 def _has_form(field: str, value: str) -> bool:
-    whole = FORMS[Field(field)] == WHOLE
-    return bool(_PATTERNS[Field(field)].fullmatch(value)) and not (whole and len(value) > MOST_DIGITS)
+    whole = FORMS[field] == WHOLE
+    return bool(_PATTERNS[field].fullmatch(value)) and not (whole and len(value) > MOST_DIGITS)
 
 
 def _inconsistent(record: Mapping[str, str], state: str, phase: str | None) -> str | None:
