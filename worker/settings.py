@@ -157,6 +157,14 @@ class Settings(shared.Settings):
         "[A producer](explanation/notifications.md) that is alone uses at most half.",
         validate=validate.Range(1, 512),
     )
+    max_saving: int = setting(
+        "BOOMERANG_MAX_SAVING",
+        ma.Integer,
+        32,
+        "Jobs whose results are saved at once, over all workers; 1 to 512. They have threads of their own. A producer "
+        "that is alone uses at most half.",
+        validate=validate.Range(1, 512),
+    )
     group: int = setting(
         "BOOMERANG_SUBMIT_GROUP",
         ma.Integer,
