@@ -88,12 +88,39 @@ class CancelOutcome(StrEnum):
 
 
 class PauseOutcome(StrEnum):
-    """Of `pause_job` and `pause` (a batch)."""
+    """Of `pause_job`."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
     ALREADY = "already"
-    REFUSED = "refused"  #: the job is not queued; the batch may not spend more
+    REFUSED = "refused"  #: the job is not queued
+    UNKNOWN = "unknown"
+
+
+class BatchPauseOutcome(StrEnum):
+    """Of `pause`."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALREADY = "already"
+    UNAPPROVED = "unapproved"  #: it waits for an approval: nothing is resumed
+    REFUSED = "refused"  #: the batch may not spend more
+    UNKNOWN = "unknown"
+
+
+class ApproveOutcome(StrEnum):
+    """Of `approve`."""
+
+    APPROVED = "approved"
+    ALREADY = "already"  #: it waits for no approval
+    UNKNOWN = "unknown"
+
+
+class BeginPilotOutcome(StrEnum):
+    """Of `begin_pilot`."""
+
+    BEGUN = "begun"
+    ALREADY = "already"  #: it has begun, is over, or the batch is approved or asked for none
     UNKNOWN = "unknown"
 
 
@@ -105,6 +132,23 @@ class RetryOutcome(StrEnum):
     WORKING = "working"  #: the provider may still be working on it
     HAS_OUTPUT = "has output"  #: it was cancelled, but has output that is paid for
     IMAGELESS = "imageless"  #: an image is not stored any more
+    REFUSED = "refused"  #: it is completed
+    UNKNOWN = "unknown"
+
+
+class ReviseOutcome(StrEnum):
+    """Of `revise`."""
+
+    QUEUED = "queued"
+    SAME = "same"  #: the present revision has this request already
+    OTHER_KEY = "other key"  #: the Idempotency-Key made a revision with another request
+    UNFINISHED = "unfinished"  #: the job has not ended
+    WORKING = "working"  #: the provider may still be working on it
+    FORGOTTEN = "forgotten"  #: Redis lost data, and it may have been sent
+    HAS_OUTPUT = "has output"  #: it was cancelled, but has output that is paid for
+    IMAGELESS = "imageless"  #: an image is not stored
+    FULL = "full"  #: the limit of unfinished jobs is reached
+    TOO_MANY = "too many"  #: it has the most revisions already
     REFUSED = "refused"  #: it is completed
     UNKNOWN = "unknown"
 
@@ -280,7 +324,9 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "approve": ApproveOutcome,
     "begin_notification": BeginOutcome,
+    "begin_pilot": BeginPilotOutcome,
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
@@ -296,7 +342,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "message_finished": MessageOutcome,
     "move_to_lane": MoveOutcome,
     "park": ParkOutcome,
-    "pause": PauseOutcome,
+    "pause": BatchPauseOutcome,
     "pause_job": PauseOutcome,
     "probed": ProbeOutcome,
     "record_callback": CallbackOutcome,
@@ -309,6 +355,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "reschedule_lookup": LookupOutcome,
     "resave": ResaveOutcome,
     "retry": RetryOutcome,
+    "revise": ReviseOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,
     "settle_cost": SettleCostOutcome,
