@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from jobs import logs
-from jobs.errors import BatchNotFound, RecordDamaged
+from jobs.errors import BatchNotFound, RecordDamaged, ResultsUnavailable
 from jobs.jitter import Random, draw
 from jobs.job import Due, Job
 from jobs.saved import Saved
@@ -95,6 +95,8 @@ class Saver:
             saved = self._save_outputs()(job, self._labels(job))
         except SaveFailed as error:
             why, final, retry_after = error.why, error.final, error.retry_after
+        except ResultsUnavailable as error:
+            why = str(error)
         except Exception as error:
             # Of any kind: it must neither stop other saves nor be repeated forever.
             log.exception("job %s: saving its results failed with an unexpected error", job.id)
