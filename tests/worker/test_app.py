@@ -115,7 +115,7 @@ def test_a_worker_reads_only_its_queues_even_after_sending_to_another() -> None:
 def test_each_app_has_its_own_tasks() -> None:
     app = create_app(SETTINGS)
     ours = {name for name in app.tasks if not name.startswith("celery.")}
-    assert ours == {"boomerang.generate", "boomerang.submit", "boomerang.reconcile", "boomerang.deliver"}
+    assert ours == {f"boomerang.{name}" for name in ("generate", "submit", "reconcile", "deliver", "save")}
     other = create_app(SETTINGS)
     assert other.tasks["boomerang.submit"] is not app.tasks["boomerang.submit"]
 
