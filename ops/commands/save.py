@@ -33,7 +33,7 @@ def save(
     if bool(ids) == all_unsaved:
         raise click.UsageError("Give either job ids or --all-unsaved.")
     with open_store() as store:
-        if store.context.settings.result_store is None and not store.liveness.pulse().saves:
+        if store.context.configured.result_store is None and not store.liveness.pulse().saves:
             raise click.UsageError("No process of the service has a result store: set BOOMERANG_RESULT_STORE first.")
         unsaved = [job_id for job_id, _ in store.manual.stuck(0.0, ALL).unsaved.named] if all_unsaved else []
         wanted = unsaved or jobs_named(store, ids, owner)

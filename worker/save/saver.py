@@ -122,7 +122,7 @@ class Saver:
     def _left(self, due: Due) -> float:
         """Return the seconds until the provider is assumed to delete the results, at the time of the claim."""
         since = due.job.save.since if due.job.save else None
-        expiry = self._store.context.settings.result_expiry_of(due.job.lane)
+        expiry = self._store.context.configured.result_expiry_of(due.job.lane)
         return expiry - (due.now - (since or due.now)).total_seconds()
 
     def _labels(self, job: Job) -> Mapping[str, str]:
