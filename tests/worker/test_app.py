@@ -309,7 +309,7 @@ def test_remote_control_is_optional_and_gossip_is_off(
 def test_only_internal_tasks_ignore_their_results() -> None:
     """Those of Celery follow jobs: `self.replace(group(…))` waits for the result of `celery.accumulate`."""
     tasks = create_app(SETTINGS).tasks
-    internal = {"boomerang.submit", "boomerang.reconcile", "boomerang.deliver", "celery.chord_unlock"}
+    internal = {*(f"boomerang.{name}" for name in ("submit", "reconcile", "deliver", "save")), "celery.chord_unlock"}
     assert {name for name, task in tasks.items() if task.ignore_result} == internal
 
 
