@@ -12,16 +12,20 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests_hardened import ip_filter
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
-from schemas.urls import is_public
+from schemas.urls import NAT64, is_public
 from worker.errors import NotifyFailed
 from worker.http.deadline import DEADLINE, BoundedAdapter
 from worker.http.session import Session
 
 #: (connect, read) in seconds. Their sum bounds the whole call: a receiver should acknowledge and work later.
 TIMEOUT = (3.05, 10.0)
+# requests-hardened refuses all addresses of NAT64, without which a network with IPv6 only reaches nobody who has IPv4
+# only. `_CheckedAdapter` judges them by their IPv4 address.
+ip_filter.EXTRA_BLOCKED_NET_RANGES = tuple(each for each in ip_filter.EXTRA_BLOCKED_NET_RANGES if each != NAT64)
 
 
 class _CheckedAdapter(BoundedAdapter, IPFilterAdapter):
