@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import cast
+from typing import Any, cast
 
 from flask import current_app
 
@@ -31,6 +31,7 @@ from webhook.http.fair_pool import Place
 from webhook.metrics import Counters
 from webhook.places import EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
+from webhook.shared_work import SharedWork
 
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
@@ -54,6 +55,7 @@ class Services:
     strangers: Places = field(init=False)
     memory: Places = field(init=False)
     pressure: Backpressure = field(init=False)
+    readiness: SharedWork[Any] = field(default_factory=SharedWork)
 
     def __post_init__(self) -> None:
         counter = self.counters.places

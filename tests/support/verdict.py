@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,8 @@ def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait
         purchases=[
             {**each, "external_task_id": given_id(each["external_task_id"])}
             for each in ledger["purchases"]
-            if each["external_task_id"].startswith(f"{batch}.")
+            # Another producer may use the same ids.
+            if re.fullmatch(rf"{re.escape(batch)}\.\d+@{LOCAL}(~\d+)?", each["external_task_id"])
         ],
         fired=fired,
         spent=spent,

@@ -231,6 +231,35 @@ def test_answers_that_strangers_do_not_read_hold_no_thread(path: str, redis_url:
             assert exchange(server.port, call).startswith(expected)
 
 
+@pytest.mark.parametrize("path", ["/readyz", "/healthz", "/login", "/v1/lanes", "/callbacks/x/y"])
+def test_an_address_that_floods_waits_for_its_own_requests(path: str, redis_url: str, server: Any) -> None:
+    over = threading.Event()
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+    def flood(clients: list[socket.socket]) -> None:
+        while not over.is_set():
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.send(request, socket.MSG_DONTWAIT)
+            for client in select.select(clients, [], [], 1)[0]:
+                with contextlib.suppress(OSError):
+                    client.recv(1 << 20, socket.MSG_DONTWAIT)
+
+    with contextlib.ExitStack() as opened:
+        clients = []
+        for _ in range(200):
+            client = socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.2", 0))
+            clients.append(opened.enter_context(client))
+        flooder = threading.Thread(target=flood, args=(clients,))
+        flooder.start()
+        opened.callback(flooder.join, 10)
+        opened.callback(over.set)
+        for call, expected in (*CALLS, (CLOSE.replace(b"healthz", b"readyz"), b"HTTP/1.1 200")):
+            began = time.monotonic()
+            assert exchange(server.port, call).startswith(expected)
+            assert time.monotonic() - began < 2 * load()
+
+
 def test_a_form_in_pieces_is_read(redis_url: str, server: Any) -> None:
     head = f"POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{FORM}Content-Length: 9\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
