@@ -293,3 +293,26 @@ def test_an_address_that_is_no_proxy_has_a_limit_of_connections(
                 except BlockingIOError:
                     still_open += 1
     assert most - 2 <= still_open <= most
+
+
+def test_a_callback_gets_through_where_its_address_has_too_many_connections(
+    serve: Serve, redis_server: redis_servers.RedisServer, redis_url: str, secret: str
+) -> None:
+    server = serve({"BOOMERANG_REDIS_URL": redis_server.url, "BOOMERANG_MAX_CONNECTIONS": "10"})
+    call = (
+        f"{HEAD.format(path=callback_path('fox', secret))}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}".encode()
+    )
+    # Each has a thread until its body has arrived, so that none of them can be closed instead
+    authorization = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
+    held = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n{authorization}Content-Length: 100\r\n\r\n{{".encode()
+    with contextlib.ExitStack() as opened:
+        for _ in range(10):
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            client.sendall(held)
+        for request, expected in [
+            (CLOSE.replace(b"healthz", b"v1/lanes"), b"HTTP/1.1 503"),
+            (call, b"HTTP/1.1 204"),
+            (CLOSE, b"HTTP/1.1 200"),
+            (CLOSE.replace(b"healthz", b"readyz"), b"HTTP/1.1 200"),
+        ]:
+            assert exchange(server.port, request).startswith(expected)
