@@ -4,6 +4,7 @@ JobsError
 ├── StoreUnavailable   Redis does not answer, is full, loading or read-only: the change may have happened or not
 │   ├── WorkRefused        Redis does not hold the jobs that it should hold: no work until an operator recovers it
 │   ├── ImagesUnavailable  the image store does not answer
+│   ├── ResultsUnavailable the result store does not answer
 │   ├── RecordTooNew       a record was written by a later version of the service
 │   ├── RecordDamaged      Redis holds a value that no version of the service writes
 │   └── AccessRefused      Redis refuses the user: it is unknown, its password is wrong, or it lacks a right
@@ -36,6 +37,10 @@ class WorkRefused(StoreUnavailable):
 
 class ImagesUnavailable(StoreUnavailable):
     """The image store (BOOMERANG_IMAGE_STORE) did not answer: it may have the image or not."""
+
+
+class ResultsUnavailable(StoreUnavailable):
+    """The result store (BOOMERANG_RESULT_STORE) did not answer: it may have the object or not."""
 
 
 class RecordTooNew(StoreUnavailable):

@@ -70,6 +70,13 @@ class Field:
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
+    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.results.saved)
+    SAVE_AT = "Wa"  #: when that is tried next
+    SAVE_TRIES = "Wt"  #: failed attempts to save them
+    SAVE_FENCE = "Wf"  #: the fencing token of workers that save them
+    SAVE_ERROR = "We"  #: why the last attempt to save them failed
+    SAVES_FIRST = "Wd"  #: its deliveries wait until its results are saved or given up
+    UNSAVED = "Wu"  #: since when its results are no longer tried to save
 
 
 class Fact:
@@ -139,7 +146,10 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
-    **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN), _FLAG),
+    **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_FENCE, _F.UNSAVED), _WHOLE),
+    **dict.fromkeys(
+        (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN), _FLAG
+    ),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",

@@ -13,6 +13,7 @@ from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.producer_ids import given_id
+from jobs.results.saved import Saved, SaveProgress
 from jobs.states import State
 from jobs.units import from_micros, nano
 
@@ -48,7 +49,7 @@ PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 class Result:
     """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
 
-    `warnings`, as errors: what is wrong beside the images.
+    `warnings`, as errors: what is wrong beside the images. `saved`: the images in the result store.
 
     Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
     if that was rounded. Neither is in the serialized result.
@@ -59,6 +60,7 @@ class Result:
     cost: Decimal | None = None
     discount: Any = None
     warnings: tuple[Mapping[str, str], ...] = ()
+    saved: Saved | None = None
     unreadable_cost: str | None = None
     rounded_cost: str | None = None
 
@@ -67,6 +69,7 @@ class Result:
         cost = None if self.cost is None else str(self.cost)
         body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
         body["warnings"] = list(self.warnings) or None
+        body["saved"] = self.saved.to_json() if self.saved else None
         given = {name: value for name, value in body.items() if value is not None}
         return json.dumps(given, ensure_ascii=False, default=str)
 
@@ -83,6 +86,7 @@ class Result:
             cost=None if cost is None else Decimal(cost),
             discount=body.get("discount"),
             warnings=tuple(map(texts, body.get("warnings", ()))),
+            saved=Saved.from_json(body["saved"]) if "saved" in body else None,
         )
 
     @property
@@ -129,6 +133,7 @@ class Job:
     undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
     delivery_error: str | None = None  #: why the last one failed
     result: Result | None = None
+    save: SaveProgress | None = None  #: while its results are to be saved, or are given up
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
     owner: str = ""
@@ -144,6 +149,11 @@ class Job:
     started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
     starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
+
+    @property
+    def saved(self) -> Saved | None:
+        """Its results in the result store; None while they are not all there."""
+        return self.result.saved if self.result else None
 
     @property
     def waits(self) -> bool:
@@ -222,6 +232,7 @@ class Job:
                 undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
                 delivery_error=get(Field.DELIVERY_ERROR),
                 result=Result.from_json(result) if result is not None else None,
+                save=SaveProgress.from_fields(fields),
                 labels=read_labels(labels) if labels is not None else {},
                 text=text,
                 owner=get(Field.OWNER, ""),

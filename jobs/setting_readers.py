@@ -3,7 +3,6 @@
 import re
 import ssl
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from marshmallow import ValidationError
@@ -73,8 +72,6 @@ def image_store(value: str) -> None:
         return
     if "://" not in value:
         raise ValidationError(f'must be "{IN_REDIS}" or a URL such as file:///srv/images or s3://bucket/images')
-    if find_spec("fsspec") is None:
-        raise ValidationError("needs the package fsspec, which is not installed: pip install fsspec")
     try:
         import_module("fsspec").get_filesystem_class(value.partition("://")[0])
     except (ValueError, ImportError) as error:

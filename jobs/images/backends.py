@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import redis
 
+from jobs.blobs.bucket import Bucket, Purpose
 from jobs.connections.client import connect
 from jobs.connections.errors import translate_errors
 from jobs.errors import ImagesUnavailable
@@ -15,6 +16,8 @@ from jobs.store.store import Store
 
 #: Seconds. An image of 10 MB takes a moment over a slow network.
 TIMEOUT = 10.0
+#: The store of reference images outside Redis.
+IMAGES = Purpose("image store", "BOOMERANG_IMAGE_STORE", ".boomerang-images", ImagesUnavailable)
 
 
 class RedisImages:
@@ -52,10 +55,4 @@ def open_images(store: Store, settings: Settings, *, most_connections: int = 256
 
 def open_bucket(url: str) -> ImageStore:
     """Open a folder or bucket. Raises `ImagesUnavailable`."""
-    # Imported here because fsspec, with its packages for buckets, is an optional dependency.
-    from jobs.images.fsspec_backend import Bucket  # noqa: PLC0415
-
-    try:
-        return Bucket(url)
-    except Exception as error:
-        raise ImagesUnavailable(f"BOOMERANG_IMAGE_STORE cannot be opened: {type(error).__name__}: {error}") from error
+    return Bucket(url, IMAGES)

@@ -36,8 +36,8 @@ from kombu import Producer
 import webhook.messages
 import worker.messages
 from jobs.api_keys import KeyRing
+from jobs.blobs.bucket import Bucket
 from jobs.images.backends import RedisImages
-from jobs.images.fsspec_backend import Bucket
 from jobs.store.event_stream import EventStream
 from jobs.store.scripts import Scripts
 from ops.local.tether import PR_SET_PDEATHSIG

@@ -10,10 +10,10 @@ import pytest
 import redis
 
 from jobs.audit.audit import audit
+from jobs.blobs.bucket import Bucket
 from jobs.connections.client import connect
 from jobs.errors import ImagesUnavailable, StoreUnavailable
-from jobs.images.backends import RedisImages, open_images
-from jobs.images.fsspec_backend import Bucket
+from jobs.images.backends import IMAGES, RedisImages, open_images
 from jobs.images.images import ImageStore
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
@@ -35,7 +35,9 @@ def image_store(request: Any, binary: redis.Redis, tmp_path: Path) -> ImageStore
     """One of the stores. `memory://` stands for a bucket."""
     if request.param == "redis":
         return RedisImages(binary, Keys())
-    return Bucket(f"file://{tmp_path}/images/new" if request.param == "folder" else f"memory://{tmp_path.name}/images")
+    return Bucket(
+        f"file://{tmp_path}/images/new" if request.param == "folder" else f"memory://{tmp_path.name}/images", IMAGES
+    )
 
 
 def test_an_image_is_read_until_it_is_removed(image_store: ImageStore) -> None:
@@ -47,13 +49,13 @@ def test_an_image_is_read_until_it_is_removed(image_store: ImageStore) -> None:
 
 
 def test_another_process_reads_the_same_bytes(tmp_path: Path) -> None:
-    Bucket(f"file://{tmp_path}/images").write("a-1", DATA)
-    assert Bucket(f"file://{tmp_path}/images").read("a-1") == DATA
+    Bucket(f"file://{tmp_path}/images", IMAGES).write("a-1", DATA)
+    assert Bucket(f"file://{tmp_path}/images", IMAGES).read("a-1") == DATA
 
 
 def test_a_volume_that_is_not_mounted_is_unavailable_not_empty(tmp_path: Path) -> None:
     folder = tmp_path / "images"
-    bucket = Bucket(folder.as_uri())
+    bucket = Bucket(folder.as_uri(), IMAGES)
     bucket.write("a-1", DATA)
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(ImagesUnavailable, match="BOOMERANG_IMAGE_STORE"):
@@ -77,7 +79,7 @@ def test_a_volume_that_is_not_mounted_is_unavailable_not_empty(tmp_path: Path) -
 def test_a_failing_store_raises_unavailable(call: Callable[[Any], object], tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ImagesUnavailable):
-        call(Bucket(f"file://{tmp_path}/file/images"))
+        call(Bucket(f"file://{tmp_path}/file/images", IMAGES))
     away = connect(f"unix://{tmp_path}/no.sock", text=False)
     with pytest.raises(StoreUnavailable):
         call(RedisImages(away, Keys()))

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from jobs.api_keys import PRODUCER, KeyRing
-from jobs.images.fsspec_backend import MARKER
+from jobs.images.backends import IMAGES
 from jobs.settings import Settings
 from jobs.store.store import Store
 from ops.cli import main
@@ -239,7 +239,7 @@ def test_the_image_store_is_checked(tmp_path: Path) -> None:
     for where, level in (("images", Level.OK), ("file/images", Level.BAD)):
         (found,) = check_images(Settings(image_store=f"file://{tmp_path}/{where}"))
         assert found.level is level
-    assert [path.name for path in (tmp_path / "images").iterdir()] == [MARKER]
+    assert [path.name for path in (tmp_path / "images").rglob("*") if path.is_file()] == [IMAGES.marker]
 
 
 def test_a_kernel_on_which_redis_cannot_fork_is_reported(redis_url: str) -> None:

@@ -1,0 +1,1 @@
+"""Objects in a folder or bucket: one layer for reference images and for results."""
