@@ -78,10 +78,12 @@ class Services:
         given += [(key.name, key.scopes) for key in made if key.opens(now)]
         return {name for name, scopes in given if Scope.ENQUEUE in scopes and Scope.ADMIN not in scopes}
 
-    def take_slow_place(self, producer: str, address: str) -> Place | None:
+    def take_slow_place(self, producer: str, address: str, is_slow: Callable[[], bool]) -> Place | None:
         """Return a place for a client that a thread waits for, or None: `webhook.http.connection.TakePlace`."""
         # A place that is lost ends the wait: see there.
-        return self.slow.take(producer, 1, _nothing) if producer else self.strangers.take(address, 1, _nothing)
+        if producer:
+            return self.slow.take(producer, 1, _nothing, is_slow)
+        return self.strangers.take(address, 1, _nothing, is_slow)
 
     @cached_property
     def store(self) -> Store:
