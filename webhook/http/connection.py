@@ -45,6 +45,8 @@ class Pace:
     credit: float = field(default_factory=lambda: GRACE)
     waited: float = 0.0
     silent: float = 0.0
+    #: Whether the client is slower than it may be where others want its place.
+    is_slow: bool = False
 
     @property
     def left(self) -> float:
@@ -56,15 +58,12 @@ class Pace:
         """The same where nobody else wants the place."""
         return min(LONGEST_SILENCE - self.silent, LONGEST_PATIENCE - self.waited)
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether the client is slower than it may be where others want its place."""
-        return self.left <= 0
-
     def count_bytes(self, count: int) -> None:
         """Count bytes that arrived or were read: each of them allows the client to be that much slower."""
         self.credit = max(self.credit, min(MOST_CREDIT, self.credit + count / LEAST_RATE))
         self.silent = 0.0
+        if self.credit >= BRIEF and self.waited < self.longest:
+            self.is_slow = False
 
     def count_wait(self, seconds: float) -> None:
         """Count seconds for which a thread waited for the client."""
@@ -72,6 +71,8 @@ class Pace:
         self.credit = max(0.0, self.credit - seconds)
         self.waited += seconds
         self.silent += seconds
+        if self.left <= 0:
+            self.is_slow = True
 
 
 class TakePlace(Protocol):
