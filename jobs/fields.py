@@ -44,8 +44,12 @@ class Field:
     SETTLED_BY = "y"
     OWED_AT_END = "o"  #: the deliveries that are due when the job ends
     OWED = "g"  #: the deliveries that are still to be made, after the end
-    DELIVERY_TRIES = "h"
+    DELIVERY_TRIES = "h"  #: of the notification
     DELIVERY_FENCE = "j"  #: the fencing token of deliveries
+    CELERY_TRIES = "ct"  #: how often the messages were sent that finish the parked ones
+    CELERY_AT = "ca"  #: when they are due, where a notification is owed as well
+    NOTIFY_AT = "na"  #: when the notification is due, where Celery messages are owed as well
+    NOTIFY_FENCE = "nf"  #: the fencing token of the claim whose worker sends the notification
     NAMES_IMAGES = "I"  #: the request names stored images (jobs.images.images)
     LOOKUP_AT = "z"  #: when the next look-up is due, where a delivery is due as well: the alarm is the earlier one
     DELIVERY_AT = "i"  #: when the next delivery is due, where a look-up is due as well
@@ -70,7 +74,7 @@ class Field:
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
-    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.results.saved)
+    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
     SAVE_TRIES = "Wt"  #: failed attempts to save them
     SAVE_FENCE = "Wf"  #: the fencing token of workers that save them
@@ -144,6 +148,7 @@ _F = Field
 FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
+    **dict.fromkeys((_F.CELERY_TRIES, _F.CELERY_AT, _F.NOTIFY_AT, _F.NOTIFY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
     **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_FENCE, _F.UNSAVED), _WHOLE),
@@ -207,7 +212,7 @@ def is_newer(record: Mapping[str, str]) -> bool:
 
 #: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
 #: new field: such a process then does not touch the job. Each version reads the previous one.
-VERSION = 2
+VERSION = 3
 #: No version will have so many digits.
 _LONG = 10
 

@@ -13,7 +13,7 @@ from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.producer_ids import given_id
-from jobs.results.saved import Saved, SaveProgress
+from jobs.saved import Saved, SaveProgress
 from jobs.states import State
 from jobs.units import from_micros, nano
 
@@ -129,7 +129,10 @@ class Job:
     maybe_sent: bool = False  #: an earlier submission of this attempt may have arrived
     refusal: Mapping[str, str] | None = None  #: the provider's error, which look-ups check before it fails the job
     owed: frozenset[Delivery] = frozenset()
-    delivery_tries: int = 0
+    delivery_tries: int = 0  #: of the notification
+    celery_tries: int = 0  #: of the messages that finish the parked ones
+    celery_at: datetime | None = None  #: when those are due, where both kinds are owed
+    notify_at: datetime | None = None  #: when the notification is due, where both kinds are owed
     undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
     delivery_error: str | None = None  #: why the last one failed
     result: Result | None = None
@@ -149,6 +152,10 @@ class Job:
     started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
     starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
+
+    def tries(self, kind: Delivery) -> int:
+        """Return how often a delivery was tried."""
+        return self.celery_tries if kind is Delivery.CELERY else self.delivery_tries
 
     @property
     def saved(self) -> Saved | None:
@@ -229,6 +236,9 @@ class Job:
                 refusal=texts(json.loads(fields[Field.REFUSAL])) if Field.REFUSAL in fields else None,
                 owed=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
                 delivery_tries=int(get(Field.DELIVERY_TRIES, 0)),
+                celery_tries=int(get(Field.CELERY_TRIES, 0)),
+                celery_at=_moment(get(Field.CELERY_AT)),
+                notify_at=_moment(get(Field.NOTIFY_AT)),
                 undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
                 delivery_error=get(Field.DELIVERY_ERROR),
                 result=Result.from_json(result) if result is not None else None,
@@ -257,6 +267,12 @@ class Due:
 
     job: Job
     now: datetime  #: of the claim, by Redis's clock
+
+    @property
+    def owed(self) -> frozenset[Delivery]:
+        """The deliveries that are due. Where both kinds are owed, each has a time of its own."""
+        times = {Delivery.CELERY: self.job.celery_at, Delivery.NOTIFY: self.job.notify_at}
+        return frozenset(kind for kind in self.job.owed if (at := times[kind]) is None or at <= self.now)
 
     @property
     def doubtful_for(self) -> float:

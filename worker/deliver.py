@@ -49,9 +49,9 @@ class Deliverer:
     def __call__(self, ids: Sequence[str]) -> None:
         """Finish the Celery messages of these jobs, then begin their notifications."""
         dues = self._store.deliveries.claim(ids)
-        list(self._executor.map(self._finish, [due for due in dues if Delivery.CELERY in due.job.owed]))
+        list(self._executor.map(self._finish, [due for due in dues if Delivery.CELERY in due.owed]))
         for due in dues:
-            if Delivery.NOTIFY in due.job.owed:
+            if Delivery.NOTIFY in due.owed:
                 with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
                     self._notify(due)
 
@@ -84,7 +84,7 @@ class Deliverer:
             return
         if not messages:
             deliveries.record(due, Delivery.CELERY)
-        elif (wait := next_delivery(due.job.delivery_tries, self._random())) is None:
+        elif (wait := next_delivery(due.job.celery_tries, self._random())) is None:
             retry_later(self._store, due, Delivery.CELERY, _UNCONFIRMED, self._random())
         else:
             deliveries.record(due, Delivery.CELERY, retry_in=max(wait, CONFIRMATION))

@@ -109,7 +109,7 @@ class Notifications:
 
 def next_try(due: Due, kind: Delivery, why: str, random: float) -> float | None:
     """Return the seconds until a failed delivery is repeated; None: it is given up. Logs both."""
-    wait, name = next_delivery(due.job.delivery_tries, random), kind.name.lower()
+    wait, name = next_delivery(due.job.tries(kind), random), kind.name.lower()
     if wait is None:
         log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)
         return None

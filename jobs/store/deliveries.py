@@ -56,7 +56,7 @@ class Deliveries:
 
     @staticmethod
     def _arguments(due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> tuple[str | int, ...]:
-        return due.job.id, due.job.fence, kind, wait, due.job.delivery_tries + attempts, why[:LONGEST_WHY]
+        return due.job.id, due.job.fence, kind, wait, due.job.tries(Delivery(kind)) + attempts, why[:LONGEST_WHY]
 
     def begin_notification(self, due: Due, receiver: str, limit: int, *, last_chance: bool = False) -> Turn:
         """Ask for one of `limit` places to notify the job's producer. A granted one ends by `end_notification`.

@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness, receivers
+from jobs import eta, lane_health, liveness, receivers, saving
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
@@ -52,6 +52,7 @@ _SHARED = (
     "accept",
     "lanes",
     "receivers",
+    "saves",
 )
 SHARED_FOLDER = "shared"
 
@@ -168,6 +169,7 @@ def _constants() -> str:
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()
         + receivers.constants()
+        + saving.constants()
     )
 
 

@@ -127,6 +127,27 @@ class RedeliverOutcome(StrEnum):
     DAMAGED = "damaged"
 
 
+class RecordSaveOutcome(StrEnum):
+    """Of `record_save`."""
+
+    SAVED = "saved"
+    OWED = "owed"  #: it is tried again
+    UNSAVED = "unsaved"  #: it is on the list of unsaved results
+    CHANGED = "changed"  #: the result is not as it was read: read it again
+    REFUSED = "refused"  #: a stale fence, or nothing is to be saved
+
+
+class ResaveOutcome(StrEnum):
+    """Of `resave`, for each job."""
+
+    OWED = "owed"
+    SAVED = "saved"  #: already
+    NOTHING = "nothing"  #: it has no results
+    UNKNOWN = "unknown"
+    NEWER = "newer"  #: a later version wrote the record
+    DAMAGED = "damaged"
+
+
 class SweepOutcome(StrEnum):
     """Of `begin_sweep`."""
 
@@ -279,12 +300,14 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "pause_job": PauseOutcome,
     "probed": ProbeOutcome,
     "record_callback": CallbackOutcome,
+    "record_save": RecordSaveOutcome,
     "recount": RecountOutcome,
     "redeliver": RedeliverOutcome,
     "refuse": RefuseOutcome,
     "repair_counters": CorrectOutcome,
     "requeue": RequeueOutcome,
     "reschedule_lookup": LookupOutcome,
+    "resave": ResaveOutcome,
     "retry": RetryOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,

@@ -300,7 +300,7 @@ def test_a_parked_message_that_cannot_be_sent_is_retried(world: MakeWorld) -> No
     w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
     w.store.jobs.cancel("job-1")
     w.deliverer(["job-1"])
-    assert w.job().delivery_tries == 1
+    assert w.job().celery_tries == 1
     assert 0 < w.alarm_in() < 3
 
 

@@ -1,22 +1,28 @@
 """HTTP calls that end by a deadline, however slowly the peer reads or answers.
 
 A socket's time-out starts again with every byte. It stops neither an answer that arrives byte by byte nor a peer that
-reads the request slowly. Here every wait is limited to the time that is left of the whole call.
+reads the request slowly. The look-up of a name has no time-out, and each of its addresses may take the whole time to
+connect. Here every wait is limited to the time that is left of the whole call.
 """
 
 import functools
 import io
+import math
 import re
+import socket
 import time
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
-from socket import socket
+from ipaddress import ip_address
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
+
+from worker.http.name_lookup import bounded
 
 #: The monotonic time by which the current call of this thread must end.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE")
@@ -24,6 +30,10 @@ DEADLINE: ContextVar[float] = ContextVar("DEADLINE")
 _PIECE = 16 * 1024
 #: The message of http.client for a tunnel that was refused.
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
+
+
+def _seconds(timeout: Any) -> float:
+    return float(timeout) if isinstance(timeout, int | float) else math.inf
 
 
 def _remaining(deadline: float) -> float:
@@ -36,7 +46,7 @@ def _remaining(deadline: float) -> float:
 class _Reader(io.RawIOBase):
     """The socket's reader, with each wait limited by the deadline."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket, deadline: float) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
@@ -54,7 +64,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(HTTPResponse):
-    def __init__(self, sock: socket, *args: Any, deadline: float, **kwargs: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         raw = self.fp.detach()
         self.fp = io.BufferedReader(_Reader(raw, sock, deadline))
@@ -80,6 +90,42 @@ class _Bounded(HTTPConnection):
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         self._limit()
         super().putrequest(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        self._limit()
+        name, timeout = self._dns_host, self.timeout
+        problem: Exception = NewConnectionError(self, "the name has no address")
+        try:
+            for address in self._addresses(name):
+                self._dns_host = address
+                self.timeout = min(_seconds(timeout), _remaining(self._deadline))
+                try:
+                    return super()._new_conn()
+                except (NewConnectionError, ConnectTimeoutError) as error:
+                    problem = error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, str(error)) from error
+        finally:
+            self._dns_host, self.timeout = name, timeout
+        raise problem
+
+    def _addresses(self, name: str) -> list[str]:
+        """Look up a name by the deadline. An address is its own."""
+        try:
+            return [str(ip_address(name.strip("[]")))]
+        except ValueError:
+            pass
+        try:
+            name.encode("idna")
+        except UnicodeError:
+            return [name]  # urllib3 raises the error for it
+        try:
+            found = bounded(
+                lambda: socket.getaddrinfo(name, self.port, allowed_gai_family(), socket.SOCK_STREAM), self._deadline
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        return [str(entry[4][0]) for entry in found]
 
     def _limit(self) -> None:
         self._deadline = DEADLINE.get()

@@ -5,6 +5,7 @@ second DNS answer cannot redirect it (requests-hardened and `schemas.urls`). The
 proxy of the environment, does not read the answer's body, and ends the whole call by one deadline.
 """
 
+import functools
 import time
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from schemas.urls import NAT64, is_public
 from worker.errors import NotifyFailed
 from worker.http.deadline import DEADLINE, BoundedAdapter
+from worker.http.name_lookup import bounded
 from worker.http.session import Session
 
 #: (connect, read) in seconds. Their sum bounds the whole call: a receiver should acknowledge and work later.
@@ -34,7 +36,11 @@ class _CheckedAdapter(BoundedAdapter, IPFilterAdapter):
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         # requests-hardened resolves the name here and refuses private addresses, but not ::127.0.0.1, fec0::/10 and
         # unassigned ones.
-        host_params, pool_kwargs = super().build_connection_pool_key_attributes(*args, **kwargs)
+        look_up = functools.partial(super().build_connection_pool_key_attributes, *args, **kwargs)
+        try:
+            host_params, pool_kwargs = bounded(look_up, DEADLINE.get())
+        except TimeoutError as error:
+            raise requests.ConnectTimeout(str(error)) from error
         address = ip_address(host_params["host"].strip("[]"))
         if not is_public(address):
             raise InvalidIPAddress(address)

@@ -10,7 +10,7 @@
 --   granted  the caller has a place until it calls end_notification, or the lease ends
 --   waits    all places are taken
 --   open     the breaker is open
---   refused  an older fence, or no notification is owed
+--   refused  an older fence, no notification is owed, or another worker sends it: that one records it
 -- A repeat has the same outcome: a job has at most one place.
 arity(5)
 local job, receiver, limit = load(ARGV[1]), ARGV[3], tonumber(ARGV[4])
@@ -19,15 +19,21 @@ if not job or not job.owed or not string.find(job.owed, 'n', 1, true) or (job.de
 end
 local now, owner = clock(), owner_of_job(job)
 local name = owner .. '|' .. receiver
-local places = count_places(now)
+local places = count_places(KEY.notifying, now)
 local outcome, pause = 'granted', 0
+if places.has[name .. '|' .. job.id] and job.notify_fence and job.notify_fence ~= ARGV[2] then
+  schedule_kind(job, 'n', now + NOTIFICATION_LEASE, now)
+  return {'refused', '', 0}
+end
 if not places.has[name .. '|' .. job.id] then
   outcome, pause = ask_receiver(places, name, now)
   if outcome == 'open' and ARGV[5] == '1' then outcome = places.receiver[name] and 'waits' or 'granted' end
   if outcome == 'granted' and not owner_has_room(places, owner, limit) then outcome = 'waits' end
 end
+save(job, RECORD{notify_fence = outcome == 'granted' and ARGV[2]})
 if outcome == 'granted' then
   take_place(places, owner, receiver, job.id, now)
+  if #job.owed > 1 then schedule_kind(job, 'n', now + NOTIFICATION_LEASE, now) end
 elseif outcome == 'open' then
   stop_waiting(owner, receiver, job.id)
 else
@@ -35,6 +41,6 @@ else
   redis.call('ZADD', KEY.waiting_receivers .. owner, 'NX', whole(now), receiver)
   redis.call('ZADD', KEY.waiting_owners, 'NX', whole(now), owner)
   local wait = WAITING_RECHECK + WAITING_RECHECK_EACH * redis.call('ZCARD', KEY.waiting .. name)
-  schedule_notification(job, now + math.min(wait, LONGEST_WAITING_RECHECK))
+  schedule_kind(job, 'n', now + math.min(wait, LONGEST_WAITING_RECHECK), now)
 end
 return {outcome, owner, whole(pause)}

@@ -47,10 +47,10 @@ local function act(place, id, job)
     put_back(job)
     alarm(job, recheck_at(job, now, recheck))
     requeued = true
+  elseif is_held(job) then
+    alarm(job, now + HELD_RECHECK)
   elseif job.owed and (not job.phase or tonumber(job.delivery_at) <= now) then
-    save(job, RECORD{delivery_fence = tonumber(job.delivery_fence or 0) + 1})
-    schedule_delivery(job, now + lease)
-    job.now, job.fence = whole(now), job.delivery_fence
+    claim_owed(job, now, lease)
     return job
   else
     local change, wait, doubtful = RECORD{fence = next_fence(job)}, end_of_breaker_wait(job, place), needs_lookup(job)

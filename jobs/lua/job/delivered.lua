@@ -8,9 +8,12 @@
 --       5 how often it was tried so far
 --       6 why it failed, or ''
 -- Returns: 'clear' (nothing is owed any more) | 'owed' | 'refused' (an older fence, or nothing is owed)
+-- Who sends the notification may record it, also after another claim: that one may not send it.
 arity(6)
 local job, kind, wait = load(ARGV[1]), ARGV[3], ARGV[4]
-if not job or not job.owed or (job.delivery_fence or '0') ~= ARGV[2] then return 'refused' end
+if not job or not job.owed then return 'refused' end
+local sends = kind == 'n' and job.notify_fence == ARGV[2]
+if not sends and (job.delivery_fence or '0') ~= ARGV[2] then return 'refused' end
 if wait == '' then return delivery_done(job, kind) end
 if not string.find(job.owed, kind, 1, true) then return 'owed' end
 if wait == 'never' then
@@ -19,7 +22,8 @@ if wait == 'never' then
   redis.call('ZADD', KEY.undelivered, whole(clock()), job.id)
   return left
 end
-save(job, RECORD{delivery_tries = ARGV[5], delivery_error = ARGV[6] ~= '' and ARGV[6] or nil})
-local schedule = kind == 'n' and schedule_notification or schedule_delivery
-schedule(job, clock() + tonumber(wait))
+local now = clock()
+save(job, kind == 'c' and RECORD{celery_tries = ARGV[5]} or RECORD{delivery_tries = ARGV[5], notify_fence = false})
+if ARGV[6] ~= '' then save(job, RECORD{delivery_error = ARGV[6]}) end
+schedule_kind(job, kind, now + tonumber(wait), now)
 return 'owed'

@@ -9,13 +9,13 @@ local answer = {}
 for i = 1, #ARGV do
   local job, problem = read(ARGV[i])
   if job and job.undelivered then
-    local change = RECORD{owed = job.owed or '', delivery_tries = false,
-      delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+    local change = RECORD{owed = job.owed or ''}
     for kind in string.gmatch(job.undelivered, '.') do
       if not string.find(change.owed, kind, 1, true) then change.owed = change.owed .. kind end
     end
     if job.phase then change.lookup_at = next_lookup_at(job) end
-    forget_undelivered(job, change)
+    outdate_deliveries(job, change)
+    change.delivery_fence = tonumber(job.delivery_fence or 0) + 1
     save(job, change)
     schedule_delivery(job, now)
     answer[i] = 'owed'

@@ -33,11 +33,29 @@ local function schedule_delivery(job, at)
   alarm(job, at)
 end
 
--- Schedule the next notification. Celery messages that are owed, too, keep their time, if it is earlier: a receiver must
--- not delay them.
-local function schedule_notification(job, at)
-  if string.find(job.owed, 'c', 1, true) then at = math.min(at, next_delivery_at(job) or at) end
+-- Schedule the next delivery of a kind. Where two kinds are owed, each has a time of its own, and the alarm is at the
+-- earlier one: neither does a receiver delay Celery messages, nor is one kind repeated when the other is due.
+local function schedule_kind(job, kind, at, now)
+  if #job.owed > 1 then
+    save(job, kind == 'c' and RECORD{celery_at = at} or RECORD{notify_at = at})
+    local other = tonumber(kind == 'c' and job.notify_at or kind == 'n' and job.celery_at or nil)
+    -- One whose time has come is under way, and is due again at the end of the claim's lease.
+    if not other or other <= now then other = next_delivery_at(job) end
+    at = math.min(at, other or at)
+  end
   schedule_delivery(job, at)
+end
+
+-- Claim the deliveries of a job that are due: raise their fencing token, and move the alarm on by a lease.
+local function claim_owed(job, now, lease)
+  save(job, RECORD{delivery_fence = tonumber(job.delivery_fence or 0) + 1})
+  local at = now + lease
+  if #job.owed > 1 and job.celery_at and job.notify_at then
+    local earlier = math.min(tonumber(job.celery_at), tonumber(job.notify_at))
+    if earlier > now then at = earlier end -- none is due
+  end
+  schedule_delivery(job, at)
+  job.now, job.fence = whole(now), job.delivery_fence
 end
 
 -- Return when the job is looked up or polled next; nil without an alarm.
@@ -172,17 +190,25 @@ local function owed_deliveries(job, again)
   return deliveries ~= '' and deliveries or false
 end
 
+-- Return whether the deliveries of a job wait until its results are saved, or given up.
+local function is_held(job) return job.saves_first and job.save_since end
+
 -- Record that a delivery of a kind was made. Returns 'clear' where nothing is owed any more, else 'owed'.
 local function delivery_done(job, kind)
   local left = string.gsub(job.owed, kind, '')
+  local change = kind == 'c' and RECORD{celery_tries = false} or RECORD{delivery_tries = false, notify_fence = false}
+  change.celery_at, change.notify_at = false, false
   if left ~= '' then
-    -- The worker that makes the deliveries goes on with the next; its lease, or the time of the next try, stays.
-    save(job, RECORD{owed = left})
+    -- One that is under way is due again at the end of the claim's lease, which is the alarm.
+    local at = tonumber(left == 'c' and job.celery_at or left == 'n' and job.notify_at or nil)
+    change.owed = left
+    save(job, change)
+    if at and at > clock() then schedule_delivery(job, at) end
     return 'owed'
   end
   local lookup_at = job.phase and tonumber(job.lookup_at) or false
-  save(job, RECORD{owed = false, delivery_tries = false, lookup_at = false, delivery_at = false,
-    delivery_error = false})
+  change.owed, change.lookup_at, change.delivery_at, change.delivery_error = false, false, false, false
+  save(job, change)
   alarm(job, lookup_at)
   return 'clear'
 end
@@ -209,16 +235,23 @@ local function owe_messages(job, at)
     change.delivery_fence = tonumber(job.delivery_fence or 0) + 1
   end
   if job.owed then
-    at = math.min(at, next_delivery_at(job) or at)
+    local other = next_delivery_at(job)
+    change.celery_at, change.notify_at = at, other
+    at = math.min(at, other or at)
   end
   if job.phase then change.lookup_at = next_lookup_at(job) end
   save(job, change)
   schedule_delivery(job, at)
 end
 
--- Raise the fencing token of deliveries at a new end: a worker that still delivers the earlier one can no longer record
--- it.
-local function outdate_deliveries(job) return job.delivery_fence and tonumber(job.delivery_fence) + 1 or nil end
+-- Forget how far the deliveries of an earlier end are, and raise their fencing token: a worker that still makes them can
+-- no longer record it.
+local function outdate_deliveries(job, change)
+  change.delivery_fence = job.delivery_fence and tonumber(job.delivery_fence) + 1 or nil
+  change.delivery_tries, change.celery_tries, change.celery_at, change.notify_at = false, false, false, false
+  change.notify_fence = false
+  forget_undelivered(job, change)
+end
 
 -- Record that the attempt of a job that has ended is over at the provider, too: free its slots, keep its deliveries.
 local function release_provider(job, now)
@@ -266,9 +299,8 @@ end
 local function requeue_job(job, now, recheck)
   local change = RECORD{ended_at = false, settled_by = false, owed = false, sent = false, task_id = false,
     deadline = false, lookups = false, doubt_since = false, exists = false}
-  change.reason, change.submit_tries, change.delivery_tries, change.expires_at = false, false, false, false
-  change.delivery_fence = outdate_deliveries(job)
-  forget_undelivered(job, change)
+  change.reason, change.submit_tries, change.expires_at = false, false, false
+  outdate_deliveries(job, change)
   if job.sent then change.attempt = attempt_of(job) + 1 end
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
   redis.call('DEL', KEY.result .. job.id, KEY.finished_messages .. job.id)

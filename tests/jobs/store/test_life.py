@@ -612,7 +612,7 @@ class Life(RuleBasedStateMachine):
         self.deliveries += self.store.deliveries.claim([data.draw(st.sampled_from(sorted(self.accepted)))])
 
     def make_deliveries(self, due: Due, *, fails: bool = False, twice: bool = False) -> None:
-        for kind in sorted(due.job.owed):
+        for kind in sorted(due.owed):
             if kind is Delivery.CELERY and (parked := self.store.celery.get_parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue

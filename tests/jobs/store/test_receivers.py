@@ -339,3 +339,93 @@ def test_a_receiver_delays_no_celery_message(bench: Bench, confirmation: int) ->
     deliveries.record(due, Delivery.CELERY)
     deliveries.record(due, Delivery.NOTIFY, retry_in=300, why="open")
     assert bench.alarm("shop.1") == 300
+
+
+@pytest.mark.parametrize("first", ["celery", "notification"])
+def test_each_kind_has_its_own_time_and_tries(bench: Bench, first: str) -> None:
+    """What repeats one kind neither repeats the other one nor counts as a try of it."""
+    deliveries = bench.store.deliveries
+    bench.job("shop.1", owed="cn", owner="shop")
+    bench.store.jobs.cancel("shop.1")
+    (due,) = deliveries.claim(["shop.1"])
+    assert due.owed == {Delivery.CELERY, Delivery.NOTIFY}
+    soon, late = (Delivery.CELERY, Delivery.NOTIFY) if first == "celery" else (Delivery.NOTIFY, Delivery.CELERY)
+    deliveries.record(due, soon, retry_in=40, why="no")
+    deliveries.record(due, late, retry_in=1_000, why="no")
+    for count in range(2, 12):
+        due = bench.due("shop.1")
+        # The message of the round names the job, and its claim comes later
+        bench.forward(0.5)
+        (due,) = deliveries.claim(["shop.1"])
+        assert due.owed == {soon}
+        deliveries.record(due, soon, retry_in=40, why="no")
+        job = bench.store.jobs.get("shop.1")
+        assert (job.tries(soon), job.tries(late)) == (count, 1)
+    deliveries.record(due, soon)
+    assert bench.alarm("shop.1") == pytest.approx(1_000 - 10 * 40, abs=20)
+    assert bench.audit() == []
+
+
+def test_a_claim_before_either_time_leaves_the_alarm(bench: Bench) -> None:
+    deliveries = bench.store.deliveries
+    bench.job("shop.1", owed="cn", owner="shop")
+    bench.store.jobs.cancel("shop.1")
+    (due,) = deliveries.claim(["shop.1"])
+    for kind in due.owed:
+        deliveries.record(due, kind, retry_in=700, why="no")
+    (again,) = deliveries.claim(["shop.1"])
+    assert again.owed == frozenset()
+    assert bench.alarm("shop.1") == 700
+
+
+def test_a_second_message_for_a_notification_under_way_sends_nothing(notifying: Notifying) -> None:
+    assert notifying.begin("shop.0") == "granted"
+    first = notifying.under_way["shop.0"]
+    assert notifying.begin("shop.0") == "refused"
+    notifying.under_way["shop.0"] = first
+    # Who sends it records the answer, although another claim was made
+    notifying.end("shop.0")
+    assert notifying.bench.store.jobs.get("shop.0").owed == frozenset()
+    assert notifying.bench.alarm("shop.0") is None
+
+
+def test_the_failure_of_one_under_way_counts_after_another_claim(notifying: Notifying) -> None:
+    notifying.begin("shop.0")
+    notifying.claim("shop.0")
+    notifying.end("shop.0", "ReadTimeout", retry_in=77.0)
+    assert notifying.bench.store.jobs.get("shop.0").delivery_tries == 1
+    assert notifying.bench.alarm("shop.0") == 77
+
+
+def test_a_notification_of_an_earlier_end_is_not_recorded(notifying: Notifying) -> None:
+    bench = notifying.bench
+    notifying.begin("shop.0")
+    bench.store.jobs.retry("shop.0")
+    bench.store.jobs.cancel("shop.0")
+    notifying.end("shop.0")
+    assert bench.store.jobs.get("shop.0").owed == {Delivery.NOTIFY}
+    bench.forward(LEASE + 1)
+    assert notifying.begin("shop.0") == "granted"
+
+
+@pytest.mark.parametrize("owed", ["n", "cn"])
+def test_a_worker_killed_before_it_claims_what_it_was_given_costs_a_lease(bench: Bench, owed: str) -> None:
+    notifying = Notifying(bench, limit=1)
+    notifying.begin("shop.0")
+    bench.job("shop.1", owed=owed, owner="shop")
+    bench.store.jobs.cancel("shop.1")
+    for number in range(2, 1_500):
+        notifying.begin(f"shop.{number}")
+    (due,) = bench.store.deliveries.claim(["shop.1"])
+    if owed == "cn":
+        bench.store.deliveries.record(due, Delivery.CELERY, retry_in=5_000, why="not processed")
+    bench.raw.delete("{b}:waiting-owners", "{b}:wr:shop", "{b}:wn:shop|" + HOST)
+    for number in range(2_000):
+        bench.raw.zadd("{b}:wn:shop|" + HOST, {f"shop.gone{number}": number + 1e17})
+    assert bench.store.deliveries.begin_notification(due, HOST, 1).outcome is BeginOutcome.WAITS
+    assert (bench.alarm("shop.1") or 0) > 2 * LEASE
+    assert notifying.end("shop.0") == ["shop.1"]
+    # The worker that got the id is killed here
+    assert (bench.alarm("shop.1") or 0) <= LEASE
+    again = bench.due("shop.1")
+    assert again.owed == {Delivery.NOTIFY}

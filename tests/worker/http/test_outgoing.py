@@ -1,6 +1,8 @@
 """The client for addresses that producers name: what it refuses, and its deadlines, over real sockets."""
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from tests.support.raw_server import Answer, RawServer, drip, respond
 from tests.support.waiting import within
 from worker.errors import NotifyFailed
+from worker.http import name_lookup
 from worker.http.outgoing import Outgoing
 
 OK = respond(204, b"")
@@ -298,3 +301,51 @@ def test_the_error_does_not_contain_the_address(resolved: Callable[..., list[str
     with pytest.raises(NotifyFailed) as caught:
         post("http://hook.example/?token=canary")
     assert str(caught.value) == "InvalidIPAddress"
+
+
+@pytest.mark.parametrize("private_hosts", [False, True])
+def test_a_name_server_that_hangs_does_not_prolong_the_call(
+    private_hosts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        released.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    begin = time.monotonic()
+    with pytest.raises(NotifyFailed):
+        post("https://shop.example/", private_hosts=private_hosts, timeout=(0.2, 0.3))
+    assert time.monotonic() - begin < 5
+    released.set()
+
+
+def test_many_addresses_that_do_not_answer_share_the_time(
+    resolved: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved(tuple(f"10.0.0.{number}" for number in range(1, 100)))
+    tried: list[str] = []
+
+    def connect(self: socket.socket, address: Any) -> None:
+        tried.append(address[0])
+        threading.Event().wait(self.gettimeout())
+        raise TimeoutError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    begin = time.monotonic()
+    with pytest.raises(NotifyFailed):
+        post("http://shop.example/", private_hosts=True, timeout=(0.1, 0.4))
+    assert time.monotonic() - begin < 5
+    assert len(tried) > 1
+
+
+def test_look_ups_left_behind_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_lookup, "_free", threading.BoundedSemaphore(1))
+    released = threading.Event()
+    with pytest.raises(TimeoutError):
+        name_lookup.bounded(lambda: released.wait(30), time.monotonic() + 0.05)
+    with pytest.raises(TimeoutError):
+        name_lookup.bounded(lambda: "never asked", time.monotonic() + 0.05)
+    released.set()
+    assert name_lookup.bounded(lambda: "found", time.monotonic() + 5) == "found"
