@@ -74,6 +74,7 @@ class Field:
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
+    PILOT = "M"  #: it belongs to the pilot of its batch, which runs before the batch is approved
     SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
     SAVE_TRIES = "Wt"  #: failed attempts to save them
@@ -119,15 +120,17 @@ class BatchCounter:
     UNFINISHED = "c:"  #: unfinished jobs, by price class
     ENDED = "r:"  #: jobs that ended, by time (jobs.eta)
     UNKNOWN_COSTS = "unknown_costs"  #: jobs of unknown cost: a field of its own, and no beginning
+    PILOT_LEFT = "pilot_left"  #: unfinished jobs of its pilot, likewise
     PLACE = "at:"  #: 1, where jobs of the batch wait: by pool and class
 
 
 class Payer:
-    """Prefixes of names in reservations and ledgers, for the payer; and the kind of a queue, `BATCH` or `KEY`."""
+    """Prefixes of names in reservations and ledgers, for the payer; and kinds of queues: `BATCH`, `PILOT`, `KEY`."""
 
     LANE = "l"
     BATCH = "b"
     KEY = "k"  #: a producer's key
+    PILOT = "p"  #: the kind of the queue of a batch's pilot
     UNPRICED = "?"  #: jobs of a price class whose price is unknown; also the value of their reservation
 
 
@@ -153,7 +156,8 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
     **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_FENCE, _F.UNSAVED), _WHOLE),
     **dict.fromkeys(
-        (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN), _FLAG
+        (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN, _F.PILOT),
+        _FLAG,
     ),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",

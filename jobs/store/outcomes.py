@@ -88,12 +88,39 @@ class CancelOutcome(StrEnum):
 
 
 class PauseOutcome(StrEnum):
-    """Of `pause_job` and `pause` (a batch)."""
+    """Of `pause_job`."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
     ALREADY = "already"
-    REFUSED = "refused"  #: the job is not queued; the batch may not spend more
+    REFUSED = "refused"  #: the job is not queued
+    UNKNOWN = "unknown"
+
+
+class BatchPauseOutcome(StrEnum):
+    """Of `pause`."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALREADY = "already"
+    UNAPPROVED = "unapproved"  #: it waits for an approval: nothing is resumed
+    REFUSED = "refused"  #: the batch may not spend more
+    UNKNOWN = "unknown"
+
+
+class ApproveOutcome(StrEnum):
+    """Of `approve`."""
+
+    APPROVED = "approved"
+    ALREADY = "already"  #: it waits for no approval
+    UNKNOWN = "unknown"
+
+
+class BeginPilotOutcome(StrEnum):
+    """Of `begin_pilot`."""
+
+    BEGUN = "begun"
+    ALREADY = "already"  #: it has begun, is over, or the batch is approved or asked for none
     UNKNOWN = "unknown"
 
 
@@ -280,7 +307,9 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "approve": ApproveOutcome,
     "begin_notification": BeginOutcome,
+    "begin_pilot": BeginPilotOutcome,
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
@@ -296,7 +325,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "message_finished": MessageOutcome,
     "move_to_lane": MoveOutcome,
     "park": ParkOutcome,
-    "pause": PauseOutcome,
+    "pause": BatchPauseOutcome,
     "pause_job": PauseOutcome,
     "probed": ProbeOutcome,
     "record_callback": CallbackOutcome,

@@ -80,7 +80,8 @@ FAMILY: Mapping[str, str] = {
     "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
-    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
+    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, `<place>|p<batch>` for the pilot of the batch, or
+    # `<place>|k<owner>` for jobs without a batch. A set of
     # fair queueing is `<pool>`, whose members are owners, or `<place>|<owner>`, whose members are that owner's queues.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
     "queues": "f:",  # ZSET member → start tag: the members of a set that take part in admission
@@ -91,9 +92,10 @@ FAMILY: Mapping[str, str] = {
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; resumed (when its last
-    # pause ended, or its last retry began); the sweep under way; its options: asked (as requested), and key, labels,
-    # class, weight, cap
+    # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
+    # its last pause ended, or its last retry began); hold (approval, pilot: it waits for an approval); approved (when);
+    # pilot (its jobs), pilot_left (those that have not ended), pilot_spent (what was spent until it was approved); the
+    # sweep under way; its options: asked (as requested), and key, labels, class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",

@@ -206,6 +206,14 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: b.put(S.IN_PROGRESS),
         lambda b, _: b.store.attempts.record_callback("fox", needs_lookup=True),
     ),
+    "approve": (
+        lambda b: b.store.jobs.enqueue(new_jobs("a", "b"), "x", BatchOptions(pilot=1)),
+        lambda b, _: b.store.batches.approve("x"),
+    ),
+    "begin_pilot": (
+        lambda b: b.store.jobs.enqueue(new_jobs("a", "b"), "x", BatchOptions(pilot=1)),
+        lambda b, _: b.store.batches.begin_pilot("x", ["a"]),
+    ),
     "park": (lambda b: b.job(), lambda b, _: b.store.celery.park("fox", "task-1", "{}")),
     "pause": (lambda b: enqueue_batch(b, "a"), lambda b, _: b.store.batches.pause("x")),
     "probe": (open_breaker, lambda b, _: b.store.lanes.claim_probes()),
