@@ -42,8 +42,8 @@ def _check_names(settings: Settings) -> Iterator[Finding]:
                 variable,
                 f"{unnamed} of {len(keys)} keys have no name, so a new secret is another producer: it does not see the "
                 "jobs of the old one, and may buy them again",
-                "Write name:secret. To keep the jobs, use the present name (key- and 8 digits), which GET /v1/spend?by=key "
-                "shows.",
+                "Write name:secret. To keep the jobs, use the present name (key- and 8 digits): GET /v1/spend?by=key "
+                "shows it.",
             )
 
 
