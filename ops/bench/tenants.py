@@ -24,7 +24,7 @@ import click
 import requests
 
 from ops.bench.deliveries import ND_JSON, HangingServer
-from ops.bench.harness import authorized_session, generations, stack
+from ops.bench.harness import authorized_session, generations, stack, until
 from ops.local.stack import LocalStack
 from schemas import callback_path
 
@@ -55,6 +55,7 @@ def hanging_notifications(running: LocalStack, jobs: int) -> Iterator[None]:
             session.post(f"{batches}?id={name}", data=b"".join(part), headers=ND_JSON, timeout=60).raise_for_status()
             session.post(f"{batches}/{name}/pause", timeout=30).raise_for_status()
         session.post(f"{batches}/{name}/cancel", timeout=30).raise_for_status()
+        until(lambda: session.get(f"{batches}/{name}", timeout=30).json()["counts"]["cancelled"] >= jobs - 1)
         yield
 
 
