@@ -74,6 +74,9 @@ class Field:
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
+    EARLIER_COST = "ec"  #: nano-dollars that earlier attempts cost, whose results are not stored any more; absent: 0
+    REVISION = "rv"  #: how often its request was corrected, plus 1 (lua/job/revise.lua); absent: 1
+    FIRST_ATTEMPT = "fa"  #: the first attempt of the present revision; absent: 1
     PILOT = "M"  #: it belongs to the pilot of its batch, which runs before the batch is approved
     SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
@@ -154,6 +157,7 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.CELERY_TRIES, _F.CELERY_AT, _F.NOTIFY_AT, _F.NOTIFY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
+    **dict.fromkeys((_F.EARLIER_COST, _F.REVISION, _F.FIRST_ATTEMPT), _WHOLE),
     **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_FENCE, _F.UNSAVED), _WHOLE),
     **dict.fromkeys(
         (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN, _F.PILOT),

@@ -1,11 +1,13 @@
 """Read models of many jobs together: a batch, a lane, all jobs, a page."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
@@ -70,6 +72,14 @@ class Batch:
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None
+
+    @property
+    def classes(self) -> Mapping[FailureClass, int]:
+        """Its failed jobs by class of failure; classes without jobs are left out."""
+        counts = Counter[FailureClass]()
+        for code, count in self.errors.items():
+            counts[classify(code)] += count
+        return {failure: counts[failure] for failure in FailureClass if counts[failure]}
 
     @property
     def progress(self) -> Progress:

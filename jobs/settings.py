@@ -13,15 +13,14 @@ from marshmallow import fields as ma
 from jobs.choices import Ambiguous as Ambiguous
 from jobs.choices import CallbackMode as CallbackMode
 from jobs.choices import UnknownParameters
-from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
+from jobs.link_settings import LinkSettings
 from jobs.logs import LOG_FORMAT, LogFormat
-from jobs.result_settings import A_DAY, ResultSettings
-from jobs.secret_strength import MIN_SECRET, all_hard_to_guess
+from jobs.result_settings import A_DAY
 from jobs.setting import described, read, setting
-from jobs.setting_readers import IN_REDIS, CommaSeparated, Ports, image_store
+from jobs.setting_readers import IN_REDIS, Ports, image_store
 
 A_WEEK = 7 * A_DAY
 NO_CALLBACK_SECRETS = "must be set where BOOMERANG_PUBLIC_URL is: the webhook recognizes forged callbacks by it"
@@ -35,27 +34,9 @@ _A_MINUTE = validate.Range(min=60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ResultSettings):
+class Settings(LinkSettings):
     """The settings of every process. Times in seconds; 0 means "no limit" for slots and rate."""
 
-    public_url: str | None = setting(
-        "BOOMERANG_PUBLIC_URL",
-        ma.String,
-        None,
-        "The URL at which the provider reaches the webhook. The worker builds callback addresses from it. Unset: the "
-        "worker sends no callback address, and only polls settle jobs.",
-        validate=url_of("http", "https"),
-    )
-    callback_secrets: tuple[str, ...] = setting(
-        "BOOMERANG_CALLBACK_SECRETS",
-        CommaSeparated,
-        (),
-        f"Comma-separated, at least {MIN_SECRET} characters each. The worker signs callback addresses with the first; "
-        "the webhook accepts all. Worker and webhook need it if `BOOMERANG_PUBLIC_URL` is set; give it to no other "
-        "process.",
-        secret=True,
-        validate=all_hard_to_guess,
-    )
     max_in_flight: int = setting(
         "BOOMERANG_MAX_IN_FLIGHT",
         ma.Integer,

@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from schemas.error_text import quoted
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Labels, Options, Pattern, paths
-from schemas.states import JOB_STATES
+from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
 BATCH_STATES = ("running", "paused", "done")
@@ -44,6 +44,16 @@ def _most_cost(description: str) -> fields.Decimal:
         validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
         error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
         metadata={"description": description},
+    )
+
+
+def _classes(description: str) -> fields.List[str]:
+    return fields.List(
+        fields.String(validate=Options(FAILURE_CLASSES)),
+        load_default=list,
+        attribute="classes",
+        data_key="class",
+        metadata={"description": f"{description} Repeatable."},
     )
 
 
@@ -114,6 +124,7 @@ class JobQuery(ListQuery):
     """`GET /v1/jobs`."""
 
     status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
+    failure = _classes("Only failed jobs of these classes of failure.")
     batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
 
 
@@ -201,6 +212,7 @@ class ResultsQuery(Schema):
         load_default=list,
         metadata={"description": "Only jobs in these states. Repeatable."},
     )
+    failure = _classes("Only failed jobs of these classes of failure.")
     format = fields.String(
         load_default="ndjson",
         validate=Options(("ndjson", "csv")),
@@ -222,6 +234,9 @@ class BatchRetryQuery(Schema):
         fields.String(validate=validate.Length(max=64, error="must have at most 64 characters")),
         load_default=list,
         metadata={"description": "Of the failed jobs, only those with these error codes. Repeatable. Default: all."},
+    )
+    failure = _classes(
+        "Of the failed jobs, only those of these classes of failure; with `code`, of both. Default: all."
     )
     dry_run = fields.Boolean(
         load_default=False,

@@ -201,24 +201,31 @@ class Batches(Jobs):
         codes: Iterable[str] = (),
         statuses: Iterable[Status | str] = (),
         *,
+        classes: Iterable[str] = (),
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch, or only those that failed with one of these error `codes`.
 
-        `statuses` selects other jobs than the failed ones: cancelled, expired. `dry_run` only counts them. The client
+        `classes` limits them to these classes of failure (`Job.failure`). `statuses` selects other jobs than the
+        failed ones: cancelled, expired. `dry_run` only counts them. The client
         does not repeat this call by itself: after ServiceUnavailable check the batch first. Raises NotFound; Conflict
         while another change of the batch is in progress.
         """
         params = query(code=list(codes), status=[str(each) for each in statuses], dry_run="true" if dry_run else None)
+        params |= {"class": list(classes)} if classes else {}
         return self._change(batch, "retry", params)
 
-    def results(self, batch: str | Batch, statuses: Iterable[Status | str] = ()) -> Iterator[Job]:
+    def results(
+        self, batch: str | Batch, statuses: Iterable[Status | str] = (), *, classes: Iterable[str] = ()
+    ) -> Iterator[Job]:
         """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
-        (`Batch.results` yields them as they end.) The answer is streamed: read it to its end, or close the iterator
-        (`contextlib.closing`) to free its connection. Raises NotFound.
+        `classes`: only failed jobs of these classes of failure (`Job.failure`). (`Batch.results` yields them as they
+        end.) The answer is streamed: read it to its end, or close the iterator (`contextlib.closing`) to free its
+        connection. Raises NotFound.
         """
-        return self._stream(batch, "results", query(status=[str(each) for each in statuses]))
+        params = query(status=[str(each) for each in statuses])
+        return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
 
     def failures(self, batch: str | Batch) -> Iterator[Job]:
         """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""

@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Pilot, Status
+from boomerang_client.outputs import Output, Saving
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
@@ -24,9 +25,13 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             output=tuple(map(_output, view.get("output") or ())),
             error=_error(error) if error else None,
             warnings=tuple(map(_error, view.get("warnings") or ())),
-            cost=_money(usage.get("cost")),
+            # A service of an earlier version counts only the last attempt.
+            cost=_money(view["cost"] if "cost" in view else usage.get("cost")),
+            failure=view.get("class"),
             attempt=int(view.get("attempt") or 1),
+            revision=int(view.get("revision") or 1),
             external_task_id=view.get("external_task_id"),
+            provider_external_id=view.get("provider_external_id"),
             created_at=_time(view.get("created_at")),
             updated_at=_time(view.get("updated_at")),
             finished_at=_time(view.get("finished_at")),
@@ -39,6 +44,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
             owner=view.get("owner"),
+            saving=_saving(view.get("saving")),
             raw=view,
             service=service,
         )
@@ -47,8 +53,32 @@ def read_job(data: object, service: JobService | None = None) -> Job:
 
 
 def _output(view: Mapping[str, Any]) -> Output:
-    marked = view.get("watermark_url")
-    return Output(str(view.get("type") or ""), str(view["url"]), str(marked) if marked else None)
+    return Output(
+        str(view.get("type") or ""),
+        str(view["url"]),
+        watermark_url=_text(view.get("watermark_url")),
+        source_url=_text(view.get("source_url")),
+        url_expires_at=_time(view.get("url_expires_at")),
+        expires_at=_time(view.get("expires_at")),
+        saved_at=_time(view.get("saved_at")),
+        sha256=_text(view.get("sha256")),
+        size=_whole(view.get("size")),
+        content_type=_text(view.get("content_type")),
+        width=_whole(view.get("width")),
+        height=_whole(view.get("height")),
+    )
+
+
+def _saving(view: Mapping[str, Any] | None) -> Saving | None:
+    if not view:
+        return None
+    return Saving(
+        since=_time(view.get("since")),
+        tries=int(view.get("tries") or 0),
+        error=_text(view.get("error")),
+        next_try_at=_time(view.get("next_try_at")),
+        given_up_at=_time(view.get("given_up_at")),
+    )
 
 
 def _error(view: Mapping[str, Any]) -> JobError:
@@ -69,6 +99,7 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             cost=_money(view.get("cost")) or Decimal(0),
             counts=counts,
             errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
+            classes={str(name): int(number) for name, number in (view.get("classes") or {}).items()},
             rate=_number(view.get("rate")),
             eta=_number(view.get("eta")),
             paused=bool(view.get("paused")),
@@ -223,6 +254,10 @@ def _whole(value: Any) -> int | None:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
 
 
 def _time(value: str | None) -> datetime | None:

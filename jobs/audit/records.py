@@ -114,8 +114,8 @@ class Records:
             elif self._saves_from and _lacks_saving(record, result, self._saves_from):
                 broken.add("results")
             yield from (self._finding(job_id, rule) for rule in sorted(broken))
-            if job_id not in self._recount and result:
-                cost = _cost(result)
+            if job_id not in self._recount:
+                cost = int(record.get(Field.EARLIER_COST, 0)) + (_cost(result) if result else 0)
                 self._costs[""] += cost
                 if Field.BATCH in record:
                     self._costs[Payer.BATCH + record[Field.BATCH]] += cost

@@ -12,6 +12,7 @@ from typing import Any
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
+from jobs.failures import FailureClass, classify
 from jobs.fields import printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
@@ -91,13 +92,17 @@ class Batches:
         ids = dict.fromkeys((internal_id(given, owner), given))  # version 1 recorded it under the given id
         return next((each for each in ids if self.owner(each) == owner), None)
 
-    def jobs(self, batch_id: str, states: Sequence[State] = ()) -> Iterator[Job]:
-        """Yield every job of a batch, or those in these states, in input order, read in chunks."""
+    def jobs(self, batch_id: str, states: Sequence[State] = (), classes: Sequence[FailureClass] = ()) -> Iterator[Job]:
+        """Yield every job of a batch, or those in these states, in input order, read in chunks.
+
+        `classes`: only failed jobs of these classes of failure.
+        """
         self.get(batch_id)
         start = 0
         while ids := self._members(batch_id, start, CHUNK):
             wanted = self._jobs.in_states(ids, states) if states else ids
-            yield from (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
+            found = (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
+            yield from (job for job in found if not classes or job.failure in classes)
             start += len(ids)
 
     def page_of_jobs(
@@ -105,6 +110,7 @@ class Batches:
         batch_id: str,
         state: State | None = None,
         *,
+        classes: Sequence[FailureClass] = (),
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
@@ -119,7 +125,8 @@ class Batches:
         while seen < SCAN:
             ids = self._members(batch_id, start, min(CHUNK, limit))
             for position, job in enumerate(self._jobs.get_many(ids), start):
-                if job and (state is None or job.state is state) and only.admits(job.created_at, job.labels):
+                wanted = job and (state is None or job.state is state) and (not classes or job.failure in classes)
+                if job and wanted and only.admits(job.created_at, job.labels):
                     found.append(job)
                     if len(found) == limit:
                         return Page(tuple(found), str(position + 1))
@@ -239,15 +246,22 @@ class Batches:
         states: Sequence[State] = (),
         codes: Sequence[str] = (),
         *,
+        classes: Sequence[FailureClass] = (),
         dry_run: bool = False,
         caller: str = ANYONE,
     ) -> BatchActionResult:
-        """Queue failed jobs again, or those in other final `states` except completed. `codes` limits failed jobs.
+        """Queue failed jobs again, or those in other final `states` except completed.
+
+        `codes` and `classes` limit failed jobs: those with one of the codes and of one of the classes.
 
         Jobs that the provider may still work on are left out. `dry_run` only counts, and counts them, too.
         Raises `NotAllowed` during another retry or a cancel of the batch.
         """
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
+        if classes:
+            failed = self.get(batch_id).errors
+            codes = [code for code in failed if classify(code) in classes and (not codes or code in codes)]
+            which["codes"] = {}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
         outcome, count = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run), caller)

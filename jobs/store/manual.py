@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
+from jobs.failures import GIVEN_UP
 from jobs.fields import printable
 from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
@@ -14,9 +15,6 @@ from jobs.store.context import StoreContext
 from jobs.store.outcomes import SettleCostOutcome, SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros, nano, to_micros
-
-#: The error code of a job that an operator has given up.
-GIVEN_UP = "given_up"
 
 
 class Verdict(StrEnum):

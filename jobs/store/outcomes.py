@@ -136,6 +136,23 @@ class RetryOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ReviseOutcome(StrEnum):
+    """Of `revise`."""
+
+    QUEUED = "queued"
+    SAME = "same"  #: the present revision has this request already
+    OTHER_KEY = "other key"  #: the Idempotency-Key made a revision with another request
+    UNFINISHED = "unfinished"  #: the job has not ended
+    WORKING = "working"  #: the provider may still be working on it
+    FORGOTTEN = "forgotten"  #: Redis lost data, and it may have been sent
+    HAS_OUTPUT = "has output"  #: it was cancelled, but has output that is paid for
+    IMAGELESS = "imageless"  #: an image is not stored
+    FULL = "full"  #: the limit of unfinished jobs is reached
+    TOO_MANY = "too many"  #: it has the most revisions already
+    REFUSED = "refused"  #: it is completed
+    UNKNOWN = "unknown"
+
+
 class DeliveryOutcome(StrEnum):
     """Of `delivered`."""
 
@@ -338,6 +355,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "reschedule_lookup": LookupOutcome,
     "resave": ResaveOutcome,
     "retry": RetryOutcome,
+    "revise": ReviseOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,
     "settle_cost": SettleCostOutcome,

@@ -69,6 +69,7 @@ SINGLE: Mapping[str, str] = {
 FAMILY: Mapping[str, str] = {
     "job": "j:",  # HASH the small record (its fields: jobs.fields)
     "text": "t:",  # STRING the request as canonical JSON
+    "revisions": "rv:",  # LIST the earlier revisions of a job's request, oldest first, as JSON (jobs.revision)
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
@@ -121,7 +122,7 @@ _TYPES = {
     "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
-    "list": "history staged members",
+    "list": "history staged members revisions",
     "stream": "changes",
 }
 #: name → the type of its key, as Redis calls it; channels have none.

@@ -16,6 +16,7 @@ from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Manual
 from jobs.store.redis_keys import Keys
+from jobs.store.revisions import Revisions
 from jobs.store.saves import Saves
 from jobs.store.scripts import Scripts
 from jobs.store.statistics import Statistics
@@ -46,6 +47,7 @@ class Store:
         self.deliveries = Deliveries(context, self.jobs)
         self.saves = Saves(context, self.jobs)
         self.batches = Batches(context, self.jobs)
+        self.revisions = Revisions(context)
         self.uploads = Uploads(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)

@@ -93,6 +93,12 @@ class BatchView(Schema):
         required=True,
         metadata=described("Number of failed jobs by error code.", {"002016095": 4}),
     )
+    classes = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata=described("Number of failed jobs by class of failure.", {"transient": 4}),
+    )
     labels = fields.Dict(
         keys=fields.String(),
         values=fields.String(),

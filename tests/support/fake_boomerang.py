@@ -141,7 +141,8 @@ class FakeService:
             "attempt": 1, "external_task_id": id_, "created_at": TIME, "updated_at": TIME, "finished_at": None,
             "settled_by": None, "batch": batch, "owner": "shop", "labels": request.get("labels", {}), "reason": None,
             "priority": request.get("priority", "normal"), "expires_at": None, "lane": None, "warnings": [],
-            "unknown_cost": None,
+            "unknown_cost": None, "saving": None,
+            "cost": None, "class": None, "revision": 1, "provider_external_id": f"{id_}@shop",
         }  # fmt: skip
         return 201
 
@@ -149,14 +150,23 @@ class FakeService:
         job = self.jobs[id_]
         job |= {"finished_at": "2026-11-20T10:00:12.500000+00:00", "settled_by": "callback"}
         if "fail" in self.requests[id_].get("prompt", ""):
-            job |= {"status": "failed", "error": {"code": "002016095", "message": "Internal \x1b[31merror"}}
+            job |= {
+                "status": "failed",
+                "error": {"code": "002016095", "message": "Internal \x1b[31merror"},
+                "class": "transient",
+            }
         else:
             at = f"{self.url}/files" if self.files else "https://images.example"
             count = self.requests[id_].get("n", 1)
             images = [
                 {"type": "image", "url": f"{at}/{id_}.png{f'?{number}' * bool(number)}"} for number in range(count)
             ]
-            job |= {"status": "completed", "output": images, "usage": {"cost": "0.0065", "discount": 1}}
+            job |= {
+                "status": "completed",
+                "output": images,
+                "usage": {"cost": "0.0065", "discount": 1},
+                "cost": "0.0065",
+            }
 
     def known(self, id_: str) -> dict[str, Any]:
         if id_ not in self.jobs:
@@ -276,7 +286,8 @@ class FakeService:
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
             "owner": "shop",
-            "errors": {}, "rate": 2.5, "eta": None, "unknown_costs": 0, "paused": id_ in self.paused | self.held,
+            "errors": {}, "classes": {}, "rate": 2.5, "eta": None, "unknown_costs": 0,
+            "paused": id_ in self.paused | self.held,
             "reason": None, "awaits_approval": id_ in self.held, "pilot": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),

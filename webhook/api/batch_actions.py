@@ -6,6 +6,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.failures import FailureClass
 from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
@@ -99,8 +100,9 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     that would be retried.
     """
     states = [State(status) for status in query["status"]]
-    dry_run, batches = query["dry_run"], services().store.batches
-    return _answer(batch_id, batches.retry(batch_id, states, query["code"], dry_run=dry_run, caller=caller().owner))
+    classes = [FailureClass(each) for each in query["classes"]]
+    which: dict[str, Any] = {"classes": classes, "dry_run": query["dry_run"], "caller": caller().owner}
+    return _answer(batch_id, services().store.batches.retry(batch_id, states, query["code"], **which))
 
 
 def _answer(batch_id: str, result: BatchActionResult) -> Response:

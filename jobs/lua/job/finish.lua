@@ -65,7 +65,7 @@ local paid = replaced and cjson.decode(replaced).cost
 if paid and cost == '' then result = '{"cost": "' .. paid .. '", ' .. string.sub(result, 2) end
 local unknown = not paid and is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
 local counted = nil
-if paid then counted = math.floor(tonumber(paid) * 1e9 + 0.5) elseif replaced and job.unknown_cost then counted = 0 end
+if paid then counted = nano_of(paid) elseif replaced and job.unknown_cost then counted = 0 end
 record_cost(job, cost, status == 'completed', unknown, now, counted)
 if unknown then
   record_unknown_cost(job, ARGV[10], now)
@@ -80,6 +80,7 @@ if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.state] then
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
     doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}
+  count_earlier_cost(job, tonumber(cost ~= '' and cost or 0), change)
   change.reason = 'attempt ' .. attempt_of(job) .. ' failed; the next one waits'
   move(job, 'queued', change, now, now + tonumber(wait))
   return {'again', 'queued', admit_hint(now), 0}

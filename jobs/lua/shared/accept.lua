@@ -54,7 +54,7 @@ local function accept(batch, specs, now, recheck, free, caller)
     local recorded = seen[id] and id or recorded_id(id)
     if recorded then
       local owner = batch ~= '' and batch_of(batch).owner or facts.owner or ''
-      local is_known = redis.call('GET', KEY.text .. recorded) == text
+      local is_known = has_request(recorded, text)
         and is_job_of(recorded, caller == ANYONE and caller or owner)
       outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
     elseif not all_stored(named, caller or batch ~= '' and batch_of(batch).owner or facts.owner) then
