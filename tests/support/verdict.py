@@ -109,7 +109,9 @@ def promise_is_kept(outcome: Outcome, count: int) -> None:
     # no job has another job's images
     task_of = {purchase["external_task_id"]: purchase["task_id"] for purchase in outcome.purchases}
     mixed = [
-        job.id for job in outcome.jobs if any(task_of[job.external_task_id] not in output.url for output in job.output)
+        job.id
+        for job in outcome.jobs
+        if any(task_of[job.external_task_id] not in (output.source_url or output.url) for output in job.output)
     ]
     assert mixed == []
     assert outcome.findings == []
