@@ -17,7 +17,7 @@ from boomerang_client.errors import (
     UnexpectedAnswer,
     UsageError,
 )
-from boomerang_client.ids import qualified, spellings
+from boomerang_client.ids import spellings
 from boomerang_client.image_uploads import ImageUploader
 from boomerang_client.public_hosts import is_at_private_address
 from boomerang_client.records import Batch
@@ -120,8 +120,8 @@ def path_segment(id_: str) -> str:
 
 
 def id_of(batch: "str | Batch") -> str:
-    """Return the id by which the service finds a batch."""
-    return qualified(batch.id, batch.owner) if isinstance(batch, Batch) else batch
+    """Return a batch's id."""
+    return batch.id if isinstance(batch, Batch) else batch
 
 
 def label_params(labels: Mapping[str, str] | None) -> list[str]:

@@ -30,14 +30,6 @@ def new_id(clock: Callable[[], float] = time.time, random_bits: Callable[[int], 
     return "".join(ALPHABET[number >> shift & 31] for shift in range(5 * (LENGTH - 1), -1, -5))
 
 
-def qualified(id_: str, owner: "str | None") -> str:
-    """Return the id with the name of its producer, so that an administrator's key finds it among equal ones.
-
-    `owner` is None from a service without names, and `celery` for jobs that came by Celery, whose ids have none.
-    """
-    return f"{id_}@{owner}" if owner and owner != "celery" and "@" not in id_ else id_
-
-
 def spellings(id_: str) -> tuple[str, ...]:
     """Return the ways in which an id may be stored: as given and, for a ULID, also in the other case.
 

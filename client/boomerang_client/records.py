@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from boomerang_client.errors import UsageError
-from boomerang_client.ids import qualified
 from boomerang_client.outputs import Output, Saving
 from boomerang_client.responses import BatchAccepted, BatchChanged, Saved
 
@@ -173,7 +172,7 @@ class Job:
 
     def refresh(self) -> "Job":
         """Update the job to its current state. Raises what `Client.job` raises."""
-        return _update(self, _required(self.service).job(qualified(self.id, self.owner)))
+        return _update(self, _required(self.service).job(self.id))
 
     def wait(self, timeout: float | None = None, progress: "Callable[[Job], None] | None" = None) -> "Job":
         """Wait until the job has ended, whatever its end, and return it.
@@ -249,7 +248,7 @@ class Batch:
 
     def refresh(self) -> "Batch":
         """Update the batch to its current state. Raises what `Client.batch` raises."""
-        return _update(self, _required(self.service).batch(qualified(self.id, self.owner)))
+        return _update(self, _required(self.service).batch(self.id))
 
     def wait(self, progress: "Callable[[Batch], None] | bool" = False, timeout: float | None = None) -> "Batch":  # noqa: FBT002 -- `progress=True` is clear
         """Wait until all jobs of the batch have ended, and return it.
