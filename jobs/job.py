@@ -14,7 +14,7 @@ from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.failures import FailureClass, classify
 from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.producer_ids import given_id
-from jobs.results.saved import Saved, SaveProgress
+from jobs.saved import Saved, SaveProgress
 from jobs.states import State
 from jobs.units import dollars, from_micros, nano
 

@@ -29,6 +29,18 @@ class Progress(StrEnum):
         return cls.PAUSED if paused else cls.RUNNING
 
 
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """The jobs of a batch that run before it is approved: how many, how many have not ended, and their cost in USD.
+
+    `jobs` is None until the upload has named all lines.
+    """
+
+    jobs: int | None
+    unfinished: int
+    cost: Decimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """A batch. `counts` has every state; `cost` sums all recorded results, in USD.
@@ -54,6 +66,8 @@ class Batch:
     reason: str | None = None
     pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
     paused: bool = False
+    awaits_approval: bool = False  #: its jobs, but for those of its pilot, are not submitted before it is approved
+    pilot: Pilot | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0

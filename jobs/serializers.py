@@ -15,8 +15,12 @@ from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
+<<<<<<< HEAD
 from jobs.read_models import Batch, Lane
 from jobs.revision import Revision
+=======
+from jobs.read_models import Batch, Lane, Pilot
+>>>>>>> request
 from jobs.states import State
 from jobs.store.spending import Row, Spend
 
@@ -141,6 +145,8 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "weight": batch.weight,
         "max_cost": _money(batch.max_cost),
         "paused": batch.paused,
+        "awaits_approval": batch.awaits_approval,
+        "pilot": _pilot(batch.pilot),
         "rate": round(batch.rate, 3),
         "eta": None if batch.eta is None else round(batch.eta, 1),
         "reason": batch.reason,
@@ -149,6 +155,12 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "expected_cost": _money(batch.expected_cost),
         "created_at": batch.created_at.isoformat(),
     }
+
+
+def _pilot(pilot: Pilot | None) -> dict[str, Any] | None:
+    if pilot is None:
+        return None
+    return {"jobs": pilot.jobs, "unfinished": pilot.unfinished, "cost": _money(pilot.cost)}
 
 
 def serialize_spend(spend: Spend) -> dict[str, Any]:

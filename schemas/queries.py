@@ -17,6 +17,8 @@ MAX_PAGE = 500
 INCLUDED = ("request", "revisions")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
+#: Jobs of a pilot.
+MOST_PILOT = 500
 #: USD. The store counts costs in nano-dollars, in 64 bits.
 LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
@@ -202,6 +204,25 @@ class BatchQuery(Schema):
         metadata={"description": "The batch's share, relative to other batches of the same producer. Default: 1."},
     )
     max_cost = _most_cost("Most that the batch may cost, in USD.")
+    paused = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Submit none of its jobs until the batch is approved."},
+    )
+    pilot = fields.Integer(
+        validate=validate.Range(1, MOST_PILOT, error=f"must be from 1 to {MOST_PILOT}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MOST_PILOT}"},
+        metadata={
+            "description": "Number of jobs, spread over the whole upload, that run at once. The others wait until the "
+            "batch is approved. The pilot begins when the upload has ended, so send all lines in one request.",
+            "example": 20,
+        },
+    )
+
+    @validates_schema
+    def _check_approval(self, data: dict[str, Any], **_: Any) -> None:
+        if data["paused"] and "pilot" in data:
+            raise ValidationError("is given beside paused=true. Leave one of them out", "pilot")
 
 
 class BatchResumeQuery(Schema):

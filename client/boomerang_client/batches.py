@@ -47,6 +47,8 @@ class Batches(Jobs):
         priority: str | None = ...,
         weight: int | None = ...,
         max_cost: Decimal | str | None = ...,
+        paused: bool = ...,
+        pilot: int | None = ...,
         on_error: str | None = ...,
         key: str | None = ...,
         folder: Folders | None = ...,
@@ -63,6 +65,8 @@ class Batches(Jobs):
         priority: str | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
         on_error: str | None = None,
         key: str | None = None,
         folder: Folders | None = None,
@@ -78,8 +82,8 @@ class Batches(Jobs):
         if isinstance(lines, str):
             return self._get_batch(lines)
         upload = self.enqueue_batch(
-            lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, on_error=on_error, key=key,
-            folder=folder, patience=patience, progress=progress, on_wait=on_wait,
+            lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, paused=paused, pilot=pilot,
+            on_error=on_error, key=key, folder=folder, patience=patience, progress=progress, on_wait=on_wait,
         )  # fmt: skip
         with naming_batch(upload.id, upload.accepted + upload.known):
             batch = self._get_batch(upload.id)
@@ -95,6 +99,8 @@ class Batches(Jobs):
         priority: str | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
         on_error: str | None = None,
         key: str | None = None,
         folder: Folders | None = None,
@@ -120,6 +126,9 @@ class Batches(Jobs):
         `max_cost` is what all jobs of the batch together may cost, in US dollars. `weight` (1 to 100) is the batch's
         share against other batches.
 
+        With `paused` no job begins before you approve the batch. With `pilot`, so many jobs, spread over the batch,
+        begin at once, and the others once you approve it. The lines are then sent in one request.
+
         `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it
         also applies while the service is unreachable. `on_wait` is called with the error and the number of seconds
         before each wait, `progress` with the outcome so far.
@@ -134,6 +143,8 @@ class Batches(Jobs):
             priority=priority,
             weight=weight,
             max_cost=None if max_cost is None else str(max_cost),
+            paused="true" if paused else None,
+            pilot=pilot,
         )
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         upload = Upload(
@@ -144,7 +155,8 @@ class Batches(Jobs):
             if key is not None:
                 return upload.send_at_once(numbered, key)
             with attach_repeat_id(batch):
-                return upload.send_at_once(numbered) if on_error == "abort" else upload.send_in_parts(numbered)
+                whole = on_error == "abort" or pilot is not None
+                return upload.send_at_once(numbered) if whole else upload.send_in_parts(numbered)
 
     def batches(
         self,
@@ -174,6 +186,10 @@ class Batches(Jobs):
     def resume(self, batch: str | Batch, max_cost: Decimal | str | None = None) -> BatchChanged:
         """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost. Raises NotFound."""
         return self._change(batch, "resume", query(max_cost=None if max_cost is None else str(max_cost)))
+
+    def approve(self, batch: str | Batch) -> BatchChanged:
+        """Approve a batch that waits for it, because it came with `paused` or `pilot`. Raises NotFound."""
+        return self._change(batch, "approve")
 
     def cancel_batch(self, batch: str | Batch) -> BatchChanged:
         """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost. Raises NotFound."""

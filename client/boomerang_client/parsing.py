@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Pilot, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
@@ -77,6 +77,8 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             rate=_number(view.get("rate")),
             eta=_number(view.get("eta")),
             paused=bool(view.get("paused")),
+            awaits_approval=bool(view.get("awaits_approval")),
+            pilot=_pilot(view.get("pilot")),
             reason=view.get("reason"),
             labels=dict(view.get("labels") or {}),
             priority=view.get("priority"),
@@ -91,6 +93,13 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
         )
     except _MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
+
+
+def _pilot(view: Mapping[str, Any] | None) -> Pilot | None:
+    if view is None:
+        return None
+    cost = _money(view.get("cost")) or Decimal(0)
+    return Pilot(jobs=_whole(view.get("jobs")), unfinished=int(view.get("unfinished") or 0), cost=cost)
 
 
 def read_changed(data: object) -> BatchChanged:
@@ -119,6 +128,7 @@ def read_accepted(data: object) -> BatchAccepted:
             known=int(view.get("known") or 0),
             rejected=int(view.get("rejected") or len(errors)),
             errors=errors,
+            pilot=_whole(view.get("pilot")),
         )
     except _MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
@@ -210,6 +220,10 @@ def _unexpected(what: str, problem: object) -> UnexpectedAnswer:
 
 def _money(value: object) -> Decimal | None:
     return None if value is None or value == "" else Decimal(str(value))
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _number(value: Any) -> float | None:

@@ -80,6 +80,19 @@ class JobError:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pilot:
+    """The jobs of a batch that run before it is approved.
+
+    `jobs` is their number (None until the upload has named all lines), `unfinished` the number of those that have not
+    ended. `cost` is what the batch had cost when it was approved, or has cost so far, in US dollars.
+    """
+
+    jobs: int | None
+    unfinished: int = 0
+    cost: Decimal = Decimal(0)
+
+
 class JobService(Protocol):
     """The calls that a job makes through its client."""
 
@@ -94,6 +107,7 @@ class BatchService(Protocol):
     def batch(self, lines: str, /) -> "Batch": ...
     def wait(self, batch: "Batch", progress: "Callable[[Batch], None] | bool", timeout: float | None) -> "Batch": ...
     def pause(self, batch: "Batch") -> BatchChanged: ...
+    def approve(self, batch: "Batch") -> BatchChanged: ...
     def resume(self, batch: "Batch", max_cost: Decimal | str | None) -> BatchChanged: ...
     def cancel_batch(self, batch: "Batch") -> BatchChanged: ...
     def retry_batch(
@@ -198,8 +212,9 @@ class Batch:
     and `classes` by class of failure.
     `rate` is the number of jobs that ended per second in the last minute. `eta` is the number of seconds until all have
     ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
-    may cost, in US dollars. `reason` says why a batch waits. `owner` is the producer whose key made it. `upload` is the
-    outcome of the upload, for a batch that came from `Client.batch(lines)`.
+    may cost, in US dollars. `reason` says why a batch waits. `awaits_approval`: its jobs, but for those of its `pilot`,
+    begin once it is approved. `owner` is the producer whose key made it. `upload` is the outcome of the upload, for a
+    batch that came from `Client.batch(lines)`.
     """
 
     id: str
@@ -212,6 +227,8 @@ class Batch:
     rate: float | None = None
     eta: float | None = None
     paused: bool = False
+    awaits_approval: bool = False
+    pilot: Pilot | None = None
     reason: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: str | None = None
@@ -283,6 +300,10 @@ class Batch:
     def resume(self, max_cost: Decimal | str | None = None) -> BatchChanged:
         """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost."""
         return _required(self.service).resume(self, max_cost)
+
+    def approve(self) -> BatchChanged:
+        """Approve a batch that waits for it: its jobs begin."""
+        return _required(self.service).approve(self)
 
     def cancel(self) -> BatchChanged:
         """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost money."""

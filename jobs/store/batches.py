@@ -26,7 +26,7 @@ from jobs.store.batch_counters import read_batch
 from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import PauseOutcome, SweepOutcome
+from jobs.store.outcomes import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
 from jobs.store.pages import SCAN, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
@@ -209,9 +209,27 @@ class Batches:
         """Continue after a pause, each job at its old place. `affected`: jobs that waited for it.
 
         `max_cost`: the batch's new cap (USD). A batch at its cap pauses again unless the cap is raised. Costs unknown
-        until now no longer stop it, except in a repeat: the same cap again within CAP_REPEAT.
+        until now no longer stop it, except in a repeat: the same cap again within CAP_REPEAT. A batch that waits for an
+        approval goes on waiting; raises `NotAllowed` for one unless there is a cap to set.
         """
         return self._pause(batch_id, "resume", caller, max_cost)
+
+    def approve(self, batch_id: str, *, caller: str = ANYONE) -> BatchActionResult:
+        """Approve a batch that waits for it. `affected`: jobs that waited; 0 where it waits for no approval."""
+        outcome, waiting, hint = self._scripts.call("approve", batch_id, caller)
+        if outcome == ApproveOutcome.UNKNOWN:
+            raise BatchNotFound(batch_id)
+        return BatchActionResult("approve", int(waiting), admit_hint=bool(hint))
+
+    def begin_pilot(self, batch_id: str, ids: Sequence[str]) -> BatchActionResult:
+        """Run these jobs of a batch before it is approved, a few hundred at most. A repeat changes nothing.
+
+        `affected`: jobs of the pilot. Those that do not wait in the batch are left out.
+        """
+        outcome, count, hint = self._scripts.call("begin_pilot", batch_id, *ids)
+        if outcome == BeginPilotOutcome.UNKNOWN:
+            raise BatchNotFound(batch_id)
+        return BatchActionResult("pilot", int(count), admit_hint=bool(hint))
 
     def lower_cap(self, batch_id: str, max_cost: Decimal, *, caller: str = ANYONE) -> BatchActionResult | None:
         """Lower a batch's cap (USD). None, and nothing changed, if it is paused or the cap is not lower.
@@ -219,7 +237,7 @@ class Batches:
         A repeat changes nothing. Unlike a resume, it lets no job go on that waits because of unknown costs.
         """
         outcome, _, hint = self._call_pause(batch_id, "lower", nano(max_cost), caller)
-        if outcome == PauseOutcome.REFUSED:
+        if outcome == BatchPauseOutcome.REFUSED:
             return None
         return BatchActionResult("resume", 0, admit_hint=bool(hint))
 
@@ -279,11 +297,14 @@ class Batches:
     def _pause(self, batch_id: str, action: str, caller: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
         outcome, waiting, hint = self._call_pause(batch_id, action, cap, caller)
-        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
+        if outcome == BatchPauseOutcome.UNAPPROVED and max_cost is None:
+            raise NotAllowed("The batch waits for an approval, which a resume does not give. Approve it.")
+        acted = outcome in (BatchPauseOutcome.PAUSED, BatchPauseOutcome.RESUMED)
+        return BatchActionResult(action, int(waiting) if acted else 0, admit_hint=bool(hint))
 
     def _call_pause(self, batch_id: str, action: str, cap: int | str, caller: str) -> tuple[str, Any, Any]:
         outcome, waiting, hint = self._scripts.call("pause", batch_id, action, cap, duration_micros(CAP_REPEAT), caller)
-        if outcome == PauseOutcome.UNKNOWN:
+        if outcome == BatchPauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         return outcome, waiting, hint
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness, receivers
+from jobs import eta, lane_health, liveness, receivers, saving
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE, MOST_COST
@@ -53,6 +53,7 @@ _SHARED = (
     "accept",
     "lanes",
     "receivers",
+    "saves",
 )
 SHARED_FOLDER = "shared"
 
@@ -169,6 +170,7 @@ def _constants() -> str:
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()
         + receivers.constants()
+        + saving.constants()
     )
 
 

@@ -38,7 +38,8 @@ class Stuck:
     """What is stuck: jobs and batches since when, queues with the time of their next check.
 
     `damaged`: jobs whose records a round of reconcile could not read. `unknown_costs`: jobs with a result whose cost is
-    unknown. `unreadable`: jobs about which the provider gives no readable answer.
+    unknown. `unreadable`: jobs about which the provider gives no readable answer. `unsaved`: jobs whose results could
+    not be saved.
     """
 
     now: datetime
@@ -49,6 +50,7 @@ class Stuck:
     damaged: Sample
     unknown_costs: Sample
     unreadable: Sample
+    unsaved: Sample
 
 
 class Manual:

@@ -17,6 +17,7 @@ from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Manual
 from jobs.store.redis_keys import Keys
 from jobs.store.revisions import Revisions
+from jobs.store.saves import Saves
 from jobs.store.scripts import Scripts
 from jobs.store.statistics import Statistics
 from jobs.store.uploads import Uploads
@@ -44,6 +45,7 @@ class Store:
         self.jobs = Jobs(context)
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)
+        self.saves = Saves(context, self.jobs)
         self.batches = Batches(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)

@@ -57,6 +57,8 @@ def read(**variables: str) -> Settings:
         ("IMAGE_STORE", "redis", "image_store", "redis"),
         ("IMAGE_STORE", "file:///srv/images", "image_store", "file:///srv/images"),
         ("IMAGE_RETENTION", "3600", "image_retention", 3600.0),
+        ("RESULT_STORE", "file:///srv/results", "result_store", "file:///srv/results"),
+        ("RESULT_EXPIRY", "600", "result_expiry", 600.0),
         ("LOG_FORMAT", "json", "log_format", LogFormat.JSON),
         ("LANES", '[{"name": "eu", "max_in_flight": 3}]', "lanes", (LaneSettings(name="eu", max_in_flight=3),)),
         ("KEY_LIMITS", '{"shop": {"weight": 3}}', "key_limits", {"shop": KeyLimits(weight=3)}),
@@ -138,6 +140,13 @@ BAD = [
     ("IMAGE_STORE", "/srv/images"),
     ("IMAGE_STORE", "nowhere://images"),
     ("IMAGE_RETENTION", "59"),
+    ("RESULT_STORE", "redis"),
+    ("RESULT_STORE", "/srv/results"),
+    ("RESULT_STORE", "nowhere://results"),
+    ("RESULT_EXPIRY", "59"),
+    ("LANES", '[{"name": "eu", "result_expiry": 59}]'),
+    ("COMPLETE_WHEN_SAVED", "perhaps"),
+    ("COMPLETE_WHEN_SAVED", "on"),
     ("LOG_FORMAT", "xml"),
 ]
 

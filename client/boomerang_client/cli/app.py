@@ -94,6 +94,7 @@ for command in (
     changes.retry,
     changes.pause,
     changes.resume,
+    changes.approve,
     lanes.lanes,
     spend.spend,
     top.top,

@@ -1,4 +1,4 @@
-"""Commands that change a job or a whole batch: cancel, retry, pause, resume."""
+"""Commands that change a job or a whole batch: cancel, retry, pause, resume, approve."""
 
 from decimal import Decimal
 
@@ -139,3 +139,17 @@ def resume(screen: Screen, id_: str, max_cost: Decimal | None, *, is_job: bool, 
     else:
         with expecting(client, id_, "job"):
             report_job(screen, client.resume_job(id_))
+
+
+@click.command(
+    short_help="Let the jobs of a batch begin that waits for it.",
+    epilog=examples("boomerang approve boats"),
+)
+@click.argument("id_", metavar="BATCH", shell_complete=recent_batches)
+@json_option
+@click.pass_obj
+def approve(screen: Screen, id_: str) -> None:
+    """Approve the batch BATCH, which was enqueued with --paused or --pilot: its jobs begin."""
+    client = screen.client()
+    with expecting(client, id_, "batch"):
+        report_change(screen, client.approve(id_))

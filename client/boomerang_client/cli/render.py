@@ -61,8 +61,17 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("weight", batch.weight),
         ("created", batch.created_at),
         ("cost", f"{batch.cost} USD" + (f" ({', '.join(limits)})" if limits else "")),
+        ("pilot", _pilot(batch)),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
+
+
+def _pilot(batch: Batch) -> str | None:
+    pilot = batch.pilot
+    if pilot is None or pilot.jobs is None:
+        return None
+    left = f", {pilot.unfinished:,} have not ended" if pilot.unfinished else ""
+    return f"{pilot.jobs:,} jobs{left}: {pilot.cost} USD"
 
 
 def _unknown_cost(job: Job) -> str | None:
@@ -119,6 +128,7 @@ def local_time(moment: datetime | None) -> str:
 _OUTCOMES = {
     "pause": ("paused", "be paused"),
     "resume": ("resumed", "be resumed"),
+    "approve": ("approved", "be approved"),
     "cancel": ("cancelled", "be cancelled"),
     "retry": ("queued again", "be queued again"),
 }

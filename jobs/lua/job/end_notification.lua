@@ -15,7 +15,7 @@ local now, name = clock(), owner .. '|' .. receiver
 local started = {}
 if redis.call('ZREM', KEY.notifying, name .. '|' .. ARGV[1]) == 0 then return started end
 record_answer(name, ARGV[4] == '1', tonumber(ARGV[5]), now)
-local places = count_places(now)
+local places = count_places(KEY.notifying, now)
 while #started < tonumber(ARGV[7]) do
   local id = start_waiting(places, tonumber(ARGV[6]), now)
   if not id then break end

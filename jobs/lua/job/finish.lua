@@ -13,6 +13,7 @@
 --       10 what the provider sent instead of an amount that can be read; '' for nothing
 --       11 lanes ('l<lane>') and keys ('k<key>') with a daily budget, as JSON {name: true}
 --       12 how many results there are
+--       13 what to do about results (shared/saves.lua): '' where the caller has no result store
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
@@ -22,7 +23,7 @@
 --   other count   a callback has more or fewer results than images were asked for: only a poll decides what counts
 --   doubt         a callback has proven that the refused attempt exists: it is looked up
 --   unknown       there is no such job or attempt
-arity(12)
+arity(13)
 local job = load(ARGV[1])
 local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
@@ -100,4 +101,8 @@ else
   if status == 'failed' and job.batch then count_failure(job.batch, result, 1) end
   if replaced and job.batch then count_failure(job.batch, replaced, -1) end
 end
-return {'finished', job.state, admit_hint(now), job.owed and 1 or 0}
+if status == 'completed' and tonumber(ARGV[12]) > 0 then
+  local mode = saving_mode(ARGV[13], now)
+  if mode ~= '' then owe_save(job, now, mode) end
+end
+return {'finished', job.state, admit_hint(now), job.owed and not is_held(job) and 1 or 0}

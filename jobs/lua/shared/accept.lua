@@ -132,6 +132,7 @@ local function accept(batch, specs, now, recheck, free, caller)
     redis.call('HSETNX', KEY.pools, pool, '')
     count_waiting(queue, more)
   end
+  if batch ~= '' and count > 0 and batch_of(batch).hold then pause_until_approved(batch) end
   return outcomes, count
 end
 
@@ -176,4 +177,5 @@ local function open_batch(batch, now, options)
   redis.call('ZADD', KEY.batches, at, batch)
   note_owner(batch)
   if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
+  if fields.hold then pause_batch(batch, 'approval') end
 end

@@ -145,6 +145,7 @@ local function move(job, to, change, now, at)
     redis.call('HINCRBY', KEY.batch .. job.batch, to, 1)
     if FINAL[to] ~= FINAL[from] then count_unfinished(job.batch, class_of(job), FINAL[to] and -1 or 1) end
     if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.batch, now) end
+    if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end
   publish_change(job, from, nil, began)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
@@ -192,6 +193,9 @@ local function owed_deliveries(job, again)
   if job.only_begun and not has_begun(job) then deliveries = string.gsub(deliveries, 'n', '') end
   return deliveries ~= '' and deliveries or false
 end
+
+-- Return whether the deliveries of a job wait until its results are saved, or given up.
+local function is_held(job) return job.saves_first and job.save_since end
 
 -- Record that a delivery of a kind was made. Returns 'clear' where nothing is owed any more, else 'owed'.
 local function delivery_done(job, kind)
