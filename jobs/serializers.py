@@ -15,12 +15,8 @@ from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
-<<<<<<< HEAD
-from jobs.read_models import Batch, Lane
-from jobs.revision import Revision
-=======
 from jobs.read_models import Batch, Lane, Pilot
->>>>>>> request
+from jobs.revision import Revision
 from jobs.states import State
 from jobs.store.spending import Row, Spend
 
