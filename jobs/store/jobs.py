@@ -82,13 +82,14 @@ class Jobs:
         """Read a job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
         return _found(job_id, self.inspect_many([job_id], text=text)[0])
 
-    def show(self, job_id: str) -> Job:
-        """Read a job with the reason why it waits. Raises `JobNotFound` and `RecordDamaged`.
+    def show(self, job_id: str, *, text: bool = False) -> Job:
+        """Read a job with the reason why it waits; `text`: with its request. Raises `JobNotFound` and `RecordDamaged`.
 
         Takes one round trip, and for a waiting job another one.
         """
-        row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, _BESIDE), PULSE)
-        return self.with_reason(_found(job_id, _job(job_id, row, _BESIDE)), pulse)
+        beside = (*_BESIDE, "text") if text else _BESIDE
+        row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, beside), PULSE)
+        return self.with_reason(_found(job_id, _job(job_id, row, beside)), pulse)
 
     def with_reason(self, job: Job, pulse: Any = None) -> Job:
         """Return the job with the reason why it waits. `pulse`: the signs of life, if they were read before."""
@@ -189,10 +190,11 @@ class Jobs:
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        text: bool = False,
     ) -> Page:
         """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page.
 
-        `classes`: only failed jobs of these classes of failure.
+        `classes`: only failed jobs of these classes of failure. `text`: with their requests, in the same round trip.
         """
         only = only or Filter()
         if classes:
@@ -209,7 +211,7 @@ class Jobs:
         if classes:
             keeps.append(partial(self._failed_as, classes))
         ids, further = scan(entries, only.bounds(cursor), keeps, limit)
-        return Page(tuple(job for job in self.get_many(ids) if job), further)
+        return Page(tuple(job for job in self.get_many(ids, text=text) if job), further)
 
     def _of_states(self, states: Sequence[State]) -> Entries:
         def entries(before: str, since: str, most: int) -> dict[str, str]:
