@@ -95,9 +95,11 @@ def test_a_table_with_a_mapping(service: FakeService, run: Command, tmp_path: Pa
     )
     common = {"model": "m", "n": 2, "expires_in": 7200}
     assert service.requests["b.2"] == common | {
-        "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2",
+        "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2", "metadata": {"Stock": "1"},
     }  # fmt: skip
-    assert service.requests["b.3"] == common | {"prompt": "a car", "external_task_id": "b.3"}
+    assert service.requests["b.3"] == common | {
+        "prompt": "a car", "external_task_id": "b.3", "metadata": {"Stock": "2"},
+    }  # fmt: skip
     dry = run("enqueue", str(path), "--dry-run", *args)
     assert [json.loads(line)["prompt"] for line in dry.stdout.splitlines()] == ["a boat", "a car"]
     assert len(service.seen) == 1
