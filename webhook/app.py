@@ -17,6 +17,7 @@ from webhook.api import (
     images,
     jobs,
     lanes,
+    limits,
     openapi,
     ownership,
     provider_compat,
@@ -32,6 +33,7 @@ from webhook.settings import Settings
 API = (
     jobs.blueprint,
     lanes.blueprint,
+    limits.blueprint,
     batches.blueprint,
     batch_actions.blueprint,
     batch_results.blueprint,

@@ -1,6 +1,6 @@
 """What the views of an app share. Nothing connects before it is used, so that a process may fork after building it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -12,6 +12,7 @@ from jobs.api_keys import KeyRing, Scope
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
+from jobs.key_limits import KeyLimits
 from jobs.links import Links
 from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
@@ -64,10 +65,23 @@ class Services:
         self.slow = Places("slow", SLOW, counter)
         self.strangers = Places("strangers", STRANGERS, counter)
         self.memory = Places("memory", self.settings.body_memory, counter)
-        self.pressure = Backpressure(self._read_usage, self.settings, self.counters.turned_away, self._producers)
+        self.pressure = Backpressure(
+            self._read_usage,
+            self.settings,
+            self.counters.turned_away,
+            names=self._producers,
+            key_limits=self._key_limits,
+        )
 
     def _read_usage(self) -> Usage:
         return Usage(self.store.statistics.memory(), self.store.statistics.held())
+
+    def _key_limits(self) -> Mapping[str, KeyLimits]:
+        return self.store.context.settings.key_limits
+
+    def callback_hosts(self) -> tuple[str, ...] | None:
+        """Return the hosts at which the caller may be notified; None: any."""
+        return self.store.context.settings.callback_hosts(caller().name)
 
     def _producers(self) -> set[str]:
         """Return the names of the keys that may enqueue, without those of operators."""
@@ -119,7 +133,7 @@ class Services:
                 data,
                 allow_private_hosts=settings.allow_private_hosts,
                 pass_unknown=settings.passes_unknown,
-                callbacks=CallbackRules(settings.callback_ports, settings.callback_hosts(caller().name)),
+                callbacks=CallbackRules(settings.callback_ports, self.callback_hosts()),
             )
         except RequestInvalid as error:
             # Producers cannot change settings.

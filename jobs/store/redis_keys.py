@@ -38,6 +38,7 @@ SINGLE: Mapping[str, str] = {
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, separated by spaces
+    "limits": "limits",  # HASH l<lane>|<limit>, k<key>|<limit> → its changed value, since and until when, as JSON
     "lanes": "lanes",  # SET names of all lanes that ever had a job
     "written": "written",  # STRING written before waiting for replicas, never read
     "repair": "repair",  # STRING the lock of the process that is correcting counters (jobs.audit.repair)
@@ -90,7 +91,8 @@ FAMILY: Mapping[str, str] = {
     # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), virtual times: v<rank of
     # owners>, v<class>|<owner>; r|<owner> (its rank, if not normal), ranks (their checksum)
     "pool": "p:",
-    # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
+    # HASH slots, window, hold, why, level, since, tat, paused, paused_until, paused_why, spent, took, work: of a
+    # provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
@@ -117,7 +119,7 @@ _TYPES = {
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "saves unsaved saving save_turns save_queue",
-    "hash": "totals epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
+    "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",

@@ -31,6 +31,8 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "job_id": ("Id of the job.", _EXAMPLE_JOB),
     "batch_id": ("Id of the batch.", EXAMPLE_BATCH),
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
+    "lane": ("Name of the lane.", "main"),
+    "producer": ("Name of the producer's keys, or the id of one of them.", "shop"),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
 }
 #: Headers of errors: name, type, meaning, and the statuses that have it.
