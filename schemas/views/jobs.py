@@ -146,7 +146,9 @@ class JobView(Schema):
         attribute="class",
         data_key="class",
         validate=validate.OneOf(FAILURE_CLASSES),
-        metadata=described("Class of the failure (`error.code`), or null if the job has not failed.", "moderation"),
+        metadata=described(
+            "Class of the failure (`error.code`); unsaved: its images cannot be saved; else null.", "moderation"
+        ),
     )
     attempt = fields.Integer(
         required=True,
