@@ -19,6 +19,7 @@ from webhook.api import (
     lanes,
     limits,
     openapi,
+    outputs,
     ownership,
     provider_compat,
     spend,
@@ -32,6 +33,7 @@ from webhook.settings import Settings
 #: The blueprints of the documented API.
 API = (
     jobs.blueprint,
+    outputs.blueprint,
     lanes.blueprint,
     limits.blueprint,
     batches.blueprint,
@@ -68,7 +70,8 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         lambda: EndedSessions(shared.store.context.client, shared.store.context.keys),
         RateLimits(read_rates(settings.rate_limit)),
         settings.trusted_proxies,
-        settings.metrics_token,
+        metrics_token=settings.metrics_token,
+        links=shared.links,
     )
     places.set_up(app)
     audit_log.install(app)

@@ -9,12 +9,14 @@ from typing import cast
 from flask import current_app
 
 from jobs.api_keys import KeyRing, Scope
+from jobs.blobs.bucket import Bucket
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
 from jobs.key_limits import KeyLimits
 from jobs.links import Links
 from jobs.new_job import NewJob, Outcome
+from jobs.results.results import open_results
 from jobs.setting_readers import IN_REDIS
 from jobs.store.store import Store
 from jobs.task_names import SUBMIT
@@ -30,9 +32,11 @@ from schemas import (
 from webhook.access.auth import caller
 from webhook.backpressure import Backpressure, Usage
 from webhook.http.fair_pool import Place
+from webhook.http.problems import unavailable
 from webhook.metrics import Counters
-from webhook.places import EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
+from webhook.places import DOWNLOADS, EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
+from webhook.thumbnails import Thumbnails
 
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
@@ -51,6 +55,7 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     waits: Places = field(init=False)
     transfers: Places = field(init=False)
+    downloads: Places = field(init=False)
     events: Places = field(init=False)
     slow: Places = field(init=False)
     strangers: Places = field(init=False)
@@ -61,6 +66,7 @@ class Services:
         counter = self.counters.places
         self.waits = Places("waits", WAITS, counter)
         self.transfers = Places("transfers", TRANSFERS, counter)
+        self.downloads = Places("downloads", DOWNLOADS, counter)
         self.events = Places("events", EVENTS, counter)
         self.slow = Places("slow", SLOW, counter)
         self.strangers = Places("strangers", STRANGERS, counter)
@@ -116,6 +122,18 @@ class Services:
     def images(self) -> Images:
         """The images that jobs refer to."""
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
+
+    @cached_property
+    def results(self) -> Bucket:
+        """The store of saved results. Raises a problem, 503, if this process has none."""
+        if self.settings.result_store is None:
+            raise unavailable("This webhook has no result store: its operator has to set BOOMERANG_RESULT_STORE.")
+        return open_results(self.settings.result_store)
+
+    @cached_property
+    def thumbnails(self) -> Thumbnails:
+        """The thumbnails of saved results."""
+        return Thumbnails(self.results)
 
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""

@@ -34,6 +34,7 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "lane": ("Name of the lane.", "main"),
     "producer": ("Name of the producer's keys, or the id of one of them.", "shop"),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
+    "index": ("Number of the output, from 0.", "0"),
 }
 #: Headers of errors: name, type, meaning, and the statuses that have it.
 _HEADERS = (
@@ -128,7 +129,7 @@ def operation(
     blueprint: Blueprint,
     method: str,
     path: str,
-    answers: Mapping[int, type[Schema]],
+    answers: Mapping[int, type[Schema] | Mapping[str, Any]],
     *,
     scope: Scope,
     or_scope: tuple[Scope, str, str] | None = None,
