@@ -130,6 +130,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.saves.find_due(),
     ),
     "record_save": (claimed_save, lambda b, due: b.store.saves.failed(due, "it answered 500", 2.0)),
+    "renew_saves": (
+        lambda b: (claimed_save(b), b.forward(1))[0],
+        lambda b, due: b.store.saves.renew(60.0, [("fox", due.job.fence)]),
+    ),
     "resave": (
         lambda b: b.store.saves.give_up(claimed_save(b), "it answered 404"),
         lambda b, _: b.store.saves.retry(["fox"]),
