@@ -96,12 +96,12 @@ class Saver:
         for extension in _EXTENSIONS:
             path = self._folder / f"{name}.{extension}"
             if path.exists():
-                return Saved(job=job.id, url=output.url, path=path, was_there=True)
+                return Saved(job=job.id, index=index, url=output.url, path=path, was_there=True)
         try:
             with limited_time():
-                return Saved(job=job.id, url=output.url, path=self._fetch(job, index, name))
+                return Saved(job=job.id, index=index, url=output.url, path=self._fetch(job, index, name))
         except NotSaved as error:
-            return Saved(job=job.id, url=output.url, error=str(error))
+            return Saved(job=job.id, index=index, url=output.url, error=str(error))
 
     def _fetch(self, job: Job, index: int, name: str) -> Path:
         """Fetch a result from the service where it is saved there, otherwise from the provider."""
