@@ -75,9 +75,7 @@ VERDICTS = [
         id="a cent is missing",
     ),
     pytest.param([job("a"), job("b")], "0.013", [*GOOD, bought("other")], 0, [], id="what others bought is theirs"),
-    pytest.param(
-        [job("a"), job("b")], "0.0130", GOOD, 2, [NO_IMAGES], id="no image"
-    ),
+    pytest.param([job("a"), job("b")], "0.0130", GOOD, 2, [NO_IMAGES], id="no image"),
 ]
 
 
