@@ -4,11 +4,12 @@ from datetime import date
 
 from boomerang_client.batches import Batches
 from boomerang_client.connection import Connection, query
+from boomerang_client.deliveries import Deliveries
 from boomerang_client.parsing import read_overview, read_spend
 from boomerang_client.responses import Lane, Overview, Spend
 
 
-class Client(Batches):
+class Client(Batches, Deliveries):
     __doc__ = Connection.__doc__
 
     def __enter__(self) -> "Client":  # noqa: PYI034 -- typing.Self came with 3.11

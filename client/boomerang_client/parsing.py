@@ -9,7 +9,8 @@ from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
+#: What parsing an answer of another shape raises.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 
 
 def read_job(data: object, service: JobService | None = None) -> Job:
@@ -27,22 +28,22 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             cost=_money(usage.get("cost")),
             attempt=int(view.get("attempt") or 1),
             external_task_id=view.get("external_task_id"),
-            created_at=_time(view.get("created_at")),
-            updated_at=_time(view.get("updated_at")),
-            finished_at=_time(view.get("finished_at")),
+            created_at=read_time(view.get("created_at")),
+            updated_at=read_time(view.get("updated_at")),
+            finished_at=read_time(view.get("finished_at")),
             settled_by=view.get("settled_by"),
             batch=view.get("batch"),
             reason=view.get("reason"),
             labels=dict(view.get("labels") or {}),
             priority=view.get("priority"),
-            expires_at=_time(view.get("expires_at")),
+            expires_at=read_time(view.get("expires_at")),
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
             owner=view.get("owner"),
             raw=view,
             service=service,
         )
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("job", problem) from problem
 
 
@@ -79,12 +80,12 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             max_cost=_money(view.get("max_cost")),
             unknown_costs=int(view.get("unknown_costs") or 0),
             expected_cost=_money(view.get("expected_cost")),
-            created_at=_time(view.get("created_at")),
+            created_at=read_time(view.get("created_at")),
             owner=view.get("owner"),
             raw=view,
             service=service,
         )
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
 
 
@@ -99,7 +100,7 @@ def read_changed(data: object) -> BatchChanged:
             pending=int(view.get("pending") or 0),
             raw=view,
         )
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("change of a batch", problem) from problem
 
 
@@ -115,7 +116,7 @@ def read_accepted(data: object) -> BatchAccepted:
             rejected=int(view.get("rejected") or len(errors)),
             errors=errors,
         )
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
 
 
@@ -134,7 +135,7 @@ def read_spend(data: object) -> Spend:
             jobs=int(view.get("jobs") or sum(row.jobs for row in rows)),
             raw=view,
         )
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("spend", problem) from problem
 
 
@@ -149,14 +150,14 @@ def read_lane(data: object) -> Lane:
             limit=int(view.get("limit", view.get("max_in_flight")) or 0),
             ready=int(view.get("ready") or 0),
             held=bool(view.get("held")),
-            held_until=_time(view.get("held_until")),
+            held_until=read_time(view.get("held_until")),
             reason=view.get("reason"),
             breaker=view.get("breaker"),
             configured=bool(view.get("configured", True)),
             spent=_money(view.get("spent")),
             raw=view,
         )
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("lane", problem) from problem
 
 
@@ -168,7 +169,7 @@ def read_overview(data: object) -> Overview:
         # A service of an earlier version does not report troubles.
         troubles = tuple(_trouble(each) for each in view.get("troubles") or ())
         return Overview(lanes=lanes, troubles=troubles, last_round_age=_number(view.get("last_round_age")))
-    except _MALFORMED as problem:
+    except MALFORMED as problem:
         raise _unexpected("list of lanes", problem) from problem
 
 
@@ -178,7 +179,7 @@ def _trouble(data: object) -> Trouble:
         code=str(view["code"]),
         what=str(view["what"]),
         do=str(view.get("do") or ""),
-        since=_time(view.get("since")),
+        since=read_time(view.get("since")),
         raw=view,
     )
 
@@ -211,6 +212,7 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _time(value: str | None) -> datetime | None:
+def read_time(value: str | None) -> datetime | None:
+    """Parse a time in ISO 8601."""
     # Python 3.10 does not parse the "Z" of ISO 8601.
     return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None

@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness, receivers
+from jobs import delivery_log, eta, lane_health, liveness, receivers
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
@@ -48,6 +48,7 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
+    "delivery_log",
     "lib",
     "accept",
     "lanes",
@@ -168,6 +169,7 @@ def _constants() -> str:
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()
         + receivers.constants()
+        + delivery_log.constants()
     )
 
 

@@ -32,6 +32,7 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "batch_id": ("Id of the batch.", EXAMPLE_BATCH),
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
+    "receiver": ("Host of the receiver, with its port unless it is the usual one.", "hooks.shop.example"),
 }
 #: Headers of errors: name, type, meaning, and the statuses that have it.
 _HEADERS = (

@@ -17,7 +17,8 @@ local function forget(id, job, state)
   local parked = redis.call('HGETALL', KEY.parked .. id)
   for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. task_of(parked[i])) end
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
-  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id)
+  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.attempts .. id)
+  if job.notification then note_notification(job, {}, false, now) end
   redis.call('ZREM', KEY.undelivered, id)
   if job.unknown_cost and job.batch then
     count_unknown_in_batch(job.batch, tonumber(redis.call('ZSCORE', KEY.unknown_costs, id) or now), -1)
