@@ -75,7 +75,11 @@ class Field:
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
     SIZE = "J"  #: bytes for which its owner's stored bytes count it; absent: it counts nowhere, also not as unfinished
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
-    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.results.saved)
+    EARLIER_COST = "ec"  #: nano-dollars that earlier attempts cost, whose results are not stored any more; absent: 0
+    REVISION = "rv"  #: how often its request was corrected, plus 1 (lua/job/revise.lua); absent: 1
+    FIRST_ATTEMPT = "fa"  #: the first attempt of the present revision; absent: 1
+    PILOT = "M"  #: it belongs to the pilot of its batch, which runs before the batch is approved
+    SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
     SAVE_TRIES = "Wt"  #: failed attempts to save them
     SAVE_FENCE = "Wf"  #: the fencing token of workers that save them
@@ -120,15 +124,17 @@ class BatchCounter:
     UNFINISHED = "c:"  #: unfinished jobs, by price class
     ENDED = "r:"  #: jobs that ended, by time (jobs.eta)
     UNKNOWN_COSTS = "unknown_costs"  #: jobs of unknown cost: a field of its own, and no beginning
+    PILOT_LEFT = "pilot_left"  #: unfinished jobs of its pilot, likewise
     PLACE = "at:"  #: 1, where jobs of the batch wait: by pool and class
 
 
 class Payer:
-    """Prefixes of names in reservations and ledgers, for the payer; and the kind of a queue, `BATCH` or `KEY`."""
+    """Prefixes of names in reservations and ledgers, for the payer; and kinds of queues: `BATCH`, `PILOT`, `KEY`."""
 
     LANE = "l"
     BATCH = "b"
     KEY = "k"  #: a producer's key
+    PILOT = "p"  #: the kind of the queue of a batch's pilot
     UNPRICED = "?"  #: jobs of a price class whose price is unknown; also the value of their reservation
 
 
@@ -152,9 +158,11 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.CELERY_TRIES, _F.CELERY_AT, _F.NOTIFY_AT, _F.NOTIFY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), _WHOLE),
+    **dict.fromkeys((_F.EARLIER_COST, _F.REVISION, _F.FIRST_ATTEMPT), _WHOLE),
     **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_FENCE, _F.UNSAVED), _WHOLE),
     **dict.fromkeys(
-        (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN), _FLAG
+        (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN, _F.PILOT),
+        _FLAG,
     ),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.NOTIFICATION: "^[pfdg]$",
@@ -214,7 +222,7 @@ def is_newer(record: Mapping[str, str]) -> bool:
 
 #: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
 #: new field: such a process then does not touch the job. Each version reads the previous one.
-VERSION = 2
+VERSION = 3
 #: No version will have so many digits.
 _LONG = 10
 

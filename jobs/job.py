@@ -11,11 +11,12 @@ from typing import Any
 
 from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
+from jobs.failures import FailureClass, classify
 from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.producer_ids import given_id
-from jobs.results.saved import Saved, SaveProgress
+from jobs.saved import Saved, SaveProgress
 from jobs.states import State
-from jobs.units import from_micros, nano
+from jobs.units import dollars, from_micros, nano
 
 #: The highest cost (USD) that is counted, because Redis counts in 64 bits. A higher cost is a mistake, which must not
 #: keep the job from ending.
@@ -151,6 +152,9 @@ class Job:
     unknown_cost: str | None = None  #: what the provider sent as a cost that is not known, '' for nothing
     started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
     starts: int = 1  #: how often it was claimed for submission
+    earlier_cost: Decimal | None = None  #: USD, of attempts whose results are not stored any more
+    revision: int = 1  #: of its request: 2 after the first correction
+    first_attempt: int = 1  #: of this revision
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
 
     def tries(self, kind: Delivery) -> int:
@@ -166,6 +170,21 @@ class Job:
     def waits(self) -> bool:
         """Whether it waits for admission, or for the time from which it may be admitted."""
         return self.state is State.QUEUED and not self.admitted
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What all its attempts cost together, in USD; None: the provider named no price of any."""
+        latest = self.result.cost if self.result else None
+        if self.earlier_cost is None or latest is None:
+            return self.earlier_cost if latest is None else latest
+        return self.earlier_cost + latest
+
+    @property
+    def failure(self) -> FailureClass | None:
+        """The class of its failure; None: it has not failed."""
+        if self.state is not State.FAILED:
+            return None
+        return classify(((self.result.error if self.result else None) or {}).get("code", ""))
 
     @property
     def external_task_id(self) -> str:
@@ -257,6 +276,9 @@ class Job:
                 unknown_cost=fields[Field.UNKNOWN_COST].partition("|")[2] if Field.UNKNOWN_COST in fields else None,
                 started_at=_moment(get(Field.STARTED_AT)),
                 starts=int(get(Field.STARTS, 1)),
+                earlier_cost=dollars(fields[Field.EARLIER_COST]) if Field.EARLIER_COST in fields else None,
+                revision=int(get(Field.REVISION, 1)),
+                first_attempt=int(get(Field.FIRST_ATTEMPT, 1)),
                 forgotten=Field.FORGOTTEN in fields,
             )
 

@@ -32,6 +32,7 @@ class LaneSettings:
     `models` are patterns with `*` and `?`. A job, or its batch, must have all `labels`. Neither: any job.
     `learn_limit`: learn the limit of slots, at most `max_in_flight`, from the provider's refusals.
     `max_cost_per_day` in USD, by days of UTC. `url`: None for BOOMERANG_PROVIDER_URL.
+    `result_expiry`: seconds for which the provider keeps a result; None for BOOMERANG_RESULT_EXPIRY.
     """
 
     name: str = LANE
@@ -42,6 +43,7 @@ class LaneSettings:
     submit_rate: float = 0.0
     max_cost_per_day: Decimal | None = None
     learn_limit: bool = False
+    result_expiry: float | None = None
     pool: str = ""
 
     def takes(self, model: str, labels: Mapping[str, str]) -> bool:
@@ -71,6 +73,7 @@ class _Lane(Schema):
     max_in_flight = ma.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
     submit_rate = ma.Float(load_default=0.0, validate=validate.Range(min=0))
     learn_limit = ma.Boolean(load_default=False)
+    result_expiry = ma.Float(load_default=None, validate=validate.Range(min=60))
     max_cost_per_day = ma.Decimal(
         load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
     )

@@ -97,6 +97,11 @@ class NewJob:
             only_begun=bool(request.callback_url) and not notify_unbegun,
         )
 
+    @property
+    def price_class(self) -> str:
+        """The class of jobs that are expected to cost the same, as `class_of` in shared/prices.lua names it."""
+        return f"{self.model}|{self.n}|{self.resolution}"
+
     def to_script_json(self) -> str:
         """Return all but the id and the text as JSON for `accept` in shared/accept.lua. Default values are left out."""
         labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
@@ -130,11 +135,19 @@ def _facts(
     return _compact({name: fact for name, fact in facts.items() if fact not in (None, "", 0)})
 
 
+class Hold(StrEnum):
+    """What a batch waits for before its jobs are submitted."""
+
+    APPROVAL = "approval"
+    PILOT = "pilot"  #: an approval, too, but its pilot runs before
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
     """Options of a whole batch, given when it is created.
 
     `weight`: its share of admission relative to other batches, 1 to 100. `max_cost`: the most that it may cost, in USD.
+    `paused`: it waits for an approval. `pilot`: the same, except so many of its jobs.
     """
 
     owner: str = ""
@@ -142,6 +155,8 @@ class BatchOptions:
     priority: Priority | None = None
     weight: int = 1
     max_cost: Decimal | None = None
+    paused: bool = False
+    pilot: int | None = None
 
     def to_script_json(self) -> str:
         """Return the fields of the batch's hash, as JSON for the scripts."""
@@ -151,6 +166,8 @@ class BatchOptions:
             "class": CLASSES[self.priority] if self.priority else "",
             "weight": str(self.weight) if self.weight != 1 else "",
             "cap": "" if self.max_cost is None else str(nano(self.max_cost)),
+            "hold": Hold.APPROVAL if self.paused else "" if self.pilot is None else Hold.PILOT,
+            "pilot_size": "" if self.pilot is None else str(self.pilot),
         }
         return _compact({name: fact for name, fact in facts.items() if fact})
 
@@ -164,6 +181,8 @@ class BatchOptions:
             priority=PRIORITIES[facts["class"]] if "class" in facts else None,
             weight=int(facts.get("weight", 1)),
             max_cost=Decimal(facts["cap"]) / NANO if "cap" in facts else None,
+            paused=facts.get("hold") == Hold.APPROVAL,
+            pilot=int(facts["pilot_size"]) if "pilot_size" in facts else None,
         )
 
 

@@ -3,12 +3,12 @@
 All waits are in seconds. `random` is a number in [0, 1), given by the caller.
 """
 
+from jobs.failures import FailureClass, codes_of
 from jobs.jitter import equal_jitter
 from jobs.settings import Settings
 
-#: Codes of a failed task for which a new attempt may help: the gateway's internal, parsing, HTTP, status and creation
-#: errors (seed kirin_image_omni, "Error codes") and Kling's 1302/1303 (too fast, too many) (provider-contract).
-WORTH_RETRYING = frozenset({"002016095", "002016096", "002016097", "002016098", "002016099", "1302", "1303"})
+#: Codes of a failed task for which a new attempt may help.
+WORTH_RETRYING = codes_of(FailureClass.TRANSIENT)
 #: Seconds between two checks of a waiting job: a precaution, since its queue and its record change together.
 RECHECK = 900.0
 #: Seconds before attempt 2, doubled for each further attempt.

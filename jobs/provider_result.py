@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
+from jobs.failures import NO_OUTPUT
 from jobs.job import Result
 from jobs.states import State
 
@@ -56,9 +57,6 @@ class Report(Protocol):
     def usage(self) -> _Usage | None: ...
 
 
-#: The code of a job whose task is completed, and probably paid for, without a result. It is not worth another attempt:
-#: that would be paid for as well, so only a person may decide so.
-NO_OUTPUT = "no_output"
 #: The codes of warnings: results that were left out; an error without a code.
 LEFT_OUT, REPORTED = "left_out", "reported_error"
 

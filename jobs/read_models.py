@@ -1,11 +1,13 @@
 """Read models of many jobs together: a batch, a lane, all jobs, a page."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
@@ -25,6 +27,18 @@ class Progress(StrEnum):
         if ended == accepted and not taking_in:
             return cls.DONE
         return cls.PAUSED if paused else cls.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """The jobs of a batch that run before it is approved: how many, how many have not ended, and their cost in USD.
+
+    `jobs` is None until the upload has named all lines.
+    """
+
+    jobs: int | None
+    unfinished: int
+    cost: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +66,20 @@ class Batch:
     reason: str | None = None
     pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
     paused: bool = False
+    awaits_approval: bool = False  #: its jobs, but for those of its pilot, are not submitted before it is approved
+    pilot: Pilot | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None
+
+    @property
+    def classes(self) -> Mapping[FailureClass, int]:
+        """Its failed jobs by class of failure; classes without jobs are left out."""
+        counts = Counter[FailureClass]()
+        for code, count in self.errors.items():
+            counts[classify(code)] += count
+        return {failure: counts[failure] for failure in FailureClass if counts[failure]}
 
     @property
     def progress(self) -> Progress:

@@ -12,9 +12,11 @@ from typing import Any
 from jobs.delivery_log import Notification, ReceiverHealth
 from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
+from jobs.links import Links
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
-from jobs.read_models import Batch, Lane
+from jobs.read_models import Batch, Lane, Pilot
+from jobs.serialized_outputs import serialize_for_provider, serialize_outputs, serialize_saving
 from jobs.states import State
 from jobs.store.spending import Row, Spend
 
@@ -28,7 +30,7 @@ _ENDED_HERE = {
 }
 
 
-def serialize_job(job: Job) -> dict[str, Any]:
+def serialize_job(job: Job, links: Links) -> dict[str, Any]:
     """Return a job as `schemas.views.jobs.JobView` documents it."""
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
@@ -36,12 +38,17 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "id": job.given_id,
         "status": job.state.value,
         "model": job.model,
-        "output": [dict(each) for each in result.output] if result else [],
+        "output": serialize_outputs(job, links),
+        "saving": serialize_saving(job),
         "error": _with_given_id(job, result.error) if result else None,
         "warnings": warnings_of(job),
         "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
+        "cost": _money(job.cost),
+        "class": job.failure and job.failure.value,
         "attempt": job.attempt,
-        "external_task_id": job.given_external_id,
+        "revision": job.revision,
+        "external_task_id": job.given_id,
+        "provider_external_id": job.external_task_id,
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),
         "finished_at": _time(job.ended_at),
@@ -83,11 +90,14 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "counts": {state.value: count for state, count in batch.counts.items()},
         "done": batch.done,
         "errors": dict(batch.errors),
+        "classes": {failure.value: count for failure, count in batch.classes.items()},
         "labels": dict(batch.labels),
         "priority": batch.priority.value,
         "weight": batch.weight,
         "max_cost": _money(batch.max_cost),
         "paused": batch.paused,
+        "awaits_approval": batch.awaits_approval,
+        "pilot": _pilot(batch.pilot),
         "rate": round(batch.rate, 3),
         "eta": None if batch.eta is None else round(batch.eta, 1),
         "reason": batch.reason,
@@ -138,6 +148,12 @@ def serialize_receiver(receiver: ReceiverHealth) -> dict[str, Any]:
         "retry_at": _time(receiver.open_until),
         "disabled_at": _time(receiver.disabled_at),
     }
+
+
+def _pilot(pilot: Pilot | None) -> dict[str, Any] | None:
+    if pilot is None:
+        return None
+    return {"jobs": pilot.jobs, "unfinished": pilot.unfinished, "cost": _money(pilot.cost)}
 
 
 def serialize_spend(spend: Spend) -> dict[str, Any]:
@@ -193,7 +209,7 @@ def serialize_liveness(pulse: Pulse | None, troubles: Sequence[Trouble]) -> dict
     }
 
 
-def serialize_task(job: Job) -> dict[str, Any]:
+def serialize_task(job: Job, links: Links) -> dict[str, Any]:
     """Return a job as a task of the provider's API (the provider contract, "Status").
 
     A job before, between and during attempts is a running task there. `cost` is "" if unknown.
@@ -205,7 +221,9 @@ def serialize_task(job: Job) -> dict[str, Any]:
         return task | {"progress": 0.0}
     cost = _money(result.cost) or ""
     if job.state is State.COMPLETED:
-        content = [dict(each) | ({"jobId": job.task_id} if job.task_id else {}) for each in result.output]
+        content = [
+            each | ({"jobId": job.task_id} if job.task_id else {}) for each in serialize_for_provider(job, links)
+        ]
         usage = {"cost": cost, "discount": result.discount}
         return task | {"status": COMPLETED, "output": [{"content": content}], "usage": usage, "metadata": {}}
     return task | {"status": FAILED, "error": _task_error(job, result), "usage": {"cost": cost}}

@@ -72,6 +72,17 @@ def image_store(value: str) -> None:
         return
     if "://" not in value:
         raise ValidationError(f'must be "{IN_REDIS}" or a URL such as file:///srv/images or s3://bucket/images')
+    _check_url(value)
+
+
+def result_store(value: str) -> None:
+    """Check the URL of a folder or bucket."""
+    if "://" not in value:
+        raise ValidationError("must be a URL such as file:///srv/results or s3://bucket/results")
+    _check_url(value)
+
+
+def _check_url(value: str) -> None:
     try:
         import_module("fsspec").get_filesystem_class(value.partition("://")[0])
     except (ValueError, ImportError) as error:

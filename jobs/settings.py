@@ -13,17 +13,15 @@ from marshmallow import fields as ma
 from jobs.choices import Ambiguous as Ambiguous
 from jobs.choices import CallbackMode as CallbackMode
 from jobs.choices import UnknownParameters
-from jobs.connections.settings import ConnectionSettings
-from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
+from jobs.link_settings import LinkSettings
 from jobs.logs import LOG_FORMAT, LogFormat
-from jobs.secret_strength import MIN_SECRET, all_hard_to_guess
+from jobs.result_settings import A_DAY
 from jobs.setting import described, read, setting
-from jobs.setting_readers import IN_REDIS, CommaSeparated, Ports, image_store
+from jobs.setting_readers import IN_REDIS, Ports, image_store
 
-A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
 NO_CALLBACK_SECRETS = "must be set where BOOMERANG_PUBLIC_URL is: the webhook recognizes forged callbacks by it"
 #: The first poll, in seconds, where callbacks come and where they do not (provider-contract, "Polling advice").
@@ -36,27 +34,9 @@ _A_MINUTE = validate.Range(min=60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ConnectionSettings):
+class Settings(LinkSettings):
     """The settings of every process. Times in seconds; 0 means "no limit" for slots and rate."""
 
-    public_url: str | None = setting(
-        "BOOMERANG_PUBLIC_URL",
-        ma.String,
-        None,
-        "The URL at which the provider reaches the webhook. The worker builds callback addresses from it. Unset: the "
-        "worker sends no callback address, and only polls settle jobs.",
-        validate=url_of("http", "https"),
-    )
-    callback_secrets: tuple[str, ...] = setting(
-        "BOOMERANG_CALLBACK_SECRETS",
-        CommaSeparated,
-        (),
-        f"Comma-separated, at least {MIN_SECRET} characters each. The worker signs callback addresses with the first; "
-        "the webhook accepts all. Worker and webhook need it if `BOOMERANG_PUBLIC_URL` is set; give it to no other "
-        "process.",
-        secret=True,
-        validate=all_hard_to_guess,
-    )
     max_in_flight: int = setting(
         "BOOMERANG_MAX_IN_FLIGHT",
         ma.Integer,
@@ -272,6 +252,10 @@ class Settings(ConnectionSettings):
             return None if self.allow_private_hosts else (80, 443)
         return self.allowed_callback_ports or None
 
+    def result_expiry_of(self, lane: str) -> float:
+        """Return for how many seconds the provider of a lane is assumed to keep a result."""
+        return self.expiry_of(lane, self.lanes)
+
     def callback_hosts(self, owner: str) -> tuple[str, ...] | None:
         """Return the hosts at which a producer may be notified; None: any."""
         return self.key_limits.get(owner, KeyLimits()).callback_hosts
@@ -287,6 +271,7 @@ class Settings(ConnectionSettings):
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield problems of settings that are valid by themselves but not together. `given` lacks invalid ones."""
+        yield from super().problems(given)
         if given.get("named_lanes") and any(map(given.get, ("max_in_flight", "submit_rate", "learn_limit"))):
             unset = "BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and BOOMERANG_LEARN_LIMIT"
             yield "named_lanes", f"has limits for each lane; unset {unset}"

@@ -9,12 +9,14 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from schemas.error_text import quoted
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Labels, Options, Pattern, paths
-from schemas.states import JOB_STATES
+from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
 DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
+#: Jobs of a pilot.
+MOST_PILOT = 500
 #: USD. The store counts costs in nano-dollars, in 64 bits.
 LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
@@ -43,6 +45,16 @@ def _most_cost(description: str) -> fields.Decimal:
         validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
         error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
         metadata={"description": description},
+    )
+
+
+def _classes(description: str) -> fields.List[str]:
+    return fields.List(
+        fields.String(validate=Options(FAILURE_CLASSES)),
+        load_default=list,
+        attribute="classes",
+        data_key="class",
+        metadata={"description": f"{description} Repeatable."},
     )
 
 
@@ -113,6 +125,7 @@ class JobQuery(ListQuery):
     """`GET /v1/jobs`."""
 
     status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
+    failure = _classes("Only failed jobs of these classes of failure.")
     batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
 
 
@@ -204,6 +217,25 @@ class BatchQuery(Schema):
         metadata={"description": "The batch's share, relative to other batches of the same producer. Default: 1."},
     )
     max_cost = _most_cost("Most that the batch may cost, in USD.")
+    paused = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Submit none of its jobs until the batch is approved."},
+    )
+    pilot = fields.Integer(
+        validate=validate.Range(1, MOST_PILOT, error=f"must be from 1 to {MOST_PILOT}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MOST_PILOT}"},
+        metadata={
+            "description": "Number of jobs, spread over the whole upload, that run at once. The others wait until the "
+            "batch is approved. The pilot begins when the upload has ended, so send all lines in one request.",
+            "example": 20,
+        },
+    )
+
+    @validates_schema
+    def _check_approval(self, data: dict[str, Any], **_: Any) -> None:
+        if data["paused"] and "pilot" in data:
+            raise ValidationError("is given beside paused=true. Leave one of them out", "pilot")
 
 
 class BatchResumeQuery(Schema):
@@ -220,6 +252,7 @@ class ResultsQuery(Schema):
         load_default=list,
         metadata={"description": "Only jobs in these states. Repeatable."},
     )
+    failure = _classes("Only failed jobs of these classes of failure.")
     format = fields.String(
         load_default="ndjson",
         validate=Options(("ndjson", "csv")),
@@ -241,6 +274,9 @@ class BatchRetryQuery(Schema):
         fields.String(validate=validate.Length(max=64, error="must have at most 64 characters")),
         load_default=list,
         metadata={"description": "Of the failed jobs, only those with these error codes. Repeatable. Default: all."},
+    )
+    failure = _classes(
+        "Of the failed jobs, only those of these classes of failure; with `code`, of both. Default: all."
     )
     dry_run = fields.Boolean(
         load_default=False,

@@ -1,4 +1,4 @@
-"""Names of the states in the HTTP API. `jobs.states` defines them; the two packages do not import each other."""
+"""Names of states and classes in the HTTP API. `jobs` defines them; the two packages do not import each other."""
 
 JOB_STATES = (
     "queued",
@@ -10,3 +10,6 @@ JOB_STATES = (
     "cancelled",
     "expired",
 )
+
+#: `jobs.failures` defines them.
+FAILURE_CLASSES = ("moderation", "quota", "invalid", "transient", "provider", "unsaved")

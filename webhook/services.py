@@ -12,6 +12,7 @@ from jobs.api_keys import KeyRing, Scope
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
+from jobs.links import Links
 from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
 from jobs.store.store import Store
@@ -91,6 +92,11 @@ class Services:
         return self.given or Store(
             connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings, may_load=False
         )
+
+    @cached_property
+    def links(self) -> Links:
+        """The addresses of saved results. Views call `webhook.links.links`."""
+        return Links.of(self.settings)
 
     @cached_property
     def images(self) -> Images:

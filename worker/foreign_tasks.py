@@ -4,15 +4,12 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+from jobs.failures import ID_TAKEN
 from jobs.job import Due, Job
 from jobs.store.store import Store
 from worker.provider import Found
 
 log = logging.getLogger(__name__)
-
-#: The error code of a job whose id belongs to another task.
-ID_TAKEN = "external_id_taken"
-
 
 #: Seconds by which a task must be older than its job if the submission was accepted. The provider refuses an id that
 #: exists, or is idempotent: then the answer to the submission names the older task.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from jobs.job import Job
+from jobs.links import Links
 from jobs.serializers import serialize_job, serialize_task
 from schemas import CallbackForm
 from schemas.signatures import signed
@@ -24,6 +25,7 @@ class Notifier:
 
     def __init__(self, settings: Settings) -> None:
         self._secrets = settings.notify_secrets
+        self._links = Links.of(settings)
         self._outgoing = Outgoing(private_hosts=settings.allow_private_hosts)
 
     @staticmethod
@@ -33,7 +35,7 @@ class Notifier:
 
     def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> int:
         """Send a notification and return the status, a 2xx. Raises NotifyFailed for any other answer, or for none."""
-        view = serialize_task(job) if form is CallbackForm.TASK else serialize_job(job)
+        view = serialize_task(job, self._links) if form is CallbackForm.TASK else serialize_job(job, self._links)
         body = json.dumps(view, ensure_ascii=False)
         message_id = self.message_id(job)
         headers = {"Content-Type": "application/json", "webhook-id": message_id}

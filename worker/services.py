@@ -11,6 +11,7 @@ from celery import Celery
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
+from jobs.links import Links
 from jobs.liveness import ROUND_INTERVAL
 from jobs.store.store import Store
 from jobs.store.witness import Witness
@@ -114,6 +115,7 @@ class Services:
             Reachability(self._app),
             allow_private_hosts=self.settings.allow_private_hosts,
             pass_unknown=self.settings.passes_unknown,
+            links=Links.of(self.settings),
         )
 
     @cached_property

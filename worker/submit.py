@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from jobs import logs
 from jobs.errors import ImageNotFound, RecordDamaged, StoreUnavailable
+from jobs.failures import IMAGE_NOT_FOUND, NOT_CREATED, UNREADABLE_ANSWER
 from jobs.fields import is_text
 from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import Claim, Result
@@ -99,7 +100,7 @@ class Submitter:
         except ImageCacheFull:
             return _TooLate()
         except ImageNotFound as error:
-            return Refused(TaskError("image_not_found", str(error)))
+            return Refused(TaskError(IMAGE_NOT_FOUND, str(error)))
         except StoreUnavailable as error:
             return _ImagesUnavailable(str(error))
 
@@ -169,14 +170,14 @@ class Submitter:
         if outcome.seen is not None:
             log.warning("job %s: %s", claim.id, unreadable(outcome.seen))
             if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
-                refusal = _fields(TaskError("unreadable_answer", outcome.reason))
+                refusal = _fields(TaskError(UNREADABLE_ANSWER, outcome.reason))
         self._store.attempts.mark_in_doubt(
             claim.id, claim.fence, outcome.reason, refusal=refusal, reachability=reachability(outcome)
         )
 
     def _retry_or_fail(self, claim: Claim, error: TaskError) -> None:
         if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
-            self._fail(claim, TaskError(error.code or "not_created", error.message))
+            self._fail(claim, TaskError(error.code or NOT_CREATED, error.message))
             return
         delay = next_submit(claim.submit_tries + 1, self._random())
         reason = f"not created: {error.message}"

@@ -21,10 +21,12 @@ from boomerang_client.errors import UnexpectedAnswer as UnexpectedAnswer
 from boomerang_client.errors import UsageError as UsageError
 from boomerang_client.ids import new_id as new_id
 from boomerang_client.image_uploads import ImagesRefused as ImagesRefused
+from boomerang_client.outputs import Output as Output
+from boomerang_client.outputs import Saving as Saving
 from boomerang_client.records import Batch as Batch
 from boomerang_client.records import Job as Job
 from boomerang_client.records import JobError as JobError
-from boomerang_client.records import Output as Output
+from boomerang_client.records import Pilot as Pilot
 from boomerang_client.records import Status as Status
 from boomerang_client.responses import BatchAccepted as BatchAccepted
 from boomerang_client.responses import BatchChanged as BatchChanged

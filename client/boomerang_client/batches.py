@@ -47,6 +47,8 @@ class Batches(Jobs):
         priority: str | None = ...,
         weight: int | None = ...,
         max_cost: Decimal | str | None = ...,
+        paused: bool = ...,
+        pilot: int | None = ...,
         on_error: str | None = ...,
         key: str | None = ...,
         folder: Folders | None = ...,
@@ -63,6 +65,8 @@ class Batches(Jobs):
         priority: str | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
         on_error: str | None = None,
         key: str | None = None,
         folder: Folders | None = None,
@@ -78,8 +82,8 @@ class Batches(Jobs):
         if isinstance(lines, str):
             return self._get_batch(lines)
         upload = self.enqueue_batch(
-            lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, on_error=on_error, key=key,
-            folder=folder, patience=patience, progress=progress, on_wait=on_wait,
+            lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, paused=paused, pilot=pilot,
+            on_error=on_error, key=key, folder=folder, patience=patience, progress=progress, on_wait=on_wait,
         )  # fmt: skip
         with naming_batch(upload.id, upload.accepted + upload.known):
             batch = self._get_batch(upload.id)
@@ -95,6 +99,8 @@ class Batches(Jobs):
         priority: str | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
         on_error: str | None = None,
         key: str | None = None,
         folder: Folders | None = None,
@@ -120,6 +126,9 @@ class Batches(Jobs):
         `max_cost` is what all jobs of the batch together may cost, in US dollars. `weight` (1 to 100) is the batch's
         share against other batches.
 
+        With `paused` no job begins before you approve the batch. With `pilot`, so many jobs, spread over the batch,
+        begin at once, and the others once you approve it. The lines are then sent in one request.
+
         `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it
         also applies while the service is unreachable. `on_wait` is called with the error and the number of seconds
         before each wait, `progress` with the outcome so far.
@@ -134,6 +143,8 @@ class Batches(Jobs):
             priority=priority,
             weight=weight,
             max_cost=None if max_cost is None else str(max_cost),
+            paused="true" if paused else None,
+            pilot=pilot,
         )
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         upload = Upload(
@@ -144,7 +155,8 @@ class Batches(Jobs):
             if key is not None:
                 return upload.send_at_once(numbered, key)
             with attach_repeat_id(batch):
-                return upload.send_at_once(numbered) if on_error == "abort" else upload.send_in_parts(numbered)
+                whole = on_error == "abort" or pilot is not None
+                return upload.send_at_once(numbered) if whole else upload.send_in_parts(numbered)
 
     def batches(
         self,
@@ -175,6 +187,10 @@ class Batches(Jobs):
         """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost. Raises NotFound."""
         return self._change(batch, "resume", query(max_cost=None if max_cost is None else str(max_cost)))
 
+    def approve(self, batch: str | Batch) -> BatchChanged:
+        """Approve a batch that waits for it, because it came with `paused` or `pilot`. Raises NotFound."""
+        return self._change(batch, "approve")
+
     def cancel_batch(self, batch: str | Batch) -> BatchChanged:
         """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost. Raises NotFound."""
         return self._change(batch, "cancel")
@@ -185,24 +201,31 @@ class Batches(Jobs):
         codes: Iterable[str] = (),
         statuses: Iterable[Status | str] = (),
         *,
+        classes: Iterable[str] = (),
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch, or only those that failed with one of these error `codes`.
 
-        `statuses` selects other jobs than the failed ones: cancelled, expired. `dry_run` only counts them. The client
+        `classes` limits them to these classes of failure (`Job.failure`). `statuses` selects other jobs than the
+        failed ones: cancelled, expired. `dry_run` only counts them. The client
         does not repeat this call by itself: after ServiceUnavailable check the batch first. Raises NotFound; Conflict
         while another change of the batch is in progress.
         """
         params = query(code=list(codes), status=[str(each) for each in statuses], dry_run="true" if dry_run else None)
+        params |= {"class": list(classes)} if classes else {}
         return self._change(batch, "retry", params)
 
-    def results(self, batch: str | Batch, statuses: Iterable[Status | str] = ()) -> Iterator[Job]:
+    def results(
+        self, batch: str | Batch, statuses: Iterable[Status | str] = (), *, classes: Iterable[str] = ()
+    ) -> Iterator[Job]:
         """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
-        (`Batch.results` yields them as they end.) The answer is streamed: read it to its end, or close the iterator
-        (`contextlib.closing`) to free its connection. Raises NotFound.
+        `classes`: only failed jobs of these classes of failure (`Job.failure`). (`Batch.results` yields them as they
+        end.) The answer is streamed: read it to its end, or close the iterator (`contextlib.closing`) to free its
+        connection. Raises NotFound.
         """
-        return self._stream(batch, "results", query(status=[str(each) for each in statuses]))
+        params = query(status=[str(each) for each in statuses])
+        return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
 
     def failures(self, batch: str | Batch) -> Iterator[Job]:
         """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""

@@ -94,10 +94,13 @@ class Jobs(Connection):
         limit: int | None = None,
         *,
         labels: Mapping[str, str] | None = None,
+        classes: Iterable[str] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> Iterator[Job]:
         """Yield jobs, newest first; those of a `batch` in input order. At most `limit`.
+
+        `classes`: only failed jobs of these classes of failure (`Job.failure`).
 
         The iterator requests one page at a time.
         """
@@ -108,6 +111,7 @@ class Jobs(Connection):
             created_after=to_iso(created_after),
             created_before=to_iso(created_before),
         )
+        params |= {"class": list(classes)} if classes else {}
         views = self._list("/v1/jobs", "jobs", params, limit)
         return (read_job(view, self) for view in views)
 

@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
+from boomerang_client.outputs import Output, Saving
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
 #: What parsing an answer of another shape raises.
@@ -25,12 +26,16 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             output=tuple(map(_output, view.get("output") or ())),
             error=_error(error) if error else None,
             warnings=tuple(map(_error, view.get("warnings") or ())),
-            cost=_money(usage.get("cost")),
+            # A service of an earlier version counts only the last attempt.
+            cost=_money(view["cost"] if "cost" in view else usage.get("cost")),
+            failure=view.get("class"),
             attempt=int(view.get("attempt") or 1),
+            revision=int(view.get("revision") or 1),
             external_task_id=view.get("external_task_id"),
             created_at=read_time(view.get("created_at")),
             updated_at=read_time(view.get("updated_at")),
             finished_at=read_time(view.get("finished_at")),
+            provider_external_id=view.get("provider_external_id"),
             settled_by=view.get("settled_by"),
             batch=view.get("batch"),
             reason=view.get("reason"),
@@ -40,6 +45,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
             owner=view.get("owner"),
+            saving=_saving(view.get("saving")),
             raw=view,
             service=service,
         )
@@ -48,8 +54,32 @@ def read_job(data: object, service: JobService | None = None) -> Job:
 
 
 def _output(view: Mapping[str, Any]) -> Output:
-    marked = view.get("watermark_url")
-    return Output(str(view.get("type") or ""), str(view["url"]), str(marked) if marked else None)
+    return Output(
+        str(view.get("type") or ""),
+        str(view["url"]),
+        watermark_url=_text(view.get("watermark_url")),
+        source_url=_text(view.get("source_url")),
+        url_expires_at=read_time(view.get("url_expires_at")),
+        expires_at=read_time(view.get("expires_at")),
+        saved_at=read_time(view.get("saved_at")),
+        sha256=_text(view.get("sha256")),
+        size=_whole(view.get("size")),
+        content_type=_text(view.get("content_type")),
+        width=_whole(view.get("width")),
+        height=_whole(view.get("height")),
+    )
+
+
+def _saving(view: Mapping[str, Any] | None) -> Saving | None:
+    if not view:
+        return None
+    return Saving(
+        since=read_time(view.get("since")),
+        tries=int(view.get("tries") or 0),
+        error=_text(view.get("error")),
+        next_try_at=read_time(view.get("next_try_at")),
+        given_up_at=read_time(view.get("given_up_at")),
+    )
 
 
 def _error(view: Mapping[str, Any]) -> JobError:
@@ -70,9 +100,12 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             cost=_money(view.get("cost")) or Decimal(0),
             counts=counts,
             errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
+            classes={str(name): int(number) for name, number in (view.get("classes") or {}).items()},
             rate=_number(view.get("rate")),
             eta=_number(view.get("eta")),
             paused=bool(view.get("paused")),
+            awaits_approval=bool(view.get("awaits_approval")),
+            pilot=_pilot(view.get("pilot")),
             reason=view.get("reason"),
             labels=dict(view.get("labels") or {}),
             priority=view.get("priority"),
@@ -87,6 +120,13 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
         )
     except MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
+
+
+def _pilot(view: Mapping[str, Any] | None) -> Pilot | None:
+    if view is None:
+        return None
+    cost = _money(view.get("cost")) or Decimal(0)
+    return Pilot(jobs=_whole(view.get("jobs")), unfinished=int(view.get("unfinished") or 0), cost=cost)
 
 
 def read_changed(data: object) -> BatchChanged:
@@ -115,6 +155,7 @@ def read_accepted(data: object) -> BatchAccepted:
             known=int(view.get("known") or 0),
             rejected=int(view.get("rejected") or len(errors)),
             errors=errors,
+            pilot=_whole(view.get("pilot")),
         )
     except MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
@@ -208,8 +249,16 @@ def _money(value: object) -> Decimal | None:
     return None if value is None or value == "" else Decimal(str(value))
 
 
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
 
 
 def read_time(value: str | None) -> datetime | None:

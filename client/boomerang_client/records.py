@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from boomerang_client.errors import UsageError
+from boomerang_client.outputs import Output, Saving
 from boomerang_client.responses import BatchAccepted, BatchChanged, Saved
 
 
@@ -61,23 +62,24 @@ DISPLAY_ORDER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """One generated image: its `type` ("image") and its `url`, which works for a limited time.
-
-    `watermark_url` is the same image with a watermark, if the generation API sent one.
-    """
-
-    type: str
-    url: str
-    watermark_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class JobError:
     """Why a job failed, or what is wrong although it completed: a `code` and a `message`."""
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pilot:
+    """The jobs of a batch that run before it is approved.
+
+    `jobs` is their number (None until the upload has named all lines), `unfinished` the number of those that have not
+    ended. `cost` is what the batch had cost when it was approved, or has cost so far, in US dollars.
+    """
+
+    jobs: int | None
+    unfinished: int = 0
+    cost: Decimal = Decimal(0)
 
 
 class JobService(Protocol):
@@ -94,10 +96,17 @@ class BatchService(Protocol):
     def batch(self, lines: str, /) -> "Batch": ...
     def wait(self, batch: "Batch", progress: "Callable[[Batch], None] | bool", timeout: float | None) -> "Batch": ...
     def pause(self, batch: "Batch") -> BatchChanged: ...
+    def approve(self, batch: "Batch") -> BatchChanged: ...
     def resume(self, batch: "Batch", max_cost: Decimal | str | None) -> BatchChanged: ...
     def cancel_batch(self, batch: "Batch") -> BatchChanged: ...
     def retry_batch(
-        self, batch: "Batch", codes: Iterable[str], statuses: Iterable[Status | str], *, dry_run: bool
+        self,
+        batch: "Batch",
+        codes: Iterable[str],
+        statuses: Iterable[Status | str],
+        *,
+        classes: Iterable[str],
+        dry_run: bool,
     ) -> BatchChanged: ...
     def finished(self, batch: "Batch", timeout: float | None) -> Iterator["Job"]: ...
     def failures(self, batch: "Batch") -> Iterator["Job"]: ...
@@ -125,10 +134,12 @@ def _required(service: _Service | None) -> _Service:
 class Job:
     """One job in the state that the service returned last.
 
-    `cost` is in US dollars, times are in UTC, `raw` is the whole answer. `expires_at` is the time at which the job ends
-    unpaid if it has not begun. `lane` is the provider account of the current attempt. `unknown_cost` is what the
-    generation API sent as a cost that cannot be read: an operator settles what the job cost. `owner` is the producer
-    whose key made it.
+    `cost` is what all its attempts cost together, in US dollars; times are in UTC, `raw` is the whole answer. `failure`
+    is the class of the error: moderation, quota, invalid, transient, provider or unsaved. `revision` counts the
+    corrections of the request, from 1. `provider_external_id` names the last attempt at the provider. `expires_at` is
+    the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
+    `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
+    `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
     """
 
     id: str
@@ -138,8 +149,11 @@ class Job:
     error: JobError | None = None
     warnings: tuple[JobError, ...] = ()
     cost: Decimal | None = None
+    failure: str | None = None
     attempt: int = 1
+    revision: int = 1
     external_task_id: str | None = None
+    provider_external_id: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     finished_at: datetime | None = None
@@ -152,6 +166,7 @@ class Job:
     lane: str | None = None
     unknown_cost: str | None = None
     owner: str | None = None
+    saving: Saving | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 
@@ -183,11 +198,13 @@ class Job:
 class Batch:
     """A batch in the state that the service returned last.
 
-    `accepted` is the number of its jobs, and `counts` their number by state. `errors` counts failed jobs by error code.
+    `accepted` is the number of its jobs, and `counts` their number by state. `errors` counts failed jobs by error code,
+    and `classes` by class of failure.
     `rate` is the number of jobs that ended per second in the last minute. `eta` is the number of seconds until all have
     ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
-    may cost, in US dollars. `reason` says why a batch waits. `owner` is the producer whose key made it. `upload` is the
-    outcome of the upload, for a batch that came from `Client.batch(lines)`.
+    may cost, in US dollars. `reason` says why a batch waits. `awaits_approval`: its jobs, but for those of its `pilot`,
+    begin once it is approved. `owner` is the producer whose key made it. `upload` is the outcome of the upload, for a
+    batch that came from `Client.batch(lines)`.
     """
 
     id: str
@@ -196,9 +213,12 @@ class Batch:
     cost: Decimal
     counts: Mapping[Status, int]
     errors: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
     rate: float | None = None
     eta: float | None = None
     paused: bool = False
+    awaits_approval: bool = False
+    pilot: Pilot | None = None
     reason: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: str | None = None
@@ -271,12 +291,21 @@ class Batch:
         """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost."""
         return _required(self.service).resume(self, max_cost)
 
+    def approve(self) -> BatchChanged:
+        """Approve a batch that waits for it: its jobs begin."""
+        return _required(self.service).approve(self)
+
     def cancel(self) -> BatchChanged:
         """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost money."""
         return _required(self.service).cancel_batch(self)
 
     def retry(
-        self, codes: Iterable[str] = (), statuses: Iterable[Status | str] = (), *, dry_run: bool = False
+        self,
+        codes: Iterable[str] = (),
+        statuses: Iterable[Status | str] = (),
+        *,
+        classes: Iterable[str] = (),
+        dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch. See `Client.retry_batch`."""
-        return _required(self.service).retry_batch(self, codes, statuses, dry_run=dry_run)
+        return _required(self.service).retry_batch(self, codes, statuses, classes=classes, dry_run=dry_run)

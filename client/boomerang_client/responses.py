@@ -15,7 +15,7 @@ class BatchAccepted:
     """The outcome of an upload.
 
     `accepted` counts new jobs, `known` lines whose job existed already, `rejected` refused lines. `errors` lists the
-    first 1,000 refused lines.
+    first 1,000 refused lines. `pilot` is the number of jobs that begin before the batch is approved.
     """
 
     id: str
@@ -23,13 +23,14 @@ class BatchAccepted:
     known: int = 0
     rejected: int = 0
     errors: tuple[LineError, ...] = ()
+    pilot: int | None = None
 
     @property
     def view(self) -> dict[str, Any]:
         """The outcome as the service returns it in JSON."""
         errors = [{"line": one.line, "errors": dict(one.errors), "codes": list(one.codes)} for one in self.errors]
         counts = {"accepted": self.accepted, "known": self.known, "rejected": self.rejected}
-        return {"id": self.id, **counts, "errors": errors}
+        return {"id": self.id, **counts, "errors": errors, "pilot": self.pilot}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

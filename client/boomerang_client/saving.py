@@ -13,8 +13,9 @@ from requests.exceptions import RequestException
 from boomerang_client.downloading import Downloader, TooSlow, limited_time
 from boomerang_client.errors import NotSaved
 from boomerang_client.new_files import new_file
+from boomerang_client.outputs import Output
 from boomerang_client.public_hosts import NotPublic
-from boomerang_client.records import Job, Output
+from boomerang_client.records import Job
 from boomerang_client.responses import Saved
 from boomerang_client.transport import UNAVAILABLE, JitteredRetry, pause_before
 

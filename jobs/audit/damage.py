@@ -16,7 +16,7 @@ from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
 from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
-from jobs.new_job import BatchOptions
+from jobs.new_job import BatchOptions, Hold
 from jobs.states import State
 from jobs.store.prices import PRICES_KEPT
 
@@ -139,10 +139,9 @@ def _batch(field: str, value: str) -> str | None:
             return _readable(read_labels, value)
         case "asked":
             return _readable(BatchOptions.from_script_json, value)
-        case "class":
-            return None if value in {"0", "1", "2"} else "no class"
-        case "do":
-            return None if value in {"cancel", "retry", "commit"} else "no sweep"
+        case "class" | "do" | "hold":
+            wrong, choices = _BATCH_CHOICES[field]
+            return None if value in choices else wrong
     if field in _BATCH_TEXTS or field.startswith(BatchCounter.PLACE):
         return None
     known = field in _BATCH_COUNTS or field.startswith(
@@ -151,9 +150,15 @@ def _batch(field: str, value: str) -> str | None:
     return _whole(field, value) if known else "a field that no version writes"
 
 
+_BATCH_CHOICES: Mapping[str, tuple[str, frozenset[str]]] = {
+    "class": ("no class", frozenset({"0", "1", "2"})),
+    "do": ("no sweep", frozenset({"cancel", "retry", "commit"})),
+    "hold": ("nothing that a batch waits for", frozenset(Hold)),
+}
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
     {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
     | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
+    | {BatchCounter.PILOT_LEFT, "pilot", "pilot_size", "pilot_spent", "approved"}
 )
 
 

@@ -14,6 +14,7 @@ _BY = (
     ("codes", BatchCounter.FAILED, "failed jobs of the code"),
     ("expected", BatchCounter.UNFINISHED, "unfinished jobs of"),
     ("unknown_costs", BatchCounter.UNKNOWN_COSTS, "jobs of unknown cost:"),
+    ("pilot", BatchCounter.PILOT_LEFT, "unfinished jobs of the pilot:"),
 )
 #: Hash, which is the rule, too → the id of a finding, and what is counted.
 _BY_NAME = {

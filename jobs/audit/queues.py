@@ -100,5 +100,6 @@ def _why_not(fields: dict[str, str], queue: str) -> str:
 
 def _queue_of(fields: dict[str, str]) -> str:
     """Return the queue in which a job waits. It repeats the rule of `queue_of` in jobs/lua/shared/queues.lua."""
-    of = Payer.BATCH + fields[Field.BATCH] if Field.BATCH in fields else Payer.KEY + fields.get(Field.OWNER, "")
+    of_batch = Payer.PILOT if Field.PILOT in fields else Payer.BATCH
+    of = of_batch + fields[Field.BATCH] if Field.BATCH in fields else Payer.KEY + fields.get(Field.OWNER, "")
     return f"{fields.get(Field.POOL, '')}|{fields.get(Field.PRIORITY, '1')}|{of}"

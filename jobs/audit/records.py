@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jobs.audit.damage import record_finding
-from jobs.audit.findings import Check, Finding, Reader
+from jobs.audit.findings import Check, Finding, Reader, whole
 from jobs.audit.recount import Recount
 from jobs.audit.shares import code_of, phase_of
 from jobs.decoding import UNREADABLE
@@ -37,6 +37,18 @@ RULES = {
         "the index of jobs of unknown cost differs from its record",
         f"ZADD it if it has the field {label(Field.UNKNOWN_COST)}, else ZREM it.",
     ),
+    "save": (
+        "its place in the index or in the queue of results to save is missing, or wrong",
+        f"ZADD it with its {label(Field.SAVE_SINCE)} to {{saves}}, or ZREM it.",
+    ),
+    "unsaved": (
+        "the index of results given up differs from its record",
+        f"ZADD it if it has the field {label(Field.UNSAVED)}, else ZREM it.",
+    ),
+    "results": (
+        "its results are not saved, are not to be saved and are not given up",
+        "boomerang-server save ID.",
+    ),
     "window": ("it counts as admitted, but does not wait", f"HDEL its field {label(Field.ADMITTED_BY)}."),
     "reserved": (
         "it has money reserved, though no attempt of it is under way",
@@ -57,6 +69,8 @@ _INDEXES = {
     "unreadable": "unreadable",
     "undelivered": "undelivered",
     "unknown_costs": "unknown_cost",
+    "saves": "save",
+    "unsaved": "unsaved",
 }
 
 
@@ -71,6 +85,8 @@ class Records:
         self._recount = recount
         self._costs = costs
         self._lease = str(duration_micros(lease))
+        #: since when results are saved (announce_saves.lua), in µs; None: they are not
+        self._saves_from = whole(reader.value(reader.keys.singleton("totals"), "saves_from")) or None
 
     def findings(self, ids: Sequence[str]) -> Iterator[Finding]:
         """Yield the suspects among these records."""
@@ -93,9 +109,13 @@ class Records:
         for (job_id, (record, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
             at = dict(zip((*_INDEXES.values(), "index"), (*scores, indexed), strict=True))
             broken = {rule for rule, is_broken in _broken(record, text, at).items() if is_broken}
+            if Field.SAVE_SINCE in record:
+                broken.add("save")  # the second check reads its queue
+            elif self._saves_from and _lacks_saving(record, result, self._saves_from):
+                broken.add("results")
             yield from (self._finding(job_id, rule) for rule in sorted(broken))
-            if job_id not in self._recount and result:
-                cost = _cost(result)
+            if job_id not in self._recount:
+                cost = int(record.get(Field.EARLIER_COST, 0)) + (_cost(result) if result else 0)
                 self._costs[""] += cost
                 if Field.BATCH in record:
                     self._costs[Payer.BATCH + record[Field.BATCH]] += cost
@@ -149,7 +169,13 @@ class Records:
     def _finding(self, job_id: str, rule: str) -> Finding:
         detail, remedy = RULES[rule]
         check = Check("repair_job", (self._lease, job_id), rule, repairs=rule != "request")
-        return Finding(rule, job_id, detail, remedy.format(alarms=self._reader.keys.singleton("alarms")), check)
+        return Finding(
+            rule,
+            job_id,
+            detail,
+            remedy.format(**{name: self._reader.keys.singleton(name) for name in ("alarms", "saves")}),
+            check,
+        )
 
 
 def _broken(record: Mapping[str, str], text: str | None, at: Mapping[str, float | None]) -> dict[str, bool]:
@@ -164,11 +190,19 @@ def _broken(record: Mapping[str, str], text: str | None, at: Mapping[str, float 
         "doubt": at["doubt"] != doubt,
         "unreadable": at["unreadable"] != unreadable,
         "undelivered": (Field.UNDELIVERED in record) != (at["undelivered"] is not None),
+        "unsaved": (Field.UNSAVED in record) != (at["unsaved"] is not None),
+        "save": Field.SAVE_SINCE not in record and at["save"] is not None,
         "unknown_cost": (Field.UNKNOWN_COST in record) != (at["unknown_cost"] is not None),
         "window": admitted and record[Field.STATE] != State.QUEUED,
         "reserved": Field.RESERVED in record and not admitted and phase in {None, State.QUEUED},
         "request": not text,
     }
+
+
+def _lacks_saving(record: Mapping[str, str], result: str | None, since: int) -> bool:
+    """Return whether its results may have to be saved. The second check decides (`lacks_saving` in saves.lua)."""
+    unsaved = result is not None and '"output"' in result and '"saved"' not in result
+    return unsaved and Field.UNSAVED not in record and int(record.get(Field.ENDED_AT, 0)) >= since
 
 
 def _cost(result: str) -> int:

@@ -43,13 +43,7 @@ class Shares:
         if Field.ADMITTED_BY in record:
             share[key_of("lane", record[Field.ADMITTED_BY]), "window"] += images
         if batch is not None:
-            share[key_of("batch", batch), state] += 1
-            if state == State.FAILED:
-                share[key_of("batch", batch), BatchCounter.FAILED + code] += 1
-            if Field.UNKNOWN_COST in record:
-                share[key_of("batch", batch), BatchCounter.UNKNOWN_COSTS] += 1
-            if state not in FINAL:
-                share[key_of("batch", batch), BatchCounter.UNFINISHED + price_class] += 1
+            share.update((key_of("batch", batch), field) for field in _in_batch(record, code, price_class))
         reserved = [("reserved", payer, amount) for payer, amount in self._reserved(record, price_class, lane)]
         for name, field, amount in (*reserved, *self._held(record)):
             share[self._keys.singleton(name), field] += amount
@@ -86,6 +80,20 @@ class Shares:
         if batch not in self._owners:
             self._owners[batch] = self._reader.value(self._keys.member("batch", batch), "key") or ""
         return self._owners[batch]
+
+
+def _in_batch(record: Mapping[str, str], code: str, price_class: str) -> Iterator[str]:
+    """Yield the counters of its batch that count a record."""
+    state = record[Field.STATE]
+    yield state
+    if state == State.FAILED:
+        yield BatchCounter.FAILED + code
+    if Field.UNKNOWN_COST in record:
+        yield BatchCounter.UNKNOWN_COSTS
+    if state not in FINAL:
+        yield BatchCounter.UNFINISHED + price_class
+        if Field.PILOT in record:
+            yield BatchCounter.PILOT_LEFT
 
 
 def phase_of(record: Mapping[str, str]) -> str | None:

@@ -222,7 +222,7 @@ class Attempts:
             self._scripts.call(
                 "finish",
                 *(job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, flag(refused)),
-                *(result.unreadable_cost or "", self._budgets, len(result.output)),
+                *(result.unreadable_cost or "", self._budgets, len(result.output), self._settings.saves),
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):

@@ -9,7 +9,7 @@ from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
 from jobs.fields import BatchCounter, printable
 from jobs.job import PRIORITIES
-from jobs.read_models import Batch
+from jobs.read_models import Batch, Pilot
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.units import dollars, from_micros
@@ -48,6 +48,8 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             unknown_costs=int(fields.get("unknown_costs", 0)),
             max_cost=None if cap is None else dollars(cap),
             paused="paused" in fields,
+            awaits_approval="hold" in fields,
+            pilot=_pilot(fields),
             taking_in=fields.get("do") == "commit",
             errors={
                 name.removeprefix(BatchCounter.FAILED): int(count)
@@ -61,11 +63,20 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
                 per_second=eta.rate(fields, seconds, resumed),
                 submit_rate=_submit_rate(settings),
                 held=max(0.0, int(hold) / 1e6 - seconds),
-                paused="paused" in fields,
+                paused="paused" in fields or "hold" in fields,
                 age=seconds - resumed,
                 pace=_pace(fields, rest, settings),
             ),
         )
+
+
+def _pilot(fields: Mapping[str, str]) -> Pilot | None:
+    if "pilot_size" not in fields:
+        return None
+    # Until the batch is approved, only its pilot can have cost anything.
+    cost = fields.get("spent", "0") if "hold" in fields else fields.get("pilot_spent", "0")
+    jobs = int(fields["pilot"]) if "pilot" in fields else None
+    return Pilot(jobs, int(fields.get(BatchCounter.PILOT_LEFT, 0)), dollars(cost))
 
 
 def _pace(fields: Mapping[str, str], shared: dict[str, Any], settings: Settings) -> eta.Pace:

@@ -12,6 +12,7 @@ from typing import Any
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
+from jobs.failures import FailureClass, classify
 from jobs.fields import printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
@@ -25,7 +26,7 @@ from jobs.store.batch_counters import read_batch
 from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import PauseOutcome, SweepOutcome
+from jobs.store.outcomes import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
 from jobs.store.pages import SCAN, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
@@ -91,13 +92,17 @@ class Batches:
         ids = dict.fromkeys((internal_id(given, owner), given))  # version 1 recorded it under the given id
         return next((each for each in ids if self.owner(each) == owner), None)
 
-    def jobs(self, batch_id: str, states: Sequence[State] = ()) -> Iterator[Job]:
-        """Yield every job of a batch, or those in these states, in input order, read in chunks."""
+    def jobs(self, batch_id: str, states: Sequence[State] = (), classes: Sequence[FailureClass] = ()) -> Iterator[Job]:
+        """Yield every job of a batch, or those in these states, in input order, read in chunks.
+
+        `classes`: only failed jobs of these classes of failure.
+        """
         self.get(batch_id)
         start = 0
         while ids := self._members(batch_id, start, CHUNK):
             wanted = self._jobs.in_states(ids, states) if states else ids
-            yield from (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
+            found = (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
+            yield from (job for job in found if not classes or job.failure in classes)
             start += len(ids)
 
     def page_of_jobs(
@@ -105,6 +110,7 @@ class Batches:
         batch_id: str,
         state: State | None = None,
         *,
+        classes: Sequence[FailureClass] = (),
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
@@ -119,7 +125,8 @@ class Batches:
         while seen < SCAN:
             ids = self._members(batch_id, start, min(CHUNK, limit))
             for position, job in enumerate(self._jobs.get_many(ids), start):
-                if job and (state is None or job.state is state) and only.admits(job.created_at, job.labels):
+                wanted = job and (state is None or job.state is state) and (not classes or job.failure in classes)
+                if job and wanted and only.admits(job.created_at, job.labels):
                     found.append(job)
                     if len(found) == limit:
                         return Page(tuple(found), str(position + 1))
@@ -189,9 +196,27 @@ class Batches:
         """Continue after a pause, each job at its old place. `affected`: jobs that waited for it.
 
         `max_cost`: the batch's new cap (USD). A batch at its cap pauses again unless the cap is raised. Costs unknown
-        until now no longer stop it, except in a repeat: the same cap again within CAP_REPEAT.
+        until now no longer stop it, except in a repeat: the same cap again within CAP_REPEAT. A batch that waits for an
+        approval goes on waiting; raises `NotAllowed` for one unless there is a cap to set.
         """
         return self._pause(batch_id, "resume", caller, max_cost)
+
+    def approve(self, batch_id: str, *, caller: str = ANYONE) -> BatchActionResult:
+        """Approve a batch that waits for it. `affected`: jobs that waited; 0 where it waits for no approval."""
+        outcome, waiting, hint = self._scripts.call("approve", batch_id, caller)
+        if outcome == ApproveOutcome.UNKNOWN:
+            raise BatchNotFound(batch_id)
+        return BatchActionResult("approve", int(waiting), admit_hint=bool(hint))
+
+    def begin_pilot(self, batch_id: str, ids: Sequence[str]) -> BatchActionResult:
+        """Run these jobs of a batch before it is approved, a few hundred at most. A repeat changes nothing.
+
+        `affected`: jobs of the pilot. Those that do not wait in the batch are left out.
+        """
+        outcome, count, hint = self._scripts.call("begin_pilot", batch_id, *ids)
+        if outcome == BeginPilotOutcome.UNKNOWN:
+            raise BatchNotFound(batch_id)
+        return BatchActionResult("pilot", int(count), admit_hint=bool(hint))
 
     def lower_cap(self, batch_id: str, max_cost: Decimal, *, caller: str = ANYONE) -> BatchActionResult | None:
         """Lower a batch's cap (USD). None, and nothing changed, if it is paused or the cap is not lower.
@@ -199,7 +224,7 @@ class Batches:
         A repeat changes nothing. Unlike a resume, it lets no job go on that waits because of unknown costs.
         """
         outcome, _, hint = self._call_pause(batch_id, "lower", nano(max_cost), caller)
-        if outcome == PauseOutcome.REFUSED:
+        if outcome == BatchPauseOutcome.REFUSED:
             return None
         return BatchActionResult("resume", 0, admit_hint=bool(hint))
 
@@ -221,15 +246,22 @@ class Batches:
         states: Sequence[State] = (),
         codes: Sequence[str] = (),
         *,
+        classes: Sequence[FailureClass] = (),
         dry_run: bool = False,
         caller: str = ANYONE,
     ) -> BatchActionResult:
-        """Queue failed jobs again, or those in other final `states` except completed. `codes` limits failed jobs.
+        """Queue failed jobs again, or those in other final `states` except completed.
+
+        `codes` and `classes` limit failed jobs: those with one of the codes and of one of the classes.
 
         Jobs that the provider may still work on are left out. `dry_run` only counts, and counts them, too.
         Raises `NotAllowed` during another retry or a cancel of the batch.
         """
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
+        if classes:
+            failed = self.get(batch_id).errors
+            codes = [code for code in failed if classify(code) in classes and (not codes or code in codes)]
+            which["codes"] = {}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
         outcome, count = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run), caller)
@@ -252,11 +284,14 @@ class Batches:
     def _pause(self, batch_id: str, action: str, caller: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
         outcome, waiting, hint = self._call_pause(batch_id, action, cap, caller)
-        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
+        if outcome == BatchPauseOutcome.UNAPPROVED and max_cost is None:
+            raise NotAllowed("The batch waits for an approval, which a resume does not give. Approve it.")
+        acted = outcome in (BatchPauseOutcome.PAUSED, BatchPauseOutcome.RESUMED)
+        return BatchActionResult(action, int(waiting) if acted else 0, admit_hint=bool(hint))
 
     def _call_pause(self, batch_id: str, action: str, cap: int | str, caller: str) -> tuple[str, Any, Any]:
         outcome, waiting, hint = self._scripts.call("pause", batch_id, action, cap, duration_micros(CAP_REPEAT), caller)
-        if outcome == PauseOutcome.UNKNOWN:
+        if outcome == BatchPauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         return outcome, waiting, hint
 

@@ -12,6 +12,7 @@ import redis
 from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
+from jobs.failures import FailureClass, classify
 from jobs.fields import Field, printable
 from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
@@ -184,12 +185,20 @@ class Jobs:
         self,
         state: State | None = None,
         *,
+        classes: Sequence[FailureClass] = (),
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page."""
+        """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page.
+
+        `classes`: only failed jobs of these classes of failure.
+        """
         only = only or Filter()
+        if classes:
+            if state not in (None, State.FAILED):
+                return Page((), None)
+            state = State.FAILED
         entries, keeps = self._of_states([state] if state else list(State)), list[Keep]()
         if only.labels:
             keys = [self._keys.member("labelled", each) for each in only.named]
@@ -197,6 +206,8 @@ class Jobs:
             keeps += [partial(self.in_states, states=[state])] if state else []
         if only.owner is not None:
             keeps.append(partial(self._owned, only.owner))
+        if classes:
+            keeps.append(partial(self._failed_as, classes))
         ids, further = scan(entries, only.bounds(cursor), keeps, limit)
         return Page(tuple(job for job in self.get_many(ids) if job), further)
 
@@ -209,6 +220,11 @@ class Jobs:
 
     def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
         return [job_id for job_id, name in zip(ids, self.owners(ids), strict=True) if name == owner]
+
+    def _failed_as(self, classes: Sequence[FailureClass], ids: Sequence[str]) -> list[str]:
+        """Return those of these failed jobs whose error is of one of the classes."""
+        codes = [((each and each.error) or {}).get("code", "") for each in self.results(ids)]
+        return [job_id for job_id, code in zip(ids, codes, strict=True) if classify(code) in classes]
 
     # --- change -----------------------------------------------------------------------------------------------------
 

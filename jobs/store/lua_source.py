@@ -13,12 +13,12 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import delivery_log, eta, lane_health, liveness, receivers
+from jobs import delivery_log, eta, lane_health, liveness, receivers, saving
+from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
-from jobs.job import LANE
+from jobs.job import LANE, MOST_COST
 from jobs.owners import ANYONE, CELERY
 from jobs.producer_ids import OWNER_MARK
-from jobs.provider_result import NO_OUTPUT
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.installation import NEWER_ONLY
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
@@ -50,9 +50,11 @@ _SHARED = (
     "epoch",
     "delivery_log",
     "lib",
+    "revisions",
     "accept",
     "lanes",
     "receivers",
+    "saves",
 )
 SHARED_FOLDER = "shared"
 
@@ -157,7 +159,7 @@ def _constants() -> str:
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local OWNER_MARK='{OWNER_MARK}'\nlocal NEWER_ONLY='{NEWER_ONLY}'\n"
-        f"local NO_OUTPUT='{NO_OUTPUT}'\n"
+        f"local NO_OUTPUT='{NO_OUTPUT}'\nlocal MOST_COUNTED={nano(MOST_COST)}\n"
         f"local ANYONE='{ANYONE}'\nlocal CELERY='{CELERY}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
@@ -170,6 +172,7 @@ def _constants() -> str:
         + lane_health.constants()
         + receivers.constants()
         + delivery_log.constants()
+        + saving.constants()
     )
 
 

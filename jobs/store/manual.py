@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
+from jobs.failures import GIVEN_UP
 from jobs.fields import printable
 from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
@@ -14,9 +15,6 @@ from jobs.store.context import StoreContext
 from jobs.store.outcomes import SettleCostOutcome, SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros, nano, to_micros
-
-#: The error code of a job that an operator has given up.
-GIVEN_UP = "given_up"
 
 
 class Verdict(StrEnum):
@@ -40,7 +38,8 @@ class Stuck:
     """What is stuck: jobs and batches since when, queues with the time of their next check.
 
     `damaged`: jobs whose records a round of reconcile could not read. `unknown_costs`: jobs with a result whose cost is
-    unknown. `unreadable`: jobs about which the provider gives no readable answer.
+    unknown. `unreadable`: jobs about which the provider gives no readable answer. `unsaved`: jobs whose results could
+    not be saved.
     """
 
     now: datetime
@@ -51,6 +50,7 @@ class Stuck:
     damaged: Sample
     unknown_costs: Sample
     unreadable: Sample
+    unsaved: Sample
 
 
 class Manual:

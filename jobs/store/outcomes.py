@@ -89,12 +89,39 @@ class CancelOutcome(StrEnum):
 
 
 class PauseOutcome(StrEnum):
-    """Of `pause_job` and `pause` (a batch)."""
+    """Of `pause_job`."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
     ALREADY = "already"
-    REFUSED = "refused"  #: the job is not queued; the batch may not spend more
+    REFUSED = "refused"  #: the job is not queued
+    UNKNOWN = "unknown"
+
+
+class BatchPauseOutcome(StrEnum):
+    """Of `pause`."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALREADY = "already"
+    UNAPPROVED = "unapproved"  #: it waits for an approval: nothing is resumed
+    REFUSED = "refused"  #: the batch may not spend more
+    UNKNOWN = "unknown"
+
+
+class ApproveOutcome(StrEnum):
+    """Of `approve`."""
+
+    APPROVED = "approved"
+    ALREADY = "already"  #: it waits for no approval
+    UNKNOWN = "unknown"
+
+
+class BeginPilotOutcome(StrEnum):
+    """Of `begin_pilot`."""
+
+    BEGUN = "begun"
+    ALREADY = "already"  #: it has begun, is over, or the batch is approved or asked for none
     UNKNOWN = "unknown"
 
 
@@ -106,6 +133,23 @@ class RetryOutcome(StrEnum):
     WORKING = "working"  #: the provider may still be working on it
     HAS_OUTPUT = "has output"  #: it was cancelled, but has output that is paid for
     IMAGELESS = "imageless"  #: an image is not stored any more
+    REFUSED = "refused"  #: it is completed
+    UNKNOWN = "unknown"
+
+
+class ReviseOutcome(StrEnum):
+    """Of `revise`."""
+
+    QUEUED = "queued"
+    SAME = "same"  #: the present revision has this request already
+    OTHER_KEY = "other key"  #: the Idempotency-Key made a revision with another request
+    UNFINISHED = "unfinished"  #: the job has not ended
+    WORKING = "working"  #: the provider may still be working on it
+    FORGOTTEN = "forgotten"  #: Redis lost data, and it may have been sent
+    HAS_OUTPUT = "has output"  #: it was cancelled, but has output that is paid for
+    IMAGELESS = "imageless"  #: an image is not stored
+    FULL = "full"  #: the limit of unfinished jobs is reached
+    TOO_MANY = "too many"  #: it has the most revisions already
     REFUSED = "refused"  #: it is completed
     UNKNOWN = "unknown"
 
@@ -123,6 +167,27 @@ class RedeliverOutcome(StrEnum):
 
     OWED = "owed"
     NOTHING = "nothing"  #: no delivery was given up
+    UNKNOWN = "unknown"
+    NEWER = "newer"  #: a later version wrote the record
+    DAMAGED = "damaged"
+
+
+class RecordSaveOutcome(StrEnum):
+    """Of `record_save`."""
+
+    SAVED = "saved"
+    OWED = "owed"  #: it is tried again
+    UNSAVED = "unsaved"  #: it is on the list of unsaved results
+    CHANGED = "changed"  #: the result is not as it was read: read it again
+    REFUSED = "refused"  #: a stale fence, or nothing is to be saved
+
+
+class ResaveOutcome(StrEnum):
+    """Of `resave`, for each job."""
+
+    OWED = "owed"
+    SAVED = "saved"  #: already
+    NOTHING = "nothing"  #: it has no results
     UNKNOWN = "unknown"
     NEWER = "newer"  #: a later version wrote the record
     DAMAGED = "damaged"
@@ -260,7 +325,9 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "approve": ApproveOutcome,
     "begin_notification": BeginOutcome,
+    "begin_pilot": BeginPilotOutcome,
     "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
@@ -277,10 +344,11 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "message_finished": MessageOutcome,
     "move_to_lane": MoveOutcome,
     "park": ParkOutcome,
-    "pause": PauseOutcome,
+    "pause": BatchPauseOutcome,
     "pause_job": PauseOutcome,
     "probed": ProbeOutcome,
     "record_callback": CallbackOutcome,
+    "record_save": RecordSaveOutcome,
     "recount": RecountOutcome,
     "redeliver": RedeliverOutcome,
     "refuse": RefuseOutcome,
@@ -288,7 +356,9 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "replay": ReplayOutcome,
     "requeue": RequeueOutcome,
     "reschedule_lookup": LookupOutcome,
+    "resave": ResaveOutcome,
     "retry": RetryOutcome,
+    "revise": ReviseOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,
     "settle_cost": SettleCostOutcome,

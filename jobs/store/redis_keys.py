@@ -18,7 +18,8 @@ SINGLE: Mapping[str, str] = {
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
-    # far), round (of reconcile), resumed (the first round after a stall)
+    # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
+    # saves_until
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
@@ -48,6 +49,10 @@ SINGLE: Mapping[str, str] = {
     "producers": "producers",  # SET names of the producers that ever had a job or batch
     # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
     "notifying": "notifying",
+    "saves": "saves",  # ZSET id → µs since when its results are to be saved
+    "unsaved": "unsaved",  # ZSET id → µs since when its results are no longer tried to save
+    "saving": "saving",  # ZSET `<owner>|<lane>|<job id>` → µs at which the lease of a save under way ends
+    "save_turns": "save-turns",  # ZSET `<owner>|<lane>` with results to save → µs when it was last considered
     "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
@@ -64,6 +69,7 @@ SINGLE: Mapping[str, str] = {
 FAMILY: Mapping[str, str] = {
     "job": "j:",  # HASH the small record (its fields: jobs.fields)
     "text": "t:",  # STRING the request as canonical JSON
+    "revisions": "rv:",  # LIST the earlier revisions of a job's request, oldest first, as JSON (jobs.revision)
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
@@ -75,7 +81,8 @@ FAMILY: Mapping[str, str] = {
     "refusals": "kr:",  # STRING by mark of a refused Celery message: how often a worker began to end it; expires
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
-    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch. A set of
+    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, `<place>|p<batch>` for the pilot of the batch, or
+    # `<place>|k<owner>` for jobs without a batch. A set of
     # fair queueing is `<pool>`, whose members are owners, or `<place>|<owner>`, whose members are that owner's queues.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
     "queues": "f:",  # ZSET member → start tag: the members of a set that take part in admission
@@ -86,9 +93,10 @@ FAMILY: Mapping[str, str] = {
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; resumed (when its last
-    # pause ended, or its last retry began); the sweep under way; its options: asked (as requested), and key, labels,
-    # class, weight, cap
+    # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
+    # its last pause ended, or its last retry began); hold (approval, pilot: it waits for an approval); approved (when);
+    # pilot (its jobs), pilot_left (those that have not ended), pilot_spent (what was spent until it was approved); the
+    # sweep under way; its options: asked (as requested), and key, labels, class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
@@ -104,6 +112,7 @@ FAMILY: Mapping[str, str] = {
     "attempts": "na:",  # LIST the attempts of a job's notification, as JSON, newest last; bounded
     # ZSET id → µs of its last change: the notifications of an owner in a state (jobs.fields), of `<state>|<owner>`
     "notifications": "ns:",
+    "save_queue": "sq:",  # ZSET id → µs at which saving its results is tried next: of an `<owner>|<lane>`
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
@@ -111,13 +120,13 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
-    "receivers notifications",
+    "receivers notifications saves unsaved saving save_turns save_queue",
     "hash": "totals epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent lines receiver",
     "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
-    "list": "history staged members attempts",
+    "list": "history staged members attempts revisions",
     "stream": "changes",
 }
 #: name → the type of its key, as Redis calls it; channels have none.

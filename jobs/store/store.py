@@ -17,6 +17,8 @@ from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Manual
 from jobs.store.redis_keys import Keys
+from jobs.store.revisions import Revisions
+from jobs.store.saves import Saves
 from jobs.store.scripts import Scripts
 from jobs.store.statistics import Statistics
 from jobs.store.uploads import Uploads
@@ -45,7 +47,9 @@ class Store:
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)
         self.delivery_log = DeliveryLog(context, self.jobs)
+        self.saves = Saves(context, self.jobs)
         self.batches = Batches(context, self.jobs)
+        self.revisions = Revisions(context)
         self.uploads = Uploads(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)

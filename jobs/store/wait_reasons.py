@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 #: The command that settles unknown costs.
 SETTLE_COST = "boomerang-server settle-cost"
 ON_REQUEST = "paused on request"
+WAITS_FOR_APPROVAL = "waits for an approval (POST /v1/batches/<id>/approve, or boomerang approve)"
 
 
 class Stop(StrEnum):
@@ -121,6 +122,8 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
             return _why_paused(answer)
         case "cancel":
             return stall or "it is being cancelled"
+        case "approval" | "pilot":
+            return _why_unapproved(answer["pilot"]) if "pilot" in answer else f"its batch {WAITS_FOR_APPROVAL}"
         case str():
             return ON_REQUEST
     if stall:
@@ -129,7 +132,7 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
     # Price classes stop one by one: a reason is worth saying where none of the jobs can go.
     whys = [_why_class(settings, answer, stops, lanes, closed) for stops in answer["classes"].values()]
     whys = whys or [_if_all(list(closed.values()))]
-    return _if_all(whys)
+    return _if_all(whys) or (_why_unapproved(answer["pilot"]) if "pilot" in answer else None)
 
 
 def _why_paused(answer: Mapping[str, Any]) -> str:
@@ -142,6 +145,18 @@ def _why_paused(answer: Mapping[str, Any]) -> str:
     if not stops:
         return f"paused at its {cap}, but its next job would fit now: resume it"
     return f"{_at_cap(stops[0], cap)}: paused until it is resumed with a higher one"
+
+
+def _why_unapproved(pilot: Mapping[str, str]) -> str:
+    """Say what a batch, or a job that is not of its pilot, waits for."""
+    if "size" not in pilot:
+        return WAITS_FOR_APPROVAL
+    if "count" not in pilot:
+        return f"its pilot of {pilot['size']} jobs begins at the end of the upload: repeat an upload that broke off"
+    if int(pilot.get("left", 0)):
+        left = f"{pilot['left']} of the {pilot['count']} jobs of its pilot have not ended"
+        return f"{left}; the others wait for an approval"
+    return f"its pilot of {pilot['count']} jobs is over: {WAITS_FOR_APPROVAL}"
 
 
 def _if_all(whys: Sequence[str | None]) -> str | None:

@@ -43,6 +43,11 @@ class BatchAccepted(Schema):
         required=True,
         metadata=described("The first refused lines, up to 1,000 and 256 KiB."),
     )
+    pilot = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata=described("Number of jobs that run before the batch is approved, or null without a pilot.", None),
+    )
 
 
 class CountsView(Schema):
@@ -56,6 +61,18 @@ class CountsView(Schema):
     failed = fields.Integer(required=True)
     cancelled = fields.Integer(required=True)
     expired = fields.Integer(required=True)
+
+
+class PilotView(Schema):
+    """The jobs of a batch that run before it is approved."""
+
+    jobs = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata=described("Number of its jobs, or null until the upload has named all lines.", 20),
+    )
+    unfinished = fields.Integer(required=True, metadata=described("Number of its jobs that have not ended.", 0))
+    cost = money("What the batch had cost when it was approved, or has cost so far.", required=True)
 
 
 class BatchView(Schema):
@@ -75,6 +92,12 @@ class BatchView(Schema):
         values=fields.Integer(),
         required=True,
         metadata=described("Number of failed jobs by error code.", {"002016095": 4}),
+    )
+    classes = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata=described("Number of failed jobs by class of failure.", {"transient": 4}),
     )
     labels = fields.Dict(
         keys=fields.String(),
@@ -98,7 +121,18 @@ class BatchView(Schema):
         metadata=described("Estimated seconds until every job has ended, or null if unknown.", 640.0),
     )
     paused = fields.Boolean(
-        required=True, metadata=described("Whether the batch is paused: on request, or because it reached max_cost.")
+        required=True,
+        metadata=described(
+            "Whether the batch is paused: on request, because it reached max_cost, or until it is approved. `reason` "
+            "says which."
+        ),
+    )
+    awaits_approval = fields.Boolean(
+        required=True,
+        metadata=described("Whether its jobs, but for those of its pilot, are submitted only once it is approved."),
+    )
+    pilot = fields.Nested(
+        PilotView, required=True, allow_none=True, metadata=described("Its pilot, or null if none was asked for.")
     )
     reason = fields.String(
         required=True,
@@ -128,7 +162,7 @@ class BatchChanged(Schema):
     """The result of an action on a batch."""
 
     id = _id()
-    action = fields.String(required=True, metadata=described("pause, resume, cancel or retry.", "cancel"))
+    action = fields.String(required=True, metadata=described("pause, resume, approve, cancel or retry.", "cancel"))
     affected = fields.Integer(
         required=True, metadata=described("Number of jobs that the action has changed so far.", 40_000)
     )

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.states import JOB_STATES
+from schemas.states import FAILURE_CLASSES, JOB_STATES
 from schemas.views.fields import described, instant, money, next_cursor
 
 
@@ -10,11 +10,49 @@ class OutputView(Schema):
     type = fields.String(required=True, metadata=described("Kind of resource.", "image"))
     url = fields.String(
         required=True,
-        metadata=described("URL of the resource. Fetch it soon: the provider deletes results after some time."),
+        metadata=described(
+            "Where to get the resource now: at this service once it is saved, before that at the provider, which "
+            "deletes it after some time. Ask for the job again when it has expired."
+        ),
     )
+    source_url = fields.String(required=True, metadata=described("URL of the resource at the provider."))
+    url_expires_at = instant(
+        "When `url` stops working, if it is a link to the saved resource, otherwise null.",
+        required=True,
+        allow_none=True,
+    )
+    expires_at = instant(
+        "When the provider deletes the resource at `source_url`, as far as it is known or assumed, otherwise null.",
+        required=True,
+        allow_none=True,
+    )
+    saved_at = instant("When the service saved the resource. null: it is not saved.", required=True, allow_none=True)
+    sha256 = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("SHA-256 of the saved resource in hex.", "9f86d081884c7d65" * 4),
+    )
+    size = fields.Integer(required=True, allow_none=True, metadata=described("Bytes of the saved resource.", 1_482_113))
+    content_type = fields.String(
+        required=True, allow_none=True, metadata=described("Type of the saved resource, by its content.", "image/png")
+    )
+    width = fields.Integer(
+        required=True, allow_none=True, metadata=described("Pixels of the saved image, if they are known.", 1024)
+    )
+    height = fields.Integer(required=True, allow_none=True, metadata=described("The same.", 1024))
     watermark_url = fields.String(
         metadata=described("URL of the same resource with a watermark, if the provider sent one.")
     )
+
+
+class SavingView(Schema):
+    since = instant("Since when the results are to be saved.", required=True, allow_none=True)
+    tries = fields.Integer(required=True, metadata=described("Number of failed tries so far.", 2))
+    error = fields.String(
+        required=True, allow_none=True, metadata=described("Why the last try failed.", "the answer has no length")
+    )
+    next_try_at = instant("When the service tries again, otherwise null.", required=True, allow_none=True)
+    given_up_at = instant("When the service gave up, otherwise null.", required=True, allow_none=True)
 
 
 class ErrorView(Schema):
@@ -27,7 +65,7 @@ class ErrorView(Schema):
 
 
 class UsageView(Schema):
-    cost = money("Cost of the job, or null if the provider named no price.", required=True, allow_none=True)
+    cost = money("Cost of the last attempt, or null if the provider named no price.", required=True, allow_none=True)
     discount = fields.Raw(allow_none=True, metadata=described("Discount, as the provider sent it."))
 
 
@@ -45,6 +83,14 @@ class JobView(Schema):
     output = fields.List(
         fields.Nested(OutputView), required=True, metadata=described("Results. Empty until the job is completed.")
     )
+    saving = fields.Nested(
+        SavingView,
+        required=True,
+        allow_none=True,
+        metadata=described(
+            "How far saving the results has come. null if they are saved, or if there is nothing to save."
+        ),
+    )
     error = fields.Nested(
         ErrorView, required=True, allow_none=True, metadata=described("Why the job failed, otherwise null.")
     )
@@ -56,16 +102,44 @@ class JobView(Schema):
         ),
     )
     usage = fields.Nested(
-        UsageView, required=True, allow_none=True, metadata=described("Cost of the job, or null until it is known.")
+        UsageView,
+        required=True,
+        allow_none=True,
+        metadata=described("Cost of the last attempt, or null until it is known."),
+    )
+    cost = money(
+        "Cost of all attempts of the job together, also those before a correction or retry; null if the provider named "
+        "no price of any.",
+        required=True,
+        allow_none=True,
+    )
+    failure = fields.String(
+        required=True,
+        allow_none=True,
+        attribute="class",
+        data_key="class",
+        validate=validate.OneOf(FAILURE_CLASSES),
+        metadata=described("Class of the failure (`error.code`), or null if the job has not failed.", "moderation"),
     )
     attempt = fields.Integer(
         required=True,
         metadata=described("Number of the last attempt, from 1. Some failures lead to a new attempt.", 1),
     )
+    revision = fields.Integer(
+        required=True,
+        metadata=described("Number of the request's present revision: 1, and 1 more for each correction.", 1),
+    )
     external_task_id = fields.String(
         required=True,
         metadata=described(
-            "Id of the last attempt at the provider: `<id>~<attempt>` from attempt 2.", "order-4711.front~2"
+            "The same as `id`: your external_task_id, or the id that the service made.", "order-4711.front"
+        ),
+    )
+    provider_external_id = fields.String(
+        required=True,
+        metadata=described(
+            "Id of the last attempt at the provider: your id, the producer's name, and the attempt from the second on.",
+            "order-4711.front@shop~2",
         ),
     )
     created_at = instant("When the job was accepted.", required=True)

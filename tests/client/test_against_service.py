@@ -119,6 +119,20 @@ def test_a_batch_followed_to_its_end(real: Client, provider: Provider) -> None:
     assert [lane.held for lane in real.lanes()] == [False]
 
 
+def test_a_pilot_runs_before_the_batch_is_approved(real: Client, provider: Provider) -> None:
+    batch = real.batch([OMNI] * 4, "b", pilot=1)
+    assert batch.upload
+    assert batch.upload.pilot == 1
+    assert (batch.awaits_approval, batch.pilot and batch.pilot.jobs) == (True, 1)
+    assert batch.approve().affected > 0
+    assert not batch.refresh().awaits_approval
+    assert batch.approve().affected == 0
+    waiting = real.batch([OMNI] * 2, "c", paused=True)
+    assert (waiting.paused, waiting.awaits_approval, waiting.pilot) == (True, True, None)
+    with pytest.raises(Conflict):
+        waiting.resume()
+
+
 def _ending(results: Iterator[Job], provider: Provider) -> Iterator[Job]:
     """The results, of which two end first, and the rest once these were seen."""
     provider.end("b.2", "b.4")

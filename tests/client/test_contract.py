@@ -16,7 +16,7 @@ from tests.support.fake_boomerang import FakeService
 from webhook.api import batch_results
 
 #: Where a record has another name for a member of a view.
-ELSEWHERE = {"usage": "cost"}
+ELSEWHERE = {"usage": "cost", "class": "failure"}
 OURS = {"raw", "service", "upload"}
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from boomerang_client import Client, downloading, public_hosts
+from boomerang_client.outputs import Output
 from boomerang_client.public_hosts import is_public
-from boomerang_client.records import Job, Output, Status
+from boomerang_client.records import Job, Status
 from boomerang_client.saving import Saver
 from tests.support.command import Command
 from tests.support.fake_boomerang import FakeService, Fault

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from jobs.job import Job, Result
-from jobs.serializers import serialize_task
+from jobs.links import NO_LINKS, Links
+from jobs.saved import Saved, SavedOutput, SaveProgress
+from jobs.serializers import serialize_job, serialize_task
 from jobs.states import State
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -98,4 +100,49 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
 def test_a_job_is_serialized_as_a_task_of_the_provider(
     state: State, more: dict[str, Any], status: str, members: dict[str, Any]
 ) -> None:
-    assert serialize_task(replace(JOB, state=state, **more)) == {"id": "fox", "status": status, "model": "m", **members}
+    assert serialize_task(replace(JOB, state=state, **more), NO_LINKS) == {
+        "id": "fox",
+        "status": status,
+        "model": "m",
+        **members,
+    }
+
+
+FILE = SavedOutput(name="a/b.png", sha256="ab" * 32, size=7, content_type="image/png", width=2, height=3)
+SAVED = replace(
+    JOB, state=State.COMPLETED, result=replace(DONE, saved=Saved(NOW, (FILE,))), save=SaveProgress(since=NOW)
+)
+LINKS = Links("https://b.example", ("a-secret-of-sixteen",), 3600, NOW.timestamp)
+
+
+def test_a_saved_output_is_at_our_address_and_an_unsaved_one_says_so() -> None:
+    (view,) = serialize_job(SAVED, LINKS)["output"]
+    assert view["url"].startswith("https://b.example/v1/jobs/fox/outputs/0?expires=")
+    assert view["source_url"] == IMAGE["url"]
+    facts = {"sha256": "ab" * 32, "size": 7, "content_type": "image/png", "width": 2, "height": 3}
+    assert facts.items() <= view.items()
+    assert view["saved_at"] == NOW.isoformat()
+    assert view["url_expires_at"] is not None
+    assert serialize_job(SAVED, LINKS)["saving"] is None
+
+    progress = SaveProgress(since=NOW, tries=2, error="404", next_at=NOW)
+    waiting = serialize_job(replace(SAVED, result=DONE, save=progress), LINKS)
+    (unsaved,) = waiting["output"]
+    assert unsaved.keys() == view.keys()
+    assert (unsaved["url"], unsaved["source_url"], unsaved["saved_at"]) == (IMAGE["url"], IMAGE["url"], None)
+    assert waiting["saving"] == {
+        "since": NOW.isoformat(), "tries": 2, "error": "404", "next_try_at": NOW.isoformat(), "given_up_at": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("links", "ours"),
+    [(LINKS, True), (Links("https://b.example", (), 3600), False), (NO_LINKS, False)],
+    ids=["signed", "unsigned", "no address"],
+)
+def test_a_program_of_the_provider_gets_an_address_that_needs_no_key(links: Links, *, ours: bool) -> None:
+    (output,) = serialize_task(SAVED, links)["output"]
+    (content,) = output["content"]
+    assert content.keys() == {"type", "url"}
+    assert content["url"].startswith("https://b.example/") is ours
+    assert ("signature=" in content["url"]) is ours

@@ -62,6 +62,7 @@ def test_make_without_a_target_lists_the_targets() -> None:
         "docs",
         "audit-dependencies",
         "bench",
+        "bench-compare",
         "lock",
         "clean",
     ]

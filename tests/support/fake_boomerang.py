@@ -57,6 +57,7 @@ class FakeService:
         self.page = 2  # small, so that clients must follow cursors
         self.per_look = 1000  # how many jobs end before each request for a batch
         self.paused: set[str] = set()
+        self.held: set[str] = set()
         self.polls_before_end = 0  # how many requests for a job find it unfinished
         self.results_cut_after: int | None = None
         self.events_cut_after: int | None = None  # events of each stream before it breaks off
@@ -111,7 +112,7 @@ class FakeService:
                 return 201, self.batch(id_, gzip.decompress(seen.body), whole=many.get("on_error") == ["abort"])
             case "GET", "v1", "batches", id_:
                 return 200, self.progress(id_)
-            case "POST", "v1", "batches", id_, ("pause" | "resume" | "cancel" | "retry") as verb:
+            case "POST", "v1", "batches", id_, ("pause" | "resume" | "approve" | "cancel" | "retry") as verb:
                 return 200, self.batch_changed(id_, verb, many)
             case "GET", "v1", "batches", id_, "results":
                 states = many.get("status", STATES)
@@ -140,7 +141,8 @@ class FakeService:
             "attempt": 1, "external_task_id": id_, "created_at": TIME, "updated_at": TIME, "finished_at": None,
             "settled_by": None, "batch": batch, "owner": "shop", "labels": request.get("labels", {}), "reason": None,
             "priority": request.get("priority", "normal"), "expires_at": None, "lane": None, "warnings": [],
-            "unknown_cost": None,
+            "unknown_cost": None, "saving": None,
+            "cost": None, "class": None, "revision": 1, "provider_external_id": f"{id_}@shop",
         }  # fmt: skip
         return 201
 
@@ -148,14 +150,23 @@ class FakeService:
         job = self.jobs[id_]
         job |= {"finished_at": "2026-11-20T10:00:12.500000+00:00", "settled_by": "callback"}
         if "fail" in self.requests[id_].get("prompt", ""):
-            job |= {"status": "failed", "error": {"code": "002016095", "message": "Internal \x1b[31merror"}}
+            job |= {
+                "status": "failed",
+                "error": {"code": "002016095", "message": "Internal \x1b[31merror"},
+                "class": "transient",
+            }
         else:
             at = f"{self.url}/files" if self.files else "https://images.example"
             count = self.requests[id_].get("n", 1)
             images = [
                 {"type": "image", "url": f"{at}/{id_}.png{f'?{number}' * bool(number)}"} for number in range(count)
             ]
-            job |= {"status": "completed", "output": images, "usage": {"cost": "0.0065", "discount": 1}}
+            job |= {
+                "status": "completed",
+                "output": images,
+                "usage": {"cost": "0.0065", "discount": 1},
+                "cost": "0.0065",
+            }
 
     def known(self, id_: str) -> dict[str, Any]:
         if id_ not in self.jobs:
@@ -218,7 +229,11 @@ class FakeService:
                 del self.jobs[job]
             del self.batches[id_]
             raise Refused(422, "Nothing was enqueued: some lines are refused. Correct them.", errors=errors)
-        return {"id": id_, "accepted": counts[201], "known": counts[200], "errors": errors, "rejected": len(errors)}
+        view = {"id": id_, "accepted": counts[201], "known": counts[200], "errors": errors, "rejected": len(errors)}
+        pilot = self.options[id_].get("pilot")
+        if pilot or self.options[id_].get("paused"):
+            self.held.add(id_)
+        return {**view, "pilot": int(pilot[0]) if pilot else None}
 
     def listed_batches(self, query: dict[str, list[str]]) -> dict[str, Any]:
         wanted = query.get("label", [])
@@ -243,7 +258,9 @@ class FakeService:
             ]
         else:
             found = [job for job in jobs if job["status"] not in FINAL]
-        if verb in ("pause", "resume"):
+        if verb == "approve":
+            self.held.discard(id_)
+        elif verb in ("pause", "resume"):
             self.paused = (self.paused | {id_}) if verb == "pause" else (self.paused - {id_})
         elif query.get("dry_run") != ["true"]:
             for job in found:
@@ -269,7 +286,9 @@ class FakeService:
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
             "owner": "shop",
-            "errors": {}, "rate": 2.5, "eta": None, "unknown_costs": 0, "paused": id_ in self.paused, "reason": None,
+            "errors": {}, "classes": {}, "rate": 2.5, "eta": None, "unknown_costs": 0,
+            "paused": id_ in self.paused | self.held,
+            "reason": None, "awaits_approval": id_ in self.held, "pilot": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),
             "max_cost": given.get("max_cost", [None])[0],

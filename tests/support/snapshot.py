@@ -182,6 +182,7 @@ def main() -> None:
             poll_first=0.2,
             allow_private_hosts=True,
         )
+        assert w.store.continuity.establish(w.store.continuity.standing())
         life = Life(w)
         life.make()
         whole = {"version": VERSION, "now": w.now(), "bought": life.bought, "keys": kept(w)}

@@ -1,4 +1,4 @@
-"""/v1/batches/<id>/pause, resume, cancel and retry: actions on all jobs of a batch."""
+"""/v1/batches/<id>/pause, resume, approve, cancel and retry: actions on all jobs of a batch."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.failures import FailureClass
 from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
@@ -39,13 +40,14 @@ def pause(batch_id: str) -> Response:
     scope=Scope.ENQUEUE,
     or_scope=(Scope.CANCEL, "max_cost", "to lower the `max_cost` of a batch that is not paused"),
     query=BatchResumeQuery,
-    refusals=(404, 422, 503),
+    refusals=(404, 409, 422, 503),
 )
 def resume(query: dict[str, Any], batch_id: str) -> Response:
     """Resume a paused batch.
 
     Its jobs keep their places in the queue. `affected` is the number of waiting jobs, or 0 if the batch was not paused.
-    `max_cost` sets a new limit. A batch that reached its limit pauses again unless you raise it.
+    `max_cost` sets a new limit. A batch that reached its limit pauses again unless you raise it. A batch that waits for
+    an approval goes on waiting; without a `max_cost`, the answer is 409.
     """
     batches, max_cost = services().store.batches, query.get("max_cost")
     if caller().may(Scope.ENQUEUE):
@@ -54,6 +56,18 @@ def resume(query: dict[str, Any], batch_id: str) -> Response:
     if lowered is None:
         raise lacks(Scope.ENQUEUE)
     return _answer(batch_id, lowered)
+
+
+@operation(
+    blueprint, "POST", "/batches/<batch_id>/approve", {200: BatchChanged}, scope=Scope.ENQUEUE, refusals=(404, 503)
+)
+def approve(batch_id: str) -> Response:
+    """Approve a batch that waits for it, because it was uploaded with `paused` or `pilot`.
+
+    Its jobs are submitted from now on, unless it is paused for another reason. `affected` is the number of waiting
+    jobs, or 0 if the batch waits for no approval.
+    """
+    return _answer(batch_id, services().store.batches.approve(batch_id, caller=caller().owner))
 
 
 @operation(
@@ -86,8 +100,9 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     that would be retried.
     """
     states = [State(status) for status in query["status"]]
-    dry_run, batches = query["dry_run"], services().store.batches
-    return _answer(batch_id, batches.retry(batch_id, states, query["code"], dry_run=dry_run, caller=caller().owner))
+    classes = [FailureClass(each) for each in query["classes"]]
+    which: dict[str, Any] = {"classes": classes, "dry_run": query["dry_run"], "caller": caller().owner}
+    return _answer(batch_id, services().store.batches.retry(batch_id, states, query["code"], **which))
 
 
 def _answer(batch_id: str, result: BatchActionResult) -> Response:

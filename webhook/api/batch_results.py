@@ -9,7 +9,10 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.failures import FailureClass
 from jobs.job import Job
+from jobs.links import Links
+from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import serialize_job, warnings_of
 from jobs.states import State
 from schemas.queries import ResultsQuery
@@ -19,6 +22,7 @@ from webhook.http.connection import Direction
 from webhook.http.csv_text import csv_text
 from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
+from webhook.links import links
 from webhook.services import services
 
 blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="Results of a batch.")
@@ -40,6 +44,12 @@ COLUMNS = (
     "labels",
     "warnings",
     "watermarked",
+    "source",
+    "saved_at",
+    "sha256",
+    "class",
+    "revision",
+    "provider_external_id",
 )
 #: Lines in one write to the socket.
 _LINES = 100
@@ -65,14 +75,15 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     """Get the jobs of a batch.
 
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
-    `format=csv`, the first line names the columns; `output` and `watermarked` hold URLs, separated by spaces, and
-    `labels` is JSON.
+    `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
+    and `labels` is JSON.
     If the connection breaks before the last chunk, ask again.
     """
     states = [State(status) for status in query["status"]]
+    classes = [FailureClass(each) for each in query["classes"]]
     if query["format"] == "csv":
-        return _stream(batch_id, states, _csv, f"{CSV}; charset=utf-8")
-    return _stream(batch_id, states, _ndjson, NDJSON)
+        return _stream(batch_id, states, classes, _csv, f"{CSV}; charset=utf-8")
+    return _stream(batch_id, states, classes, _ndjson, NDJSON)
 
 
 @operation(
@@ -90,50 +101,63 @@ def errors(batch_id: str) -> Response:
     One job per line, in input order. `error` says why the job failed. Refused lines are not jobs: the answer to the
     upload lists them.
     """
-    return _stream(batch_id, [State.FAILED], _ndjson, NDJSON)
+    return _stream(batch_id, [State.FAILED], [], _ndjson, NDJSON)
 
 
 def _stream(
-    batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
+    batch_id: str,
+    states: Sequence[State],
+    classes: Sequence[FailureClass],
+    form: Callable[[Iterable[Job], Links], Iterator[str]],
+    content_type: str,
 ) -> Response:
+    addresses = links()
+
     def stream(_: Place) -> Response:
-        jobs = services().store.batches.jobs(batch_id, states)
+        jobs = services().store.batches.jobs(batch_id, states, classes)
         first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
-        return Response(form(chain(first, jobs)), content_type=content_type)
+        return Response(form(chain(first, jobs), addresses), content_type=content_type)
 
     return services().transfers.stream(stream, Direction.ANSWER)
 
 
-def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
+def _ndjson(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
     remaining = iter(jobs)
     while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{encode(serialize_job(job))}\n" for job in some)
+        yield "".join(f"{encode(serialize_job(job, addresses))}\n" for job in some)
 
 
-def _csv(jobs: Iterable[Job]) -> Iterator[str]:
+def _csv(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
     remaining = iter(jobs)
     some: list[Sequence[str]] = [COLUMNS]
     while some:
         yield csv_text(some)
-        some = [_row(job) for job in islice(remaining, _LINES)]
+        some = [_row(job, addresses) for job in islice(remaining, _LINES)]
 
 
-def _row(job: Job) -> Sequence[str]:
-    result, error = job.result, (job.result.error if job.result else None) or {}
+def _row(job: Job, addresses: Links) -> Sequence[str]:
+    outputs = serialize_outputs(job, addresses)
+    error = (job.result.error if job.result else None) or {}
     return (
         job.given_id,
         job.state.value,
         job.model,
-        format(result.cost, "f") if result and result.cost is not None else "",
-        " ".join(each["url"] for each in result.output) if result else "",
+        format(job.cost, "f") if job.cost is not None else "",
+        " ".join(each["url"] for each in outputs),
         error.get("code", ""),
         error.get("message", ""),
         str(job.attempt),
-        job.given_external_id,
+        job.given_id,
         job.created_at.isoformat(),
         job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
         "; ".join(each["message"] for each in warnings_of(job)),
-        " ".join(each["watermark_url"] for each in result.output if "watermark_url" in each) if result else "",
+        " ".join(each["watermark_url"] for each in outputs if "watermark_url" in each),
+        " ".join(each["source_url"] for each in outputs),
+        outputs[0]["saved_at"] or "" if outputs else "",
+        " ".join(each["sha256"] for each in outputs if each["sha256"]),
+        job.failure.value if job.failure else "",
+        str(job.revision),
+        job.external_task_id,
     )

@@ -59,8 +59,8 @@ def create(query: dict[str, Any]) -> Response:
     refused (422).
 
     When the service is full, the answer is 429: the service keeps what it has enqueued, and the same upload
-    after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight` and
-    `max_cost`. Later ones may leave them out, and are refused (422) if they differ.
+    after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight`,
+    `max_cost`, `paused` and `pilot`. Later ones may leave them out, and are refused (422) if they differ.
     """
     shared = services()
     batch = batch_to_fill(_given_batch_id(query.get("id"), request.headers.get("Idempotency-Key")))
@@ -104,13 +104,15 @@ def show(batch_id: str) -> Response:
 
 def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions, frozenset[str]]:
     """Return the options of a batch, and the names of those that the caller gave."""
-    given = frozenset(request.args) & {"label", "priority", "weight", "max_cost"}
+    given = frozenset(request.args) & {"label", "priority", "weight", "max_cost", "paused", "pilot"}
     options = BatchOptions(
         owner=caller().name if owner is None else owner,
         labels=query["label"],
         priority=Priority(query["priority"]) if "priority" in query else None,
         weight=query.get("weight", 1),
         max_cost=query.get("max_cost"),
+        paused=query["paused"],
+        pilot=query.get("pilot"),
     )
     return options, given
 

@@ -3,11 +3,12 @@
 from enum import StrEnum
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
+from jobs.failures import FailureClass
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
@@ -16,10 +17,12 @@ from jobs.task_names import DELIVER, SUBMIT
 from schemas.queries import JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
+from webhook.api.correct import correct_body, has_body
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
 from webhook.http.json_response import json_response
+from webhook.links import links
 from webhook.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jobs.")
@@ -44,7 +47,7 @@ def create() -> Response:
     given, job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=given)}
     recorded = services().store.jobs.get(job.id if created else find_job(given))
-    return json_response(serialize_job(recorded), 201 if created else 200, location)
+    return json_response(serialize_job(recorded, links()), 201 if created else 200, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -55,8 +58,8 @@ def page(query: dict[str, Any]) -> Response:
     and stays valid while jobs change. A page by label or of a batch may be short although more follow. `label` means
     the labels of the job itself, not those of its batch.
     """
-    found = _page(query)
-    return json_response({"jobs": [serialize_job(job) for job in found.jobs], "cursor": found.cursor})
+    found, addresses = _page(query), links()
+    return json_response({"jobs": [serialize_job(job, addresses) for job in found.jobs], "cursor": found.cursor})
 
 
 @operation(
@@ -71,13 +74,13 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
-        return json_response(serialize_job(store.jobs.show(job_id)))
+        return json_response(serialize_job(store.jobs.show(job_id), links()))
     with shared.waits.try_enter() as place:
         if place:
             job = store.jobs.wait(job_id, seconds, lambda: place.lost)
             headers = {"Retry-After": "1"} if place.lost and not job.state.final else {}
-            return json_response(serialize_job(store.jobs.with_reason(job)), headers=headers)
-    return json_response(serialize_job(store.jobs.show(job_id)), headers={"Retry-After": "1"})
+            return json_response(serialize_job(store.jobs.with_reason(job), links()), headers=headers)
+    return json_response(serialize_job(store.jobs.show(job_id), links()), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -104,18 +107,40 @@ def resume(job_id: str) -> Response:
     return _changed(job_id, services().store.jobs.resume(job_id, caller=caller().owner))
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.ENQUEUE, refusals=(404, 409, 503))
+@operation(
+    blueprint,
+    "POST",
+    "/jobs/<job_id>/retry",
+    {200: JobView},
+    scope=Scope.ENQUEUE,
+    body=JSON,
+    body_required=False,
+    refusals=(400, 404, 409, 411, 413, 422, 503),
+)
 def retry(job_id: str) -> Response:
-    """Retry a job that ended without images.
+    """Retry a job that ended without images, with the same request or a corrected one.
 
     The new attempt has a new external id. It is allowed only when the last attempt is known to have ended.
+
+    With a body, the body is the request from now on: the job's next revision. All rules of an enqueue apply. The answer
+    to a repeat is the same, and nothing is sent twice: a body equal to the present revision changes nothing, and an
+    `Idempotency-Key` finds the revision that its first call made, also below later ones. To send the same request
+    again, leave the body out. The job and its batch keep what earlier revisions cost.
     """
+    if has_body(request):
+        return _changed(job_id, correct_body(request, job_id))
     return _changed(job_id, services().store.jobs.retry(job_id, caller=caller().owner))
 
 
 def _page(query: dict[str, Any]) -> Page:
     state = State(query["status"]) if "status" in query else None
-    where: dict[str, Any] = {"only": filter_from(query), "cursor": query.get("cursor"), "limit": query["limit"]}
+    classes = [FailureClass(each) for each in query["classes"]]
+    where: dict[str, Any] = {
+        "classes": classes,
+        "only": filter_from(query),
+        "cursor": query.get("cursor"),
+        "limit": query["limit"],
+    }
     store = services().store
     if "batch" not in query:
         return store.jobs.page(state, **where)
@@ -131,4 +156,4 @@ def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:
         shared.send(DELIVER, job_id)
     if settled.admit_hint:
         shared.send(SUBMIT)
-    return json_response(serialize_job(shared.store.jobs.show(job_id)))
+    return json_response(serialize_job(shared.store.jobs.show(job_id), links()))

@@ -135,6 +135,7 @@ def operation(
     other_forms: Mapping[str, Mapping[str, Any]] | None = None,
     query: type[Schema] | None = None,
     body: str | None = None,
+    body_required: bool = True,
     body_schema: Mapping[str, Any] = _GENERATION,
     body_examples: Mapping[str, Mapping[str, Any]] = _EXAMPLES,
     request_body: Mapping[str, Any] | None = None,
@@ -147,10 +148,11 @@ def operation(
     `or_scope`: a scope that suffices for calls with a query parameter, that parameter, and what for, as an infinitive.
 
     The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
-    generation requests in it, `body_schema` the schema and `body_examples` named examples of one; `request_body`
-    describes any other body. It makes its own answer as `answers` documents it, of type `content_type`; `other_forms`
-    documents further content types that a client may ask for. `refusals` are the statuses of its errors beside those of
-    every call; `refusal` is their schema if they are not problems, and `meanings` describes them.
+    generation requests in it, `body_required` whether there must be one, `body_schema` the schema and `body_examples`
+    named examples of one; `request_body` describes any other body. It makes its own answer as `answers` documents it,
+    of type `content_type`; `other_forms` documents further content types that a client may ask for. `refusals` are the
+    statuses of its errors beside those of every call; `refusal` is their schema if they are not problems, and
+    `meanings` describes them.
     """
     described: dict[str, Any] = {"x-scope": scope.value}
     if request_body:
@@ -160,7 +162,7 @@ def operation(
         described["responses"] = {status: {"content": content} for status in answers}
     if body:
         described["requestBody"] = {
-            "required": True,
+            "required": body_required,
             "description": "The provider's documented generation request"
             + ("." if body == JSON else ", one per line."),
             "content": {body: {"schema": body_schema, "examples": _examples(body, body_examples)}},

@@ -22,6 +22,7 @@ from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import find_job
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
+from webhook.links import links
 from webhook.services import services
 
 PREFIX = "/model/v1"
@@ -114,7 +115,7 @@ def show(task_id: str) -> Response:
     Its id is the external_task_id if one was given, and is in the answer to the submission. The ids of attempts
     (`<id>~2`) lead to the same task.
     """
-    return json_response(serialize_task(_find(task_id)))
+    return json_response(serialize_task(_find(task_id), links()))
 
 
 def _find(task_id: str) -> Job:

@@ -10,6 +10,7 @@ from typing import Any
 from jobs.errors import NoLane, ServiceFull, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.pilot import Sample
 from jobs.producer_ids import given_id, internal_id
 from jobs.task_names import SUBMIT
 from schemas import BodyInvalid, RequestInvalid, parse_json
@@ -44,6 +45,8 @@ class Upload:
     known: int = 0
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    pilot: int | None = None
+    _sample: Sample | None = None
     _bytes_left: int = MOST_ERROR_BYTES
 
     @property
@@ -67,6 +70,8 @@ class Upload:
                 ("priority", self.options.priority or Priority.NORMAL, existing.priority or Priority.NORMAL),
                 ("weight", self.options.weight, existing.weight),
                 ("max_cost", self.options.max_cost, existing.max_cost),
+                ("paused", self.options.paused, existing.paused),
+                ("pilot", self.options.pilot, existing.pilot),
             )
             if name in self.given and new != old
         }
@@ -110,10 +115,18 @@ class Upload:
 
     def count_all(self, chunk: Sequence[tuple[int, NewJob]], outcomes: Sequence[Outcome]) -> bool:
         """Count the outcomes of a chunk. Return whether all of it is within the limit of unfinished jobs."""
+        if self.options.pilot and self._sample is None:
+            self._sample = Sample(self.options.pilot)
         for (number, job), outcome in zip(chunk, outcomes, strict=True):
             if outcome is not Outcome.FULL:
                 self.count(number, job, outcome)
+            if self._sample and outcome in (Outcome.CREATED, Outcome.KNOWN):
+                self._sample.add(job.id, job.price_class)
         return Outcome.FULL not in outcomes
+
+    def pilot_jobs(self) -> list[str]:
+        """Choose the jobs of the pilot, spread over the lines of this upload."""
+        return self._sample.chosen() if self._sample else []
 
     def view(self) -> dict[str, Any]:
         """Return the result as `schemas.views.batches.BatchAccepted` documents it."""
@@ -123,11 +136,14 @@ class Upload:
             "known": self.known,
             "rejected": self.rejected,
             "errors": sorted(self.errors, key=lambda each: int(each["line"])),
+            "pilot": self.pilot,
         }
 
 
 def _text(value: Any) -> str:
     match value:
+        case bool():
+            return str(value).lower()
         case Mapping():
             return ", ".join(f"{name}={text}" for name, text in sorted(value.items())) or "none"
         case Decimal():
@@ -159,6 +175,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
                     owner=done.options.owner,
                     **done.view(),
                 )
+        _begin_pilot(shared, done)
     except WorkRefused as error:
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
@@ -196,6 +213,23 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
     done.rejected = acted.clashes
     done.known += staged - acted.affected - acted.clashes
     if acted.admit_hint:
+        shared.send(SUBMIT)
+    try:
+        _begin_pilot(shared, done)
+    except StoreUnavailable as error:
+        raise unavailable(
+            "The job store stopped answering: all lines are enqueued, but the pilot has not begun. "
+            f"Send them again with ?id={done.given_id}."
+        ) from error
+
+
+def _begin_pilot(shared: Services, done: Upload) -> None:
+    """Begin the pilot of a batch that has one, at the end of its upload."""
+    if done.options.pilot is None:
+        return
+    begun = shared.store.batches.begin_pilot(done.id, done.pilot_jobs())
+    done.pilot = begun.affected
+    if begun.admit_hint:
         shared.send(SUBMIT)
 
 

@@ -13,6 +13,7 @@ from jobs import logs
 from jobs.errors import JobNotFound, NoLane
 from jobs.images.images import Images
 from jobs.job import Job
+from jobs.links import NO_LINKS, Links
 from jobs.new_job import NewJob, Outcome
 from jobs.owners import CELERY
 from jobs.serializers import serialize_job
@@ -100,11 +101,13 @@ class GenerateHandler:
         *,
         allow_private_hosts: bool,
         pass_unknown: bool = False,
+        links: Links = NO_LINKS,
     ) -> None:
         self._store = store
         self.unreachable = unreachable
         self._messages = messages
         self._images = images
+        self._links = links
         self._allow_private_hosts = allow_private_hosts
         self._pass_unknown = pass_unknown
 
@@ -163,8 +166,8 @@ class GenerateHandler:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 job = self._known(job_id)
                 if not mark:
-                    return self._end_once(call, outcome_of(job))
-                return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
+                    return self._end_once(call, outcome_of(job, self._links))
+                return Ending(outcome_of(job, self._links), outcome is ParkOutcome.FINAL, job_id, mark, attempts=begun)
             case ParkOutcome.FOREIGN:
                 return Ending(GenerationRefused(str(JobNotFound(job_id))), job_id=job_id, mark=mark, attempts=begun)
             case ParkOutcome.REVOKED:
@@ -277,10 +280,10 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
     )
 
 
-def outcome_of(job: Job) -> dict[str, Any] | Exception:
+def outcome_of(job: Job, links: Links) -> dict[str, Any] | Exception:
     """Return the result of an ended job, or the error that says why there is none."""
     if job.state is State.COMPLETED:
-        return serialize_job(job)
+        return serialize_job(job, links)
     if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == NOT_BEGUN):
         # Celery ends a revoked or expired task with this error.
         revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))

@@ -109,6 +109,7 @@ for command in (
     deliveries.deliveries,
     deliveries.replay,
     deliveries.receivers,
+    changes.approve,
     lanes.lanes,
     spend.spend,
     top.top,

@@ -1,4 +1,4 @@
-"""Commands that change a job or a whole batch: cancel, retry, pause, resume."""
+"""Commands that change a job or a whole batch: cancel, retry, pause, resume, approve."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ import click
 
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
-from boomerang_client.cli.options import examples, json_option, money
+from boomerang_client.cli.options import examples, failure_option, json_option, money
 from boomerang_client.cli.render import report_change, report_job
 from boomerang_client.cli.screen import Screen
 from boomerang_client.client import Client
@@ -65,6 +65,7 @@ def cancel(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
     type=click.Choice(["failed", "expired", "cancelled"]),
     help="Jobs in this state instead of failed ones. May be repeated.",
 )
+@failure_option("Only jobs that failed for this class of reasons")
 @click.option("--dry-run", is_flag=True, help="Only count the jobs.")
 @json_option
 @click.pass_obj
@@ -74,21 +75,23 @@ def retry(
     *,
     codes: tuple[str, ...],
     statuses: tuple[str, ...],
+    classes: tuple[str, ...],
     dry_run: bool,
     is_job: bool,
     is_batch: bool,
 ) -> None:
     """Retry the job ID, which ended without a result, or all failed jobs of the batch ID.
 
-    --code, --status and --dry-run are for batches.
+    --code, --class, --status and --dry-run are for batches.
     """
-    for_batches = bool(codes or statuses or dry_run)
+    for_batches = bool(codes or statuses or classes or dry_run)
     if is_job and for_batches:
-        raise click.UsageError("--code, --status and --dry-run are for batches. Leave out --job, or these.")
+        raise click.UsageError("--code, --class, --status and --dry-run are for batches. Leave out --job, or these.")
     client, kind = screen.client(), kind_of(is_job=is_job, is_batch=is_batch or for_batches)
     if _is_batch(client, id_, kind):
         with expecting(client, id_, "batch"):
-            report_change(screen, client.retry_batch(id_, codes, statuses, dry_run=dry_run), dry_run=dry_run)
+            changed = client.retry_batch(id_, codes, statuses, classes=classes, dry_run=dry_run)
+            report_change(screen, changed, dry_run=dry_run)
     else:
         with expecting(client, id_, "job"):
             report_job(screen, client.retry(id_))
@@ -136,3 +139,17 @@ def resume(screen: Screen, id_: str, max_cost: Decimal | None, *, is_job: bool, 
     else:
         with expecting(client, id_, "job"):
             report_job(screen, client.resume_job(id_))
+
+
+@click.command(
+    short_help="Let the jobs of a batch begin that waits for it.",
+    epilog=examples("boomerang approve boats"),
+)
+@click.argument("id_", metavar="BATCH", shell_complete=recent_batches)
+@json_option
+@click.pass_obj
+def approve(screen: Screen, id_: str) -> None:
+    """Approve the batch BATCH, which was enqueued with --paused or --pilot: its jobs begin."""
+    client = screen.client()
+    with expecting(client, id_, "batch"):
+        report_change(screen, client.approve(id_))

@@ -100,6 +100,13 @@ class EnqueueCommand(click.Command):
 @priority_option("The batch's priority against your others.")
 @click.option("--weight", type=click.IntRange(1, 100), metavar="1-100", help="The batch's share at equal priority.")
 @click.option("--max-cost", type=money, metavar="USD", help="What all jobs of the batch together may cost.")
+@click.option("--paused", is_flag=True, help="Begin no job before: boomerang approve BATCH.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(1, 500),
+    metavar="JOBS",
+    help="Begin so many jobs, spread over the batch; the others after: boomerang approve BATCH.",
+)
 @click.option(
     "--on-error",
     type=click.Choice(["skip", "abort"]),
@@ -129,6 +136,8 @@ def enqueue(
     priority: str | None,
     weight: int | None,
     max_cost: Decimal | None,
+    paused: bool,
+    pilot: int | None,
     on_error: str | None,
     expires_in: float | None,
     patience: float,
@@ -144,6 +153,8 @@ def enqueue(
     .txt is kirin_image_omni, unless --set names another.
     """
     screen: Screen = ctx.obj
+    if paused and (pilot is not None or wait):
+        raise click.UsageError("--paused excludes --pilot and --wait. Leave one of them out.")
     if key is not None and id_ is not None:
         raise click.UsageError("--id and --idempotency-key exclude each other. Leave one of them out.")
     batch = id_ or new_id()
@@ -170,6 +181,8 @@ def enqueue(
                 priority=priority,
                 weight=weight,
                 max_cost=max_cost,
+                paused=paused,
+                pilot=pilot,
                 on_error=on_error,
                 key=key,
                 folder=[Path(_name(file)).parent, *pictures],
@@ -188,7 +201,9 @@ def enqueue(
     if wait and jobs:
         failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
     elif jobs:
-        screen.next_step(f"boomerang watch {shell_word(accepted.id)}")
+        id_word = shell_word(accepted.id)
+        approval = [f"boomerang approve {id_word}"] if paused or pilot is not None else []
+        screen.next_step(f"boomerang {'show' if paused else 'watch'} {id_word}", *approval)
     ctx.exit(FAILED if failed else 0)
 
 

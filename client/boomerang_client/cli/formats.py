@@ -8,7 +8,8 @@ from boomerang_client.records import Job
 
 COLUMNS = (
     "id", "status", "model", "cost", "output", "error_code", "error_message", "attempt", "external_task_id",
-    "created_at", "finished_at", "settled_by", "labels", "warnings", "watermarked",
+    "created_at", "finished_at", "settled_by", "labels", "warnings", "watermarked", "source", "saved_at",
+    "sha256", "class", "revision", "provider_external_id",
 )  # fmt: skip
 
 
@@ -42,4 +43,10 @@ def _cells(job: Job) -> tuple[str, ...]:
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
         "; ".join(each.message for each in job.warnings),
         " ".join(one.watermark_url for one in job.output if one.watermark_url),
+        " ".join(one.source_url for one in job.output if one.source_url),
+        next((one.saved_at.isoformat() for one in job.output if one.saved_at), ""),
+        " ".join(one.sha256 for one in job.output if one.sha256),
+        job.failure or "",
+        str(job.revision),
+        job.provider_external_id or "",
     )

@@ -9,7 +9,15 @@ from rich.text import Text
 
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import find, kind_of, kind_options
-from boomerang_client.cli.options import BATCH_STATES, JOB_STATES, examples, json_option, label_option, moment
+from boomerang_client.cli.options import (
+    BATCH_STATES,
+    JOB_STATES,
+    examples,
+    failure_option,
+    json_option,
+    label_option,
+    moment,
+)
 from boomerang_client.cli.render import BATCH_COLUMNS, JOB_COLUMNS, batch_lines, job_lines
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import print_table
@@ -48,6 +56,7 @@ def show(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
     help=f"Only jobs in this state: {', '.join(JOB_STATES)}. Or batches: {', '.join(BATCH_STATES)}.",
 )
 @click.option("--batch", metavar="BATCH", shell_complete=recent_batches, help="Only jobs of this batch.")
+@failure_option("Only jobs that failed for this class of reasons")
 @label_option("Only what has this label. May be repeated.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what was created since then: 2026-01-31, or 2h (ago).")
 @click.option("--until", type=moment, metavar="TIME", help="Only what was created before then.")
@@ -62,6 +71,7 @@ def list_(
     what: str,
     status: str | None,
     batch: str | None,
+    classes: tuple[str, ...],
     labels: tuple[tuple[str, str], ...],
     since: datetime | None,
     until: datetime | None,
@@ -84,11 +94,15 @@ def list_(
         )
     if batch is not None and what == "batches":
         raise click.UsageError("--batch selects jobs. Leave it out to list batches.")
+    if classes and what == "batches":
+        raise click.UsageError("--class selects jobs. Leave it out to list batches.")
     client = screen.client()
     if what == "jobs":
         if batch is not None:
             batch = find(client, batch, "batch").id  # an unknown batch is an error, not an empty list
-        jobs = client.jobs(status, batch, limit, labels=dict(labels), created_after=since, created_before=until)
+        jobs = client.jobs(
+            status, batch, limit, labels=dict(labels), classes=classes, created_after=since, created_before=until
+        )
         if screen.as_json:
             _print_views(screen, jobs)
         else:

@@ -13,6 +13,8 @@ from boomerang_client.records import Status
 #: The states of a job and of a batch that lists can filter by.
 JOB_STATES = tuple(status.value for status in Status if status is not Status.UNKNOWN)
 BATCH_STATES = ("running", "paused", "done")
+#: What a failure can mean: what its error code says about the remedy.
+FAILURE_CLASSES = ("moderation", "quota", "invalid", "transient", "provider", "unsaved")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # More digits are no duration, but infinity.
@@ -86,6 +88,18 @@ def json_option(command: Command) -> Command:
 def label_option(help_text: str) -> Callable[[Command], Command]:
     """Add `--label NAME=VALUE`, which may be repeated."""
     return click.option("--label", "labels", type=pair, multiple=True, metavar="NAME=VALUE", help=help_text)
+
+
+def failure_option(help_text: str) -> Callable[[Command], Command]:
+    """Add `--class CLASS`, which may be repeated."""
+    return click.option(
+        "--class",
+        "classes",
+        multiple=True,
+        type=click.Choice(FAILURE_CLASSES),
+        metavar="CLASS",
+        help=f"{help_text}: {', '.join(FAILURE_CLASSES)}. May be repeated.",
+    )
 
 
 def set_option(help_text: str) -> Callable[[Command], Command]:

@@ -22,13 +22,14 @@ def job_lines(job: Job) -> list[Text]:
         ("status", job.status.words, STYLES.get(job.status, "")),
         ("reason", job.reason, ""),
         ("error", f"{job.error.code} {job.error.message}" if job.error else None, "red"),
+        ("class", job.failure, ""),
         ("model", job.model, ""),
         ("batch", job.batch, ""),
         ("labels", labels_text(job.labels), ""),
         ("priority", job.priority if job.priority != "normal" else None, ""),
         ("expires", job.expires_at, ""),
         ("lane", job.lane, ""),
-        ("attempt", f"{job.attempt}, sent as {job.external_task_id}" if job.attempt > 1 else None, ""),
+        ("attempt", f"{job.attempt}, sent as {job.provider_external_id}" if job.attempt > 1 else None, ""),
         ("created", job.created_at, ""),
         ("finished", job.finished_at, ""),
         ("took", f"{took:.1f} s" if took is not None else None, ""),
@@ -54,13 +55,23 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("jobs", f"{batch.finished:,} of {batch.accepted:,} ended: {counts_line(batch).plain}"),
         ("pace", pace_text(batch) if not batch.paused else None),
         ("errors", ", ".join(f"{number:,} × {code or 'without a code'}" for code, number in batch.errors.items())),
+        ("failed for", ", ".join(f"{number:,} × {name}" for name, number in batch.classes.items())),
         ("labels", labels_text(batch.labels)),
         ("priority", batch.priority),
         ("weight", batch.weight),
         ("created", batch.created_at),
         ("cost", f"{batch.cost} USD" + (f" ({', '.join(limits)})" if limits else "")),
+        ("pilot", _pilot(batch)),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
+
+
+def _pilot(batch: Batch) -> str | None:
+    pilot = batch.pilot
+    if pilot is None or pilot.jobs is None:
+        return None
+    left = f", {pilot.unfinished:,} have not ended" if pilot.unfinished else ""
+    return f"{pilot.jobs:,} jobs{left}: {pilot.cost} USD"
 
 
 def _unknown_cost(job: Job) -> str | None:
@@ -117,6 +128,7 @@ def local_time(moment: datetime | None) -> str:
 _OUTCOMES = {
     "pause": ("paused", "be paused"),
     "resume": ("resumed", "be resumed"),
+    "approve": ("approved", "be approved"),
     "cancel": ("cancelled", "be cancelled"),
     "retry": ("queued again", "be queued again"),
 }

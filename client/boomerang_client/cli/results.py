@@ -12,7 +12,14 @@ import click
 from boomerang_client.cli.formats import WRITERS
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
-from boomerang_client.cli.options import JOB_STATES, examples, json_option, patience_option, private_hosts_option
+from boomerang_client.cli.options import (
+    JOB_STATES,
+    examples,
+    failure_option,
+    json_option,
+    patience_option,
+    private_hosts_option,
+)
 from boomerang_client.cli.progress_bars import counting
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.client import Client
@@ -50,6 +57,7 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
     metavar="STATE",
     help=f"Only jobs in this state: {', '.join(JOB_STATES)}. May be repeated.",
 )
+@failure_option("Only jobs that failed for this class of reasons")
 @follow_option
 @patience_option("10m")
 @json_option
@@ -61,6 +69,7 @@ def results(
     output: Path | None,
     format_: str | None,
     statuses: tuple[str, ...],
+    classes: tuple[str, ...],
     follow: bool,
     patience: float,
 ) -> None:
@@ -75,14 +84,18 @@ def results(
     jobs = (
         client.finished(seen, patience=patience, on_wait=screen.report_wait)
         if follow
-        else client.results(seen, statuses)
+        else client.results(seen, statuses, classes=classes)
     )
-    wanted = (job for job in jobs if not statuses or job.status.value in statuses)
+    wanted = (
+        job
+        for job in jobs
+        if (not statuses or job.status.value in statuses) and (not classes or job.failure in classes)
+    )
     csv = (format_ or (output.suffix[1:] if output else "")).lower() == "csv"
     try:
         with _target(output) as target, counting(screen, "results", seen.accepted) as count:
             written = _write(wanted, target, WRITERS["csv" if csv else "ndjson"], count, flush=follow)
-            if not statuses and written < seen.accepted:
+            if not statuses and not classes and written < seen.accepted:
                 detail = f"Only {written:,} of {seen.accepted:,} results arrived. Try again: boomerang results"
                 screen.message(f"Error: {detail} {clean(batch)}", "red")
                 ctx.exit(FAILED)

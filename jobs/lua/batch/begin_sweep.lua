@@ -40,7 +40,7 @@ if ARGV[4] == '1' then return {'counted', matching} end
 local doing = redis.call('HGET', key, 'do')
 if doing == 'cancel' then return {action == 'cancel' and 'under way' or 'busy', matching} end
 if doing == 'commit' or (doing and action == 'retry') then return {'busy', matching} end
-local was = is_halted(batch)
+local was = halts_of(batch)
 if action == 'cancel' then redis.call('HDEL', key, 'paused') end
 redis.call('HSET', key, 'do', action, 'only', selection, 'pos', 0, 'upto', redis.call('LLEN', KEY.members .. batch),
   'hits', 0, 'many', matching)

@@ -6,13 +6,14 @@
 --       4 µs within which the same max_cost again is a repeat of the same call
 --       5 who changes it: a producer, or '*'
 -- Returns: {outcome, jobs that wait, 1 to send an admission hint}
---   outcome: paused | resumed | already | refused (it would spend more) | unknown
+--   outcome: paused | resumed | already | unapproved (it waits for an approval: nothing is resumed) | refused (it would
+--   spend more) | unknown
 arity(5)
 local batch, pause, lowers = ARGV[1], ARGV[2] == 'pause', ARGV[2] == 'lower'
 local key = KEY.batch .. batch
 if redis.call('EXISTS', key) == 0 or not is_of(batch_of(batch).owner, ARGV[5]) then return {'unknown', 0, 0} end
 local waiting = tonumber(redis.call('HGET', key, 'queued') or 0)
-local was = is_halted(batch)
+local was = halts_of(batch)
 if lowers then
   local paused, cap = unpack(redis.call('HMGET', key, 'paused', 'cap'))
   if paused or cap and tonumber(ARGV[3]) > tonumber(cap) then return {'refused', waiting, 0} end
@@ -28,15 +29,16 @@ if ARGV[3] ~= '' then
     if unknown then redis.call('HSET', key, 'waived', unknown) end
   end
 end
-if (redis.call('HEXISTS', key, 'paused') == 1) == pause then
+local paused = redis.call('HGET', key, 'paused')
+local on_request = paused and not waits_for_approval(paused)
+if pause and not on_request then
+  pause_batch(batch, '1')
+  return {'paused', waiting, admit_hint(clock())}
+end
+if pause or not on_request then
   if ARGV[3] ~= '' then apply_halt(batch, was) end
-  return {'already', waiting, admit_hint(clock())}
+  return {not pause and paused and 'unapproved' or 'already', waiting, admit_hint(clock())}
 end
-if pause then
-  redis.call('HSET', key, 'paused', '1')
-else
-  redis.call('HDEL', key, 'paused')
-  redis.call('HSET', key, 'resumed', whole(clock())) -- its rate before says nothing about what follows (jobs.eta)
-end
-apply_halt(batch, was)
-return {pause and 'paused' or 'resumed', waiting, admit_hint(clock())}
+resume_batch(batch)
+redis.call('HSET', key, 'resumed', whole(clock())) -- its rate before says nothing about what follows (jobs.eta)
+return {'resumed', waiting, admit_hint(clock())}

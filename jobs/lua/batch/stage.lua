@@ -14,15 +14,15 @@ if free then free = free - redis.call('LLEN', ids) end
 local outcomes = {}
 for i = 5, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
-  local recorded, there, is_own = recorded_id(id), nil, true
+  local recorded, is_known = recorded_id(id), nil
   if recorded then
-    there, is_own = redis.call('GET', KEY.text .. recorded), is_job_of(recorded, ARGV[4])
+    is_known = has_request(recorded, text) and is_job_of(recorded, ARGV[4])
   else
     local earlier = redis.call('HGET', lines, id)
-    if earlier then there = cmsgpack.unpack(earlier)[2] end
+    if earlier then is_known = cmsgpack.unpack(earlier)[2] == text end
   end
-  if there ~= nil then
-    outcomes[#outcomes + 1] = there == text and is_own and 'known' or 'conflict'
+  if is_known ~= nil then
+    outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
   elseif not all_stored(images_in(text), ARGV[4]) then
     outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then

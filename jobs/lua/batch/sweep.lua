@@ -87,10 +87,12 @@ end
 changed = redis.call('HINCRBY', key, 'hits', changed_now)
 if last < tonumber(upto) then
   redis.call('HSET', key, 'pos', last)
+  pause_until_approved(batch)
   return {1, changed, math.max(0, math.min(expected - changed, upto - last)), admit_hint(now)}
 end
-local was = is_halted(batch)
+local was = halts_of(batch)
 redis.call('HDEL', key, 'do', 'only', 'pos', 'upto', 'many')
 redis.call('ZREM', KEY.sweeps, batch)
 apply_halt(batch, was)
+pause_until_approved(batch)
 return {has_more(), changed, 0, admit_hint(now)}

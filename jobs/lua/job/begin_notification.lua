@@ -20,7 +20,7 @@ if not job or not job.owed or not string.find(job.owed, 'n', 1, true) or (job.de
 end
 local now, owner = clock(), owner_of_job(job)
 local name = owner .. '|' .. receiver
-local places = count_places(now)
+local places = count_places(KEY.notifying, now)
 local outcome, pause = 'granted', 0
 if places.has[name .. '|' .. job.id] and job.notify_fence and job.notify_fence ~= ARGV[2] then
   schedule_kind(job, 'n', now + NOTIFICATION_LEASE, now)

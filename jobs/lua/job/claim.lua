@@ -23,7 +23,7 @@ local answer = {}
 local function claimed(job)
   if has_expired(job, now) then
     expire_unpaid(job, now)
-  elseif held(job.admitted_by) or (job.batch and is_halted(job.batch)) then
+  elseif held(job.admitted_by) or is_halted(kind_of(job), job.batch) then
     put_back(job)
   else
     local lane = job.admitted_by

@@ -1,4 +1,4 @@
--- Claim the deliveries of those jobs that have ended and still owe some.
+-- Claim the deliveries of those jobs that have ended and still owe some, unless they wait until its results are saved.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 lease in µs
 --       2... job ids
@@ -11,7 +11,7 @@ local now = clock()
 local answer = {}
 for i = 2, #ARGV do
   local job = read(ARGV[i])
-  if job and job.owed then
+  if job and job.owed and not is_held(job) then
     guarded(job.id, now, function()
       claim_owed(job, now, tonumber(ARGV[1]))
       answer[#answer + 1] = cjson.encode(job)

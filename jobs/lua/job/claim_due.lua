@@ -47,6 +47,8 @@ local function act(place, id, job)
     put_back(job)
     alarm(job, recheck_at(job, now, recheck))
     requeued = true
+  elseif is_held(job) then
+    alarm(job, now + HELD_RECHECK)
   elseif job.owed and (not job.phase or tonumber(job.delivery_at) <= now) then
     claim_owed(job, now, lease)
     return job

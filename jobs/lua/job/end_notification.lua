@@ -22,7 +22,7 @@ if not held and redis.call('HGET', KEY.receiver .. name, 'last') == mark then re
 record_answer(owner, receiver, ARGV[4] == '1', tonumber(ARGV[5]), now, ARGV[9], tonumber(ARGV[10]))
 redis.call('HSET', KEY.receiver .. name, 'last', mark)
 if not held then return started end
-local places = count_places(now)
+local places = count_places(KEY.notifying, now)
 while #started < tonumber(ARGV[7]) do
   local id = start_waiting(places, tonumber(ARGV[6]), now)
   if not id then break end

@@ -13,6 +13,7 @@
 --       10 what the provider sent instead of an amount that can be read; '' for nothing
 --       11 lanes ('l<lane>') and keys ('k<key>') with a daily budget, as JSON {name: true}
 --       12 how many results there are
+--       13 what to do about results (shared/saves.lua): '' where the caller has no result store
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
@@ -22,7 +23,7 @@
 --   other count   a callback has more or fewer results than images were asked for: only a poll decides what counts
 --   doubt         a callback has proven that the refused attempt exists: it is looked up
 --   unknown       there is no such job or attempt
-arity(12)
+arity(13)
 local job = load(ARGV[1])
 local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
@@ -64,7 +65,7 @@ local paid = replaced and cjson.decode(replaced).cost
 if paid and cost == '' then result = '{"cost": "' .. paid .. '", ' .. string.sub(result, 2) end
 local unknown = not paid and is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
 local counted = nil
-if paid then counted = math.floor(tonumber(paid) * 1e9 + 0.5) elseif replaced and job.unknown_cost then counted = 0 end
+if paid then counted = nano_of(paid) elseif replaced and job.unknown_cost then counted = 0 end
 record_cost(job, cost, status == 'completed', unknown, now, counted)
 if unknown then
   record_unknown_cost(job, ARGV[10], now)
@@ -79,6 +80,7 @@ if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.state] then
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
     doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}
+  count_earlier_cost(job, tonumber(cost ~= '' and cost or 0), change)
   change.reason = 'attempt ' .. attempt_of(job) .. ' failed; the next one waits'
   move(job, 'queued', change, now, now + tonumber(wait))
   return {'again', 'queued', admit_hint(now), 0}
@@ -100,4 +102,8 @@ else
   if status == 'failed' and job.batch then count_failure(job.batch, result, 1) end
   if replaced and job.batch then count_failure(job.batch, replaced, -1) end
 end
-return {'finished', job.state, admit_hint(now), job.owed and 1 or 0}
+if status == 'completed' and tonumber(ARGV[12]) > 0 then
+  local mode = saving_mode(ARGV[13], now)
+  if mode ~= '' then owe_save(job, now, mode) end
+end
+return {'finished', job.state, admit_hint(now), job.owed and not is_held(job) and 1 or 0}

@@ -17,9 +17,10 @@ local function forget(id, job, state)
   local parked = redis.call('HGETALL', KEY.parked .. id)
   for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. task_of(parked[i])) end
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
-  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.attempts .. id)
+  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.revisions .. id, KEY.attempts .. id)
   if job.notification then note_notification(job, {}, false, now) end
   redis.call('ZREM', KEY.undelivered, id)
+  redis.call('ZREM', KEY.unsaved, id)
   if job.unknown_cost and job.batch then
     count_unknown_in_batch(job.batch, tonumber(redis.call('ZSCORE', KEY.unknown_costs, id) or now), -1)
   end
@@ -37,7 +38,7 @@ for state in pairs(FINAL) do
   for _, id in ipairs(old) do
     local job, problem = read(id)
     job = job or not problem and {} -- only the index entry is left
-    if job and not job.phase and not job.owed and tonumber(job.ended_at or 0) < before then
+    if job and not job.phase and not job.owed and not job.save_since and tonumber(job.ended_at or 0) < before then
       guarded(id, now, function() forget(id, job, state) end)
     end
   end

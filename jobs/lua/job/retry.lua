@@ -17,4 +17,5 @@ if has_output(job) then return {'has output', job.state, 0} end
 if not has_images(job) then return {'imageless', job.state, 0} end
 local now = clock()
 requeue_job(job, now, tonumber(ARGV[2]))
+if job.batch then pause_until_approved(job.batch) end
 return {'queued', job.state, admit_hint(now)}

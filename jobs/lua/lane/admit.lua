@@ -53,7 +53,7 @@ if is_closed(name, now) then return answer end
 for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_CHECKED)) do
   redis.call('ZREM', KEY.capped, queue)
   local _, _, kind, name_of_queue = split_queue(queue)
-  update_participation(queue, kind == PAYER.key or not is_halted(name_of_queue))
+  update_participation(queue, not is_halted(kind, name_of_queue))
 end
 if rules.cap then
   local spent, unknown = spent_today(PAYER.lane .. name, now)
@@ -134,12 +134,6 @@ local function try_to_admit(queue, id)
   return 0
 end
 
-local function pause_at_cap(batch, why)
-  local was = is_halted(batch)
-  redis.call('HSET', KEY.batch .. batch, 'paused', why)
-  apply_halt(batch, was)
-end
-
 -- Count a step that admits no job but leaves less to do. Returns whether the call may take another.
 local steps = 0
 local function step_done()
@@ -195,9 +189,9 @@ end
 local function weight_in_place(set, owner, queue)
   local _, _, kind, name_of_queue = split_queue(queue)
   local its, weight = owner_of(kind, name_of_queue)
-  local allowed = kind == PAYER.key or not is_halted(name_of_queue)
+  local allowed = not is_halted(kind, name_of_queue)
   if allowed and its == owner then return weight end
-  if kind == PAYER.batch and batch_of(name_of_queue).broken then
+  if kind ~= PAYER.key and batch_of(name_of_queue).broken then
     redis.call('ZADD', KEY.capped, whole(now + CAP_RECHECK_IDLE), queue)
   end
   if its ~= owner then redis.call('ZREM', KEY.queues .. set, queue) end
@@ -214,7 +208,7 @@ local function stop_queue(from, set, owner, queue, stopped, till)
   end
   if stopped == 'pause' then
     local _, _, _, batch = split_queue(queue)
-    pause_at_cap(batch, till)
+    pause_batch(batch, till)
   else
     set_aside(queue, till)
   end

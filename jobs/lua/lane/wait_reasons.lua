@@ -7,7 +7,9 @@
 --       4 caps as JSON: {"keys": {key: nano-dollars a day}, "lanes": {lane: nano-dollars a day}}
 -- Returns: JSON; absent members are left out:
 --   now      µs, as text
---   halted   of the batch: '1' (paused on request) | 'max_cost' | 'unknown_cost' | 'cancel'
+--   halted   of the batch: why it is paused (pause_batch in shared/queues.lua) | 'cancel'
+--   pilot    the same, where the job, or all jobs of the batch but its pilot, wait for an approval: {size, count, left}:
+--            of the pilot that was asked for, has begun and has not ended, as text; {} without one
 --   unknown  of the batch: jobs of unknown cost that are not waived, as text
 --   cap      of the batch in nano-dollars, as text
 --   key      the producer's key
@@ -22,13 +24,20 @@ local cap
 if batch ~= '' then
   local of_batch = batch_of(batch)
   if of_batch.broken then damaged('batch ' .. batch, 'its limits cannot be read') end
-  if is_halted(batch) then found.halted = redis.call('HGET', KEY.batch .. batch, 'paused') or 'cancel' end
+  if is_halted(PAYER.pilot, batch) then
+    found.halted = redis.call('HGET', KEY.batch .. batch, 'paused') or 'cancel'
+  end
+  if of_batch.hold then
+    local size, count, left = unpack(redis.call('HMGET', KEY.batch .. batch, 'pilot_size', 'pilot', 'pilot_left'))
+    found.pilot = {size = size or nil, count = count or nil, left = left or nil}
+  end
   found.key, cap = of_batch.owner, of_batch.cap
   found.cap, found.unknown = cap and whole(cap), whole(of_batch.unknown)
 end
 if ARGV[2] ~= '' then
   local job = read(ARGV[2])
   if job then found.key, classes = owner_of_job(job), {class_of(job)} end
+  if job and job.pilot then found.pilot = nil end
 else
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
     classes[#classes + 1] = string.match(field, '^' .. BATCH.unfinished .. '(.*)$')

@@ -28,6 +28,11 @@ local given_up = redis.call('ZSCORE', KEY.undelivered, id)
 if (given_up and true or false) ~= (job and job.undelivered and true or false) then
   check_index('undelivered', KEY.undelivered, job and job.undelivered and now)
 end
+check_index('save', KEY.saves, job and job.save_since)
+local unsaved = redis.call('ZSCORE', KEY.unsaved, id)
+if (unsaved and true or false) ~= (job and job.unsaved and true or false) then
+  check_index('unsaved', KEY.unsaved, job and job.unsaved)
+end
 local unknown_cost = redis.call('ZSCORE', KEY.unknown_costs, id)
 if (unknown_cost and true or false) ~= (job and job.unknown_cost and true or false) then
   check_index('unknown_cost', KEY.unknown_costs, job and job.unknown_cost and (job.ended_at or now))
@@ -59,6 +64,15 @@ for name, value in pairs(labels and cjson.decode(labels) or {}) do
   check_index('label', KEY.labelled .. name .. '=' .. value, job.created_at)
 end
 if redis.call('EXISTS', KEY.text .. id) == 0 then note_problem('request') end
+local queue = save_queue_of(job)
+if job.save_since and not redis.call('ZSCORE', KEY.save_queue .. queue, id) and note_problem('save') then
+  redis.call('ZADD', KEY.save_queue .. queue, whole(now), id)
+  save(job, RECORD{save_at = now})
+end
+if job.save_since and not redis.call('ZSCORE', KEY.save_turns, queue) and note_problem('save') then
+  redis.call('ZADD', KEY.save_turns, 0, queue)
+end
+if lacks_saving(job, now) and note_problem('results') then owe_save(job, now, '') end
 local needed = phase_of(job) or job.owed
 if not needed then
   check_index('alarm', KEY.alarms, nil)

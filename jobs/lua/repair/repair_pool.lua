@@ -47,7 +47,7 @@ for queue in pairs(queues) do
   local _, class, kind, name = split_queue(queue)
   local owner, weight = owner_of(kind, name)
   local set, waiting = pool .. '|' .. class .. '|' .. owner, redis.call('ZCARD', KEY.ready .. queue)
-  local stopped = kind == PAYER.batch and is_halted(name)
+  local stopped = is_halted(kind, name)
   local should = waiting > 0 and not stopped and not redis.call('ZSCORE', KEY.capped, queue)
   local takes_part = redis.call('ZSCORE', KEY.queues .. set, queue) or redis.call('ZSCORE', sets .. class, queue)
   local elsewhere = false

@@ -13,7 +13,13 @@ if not job then return {'unknown', 0} end
 if not job.unknown_cost or (redis.call('GET', KEY.result .. job.id) or '') ~= ARGV[3] then return {'other', 0} end
 local now = clock()
 local lane, at = forget_unknown_cost(job, now)
-if ARGV[4] ~= '' then redis.call('SET', KEY.result .. job.id, ARGV[4]) end
+if ARGV[4] ~= '' then
+  redis.call('SET', KEY.result .. job.id, ARGV[4])
+else
+  local change = {}
+  count_earlier_cost(job, tonumber(cost), change)
+  save(job, change)
+end
 -- A day that is forgotten is not begun anew.
 local day = redis.call('EXISTS', KEY.spent .. day_of(at)) == 1 and day_of(at) or day_of(now)
 if cost ~= '0' then

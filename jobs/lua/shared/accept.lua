@@ -54,7 +54,7 @@ local function accept(batch, specs, now, recheck, free, caller)
     local recorded = seen[id] and id or recorded_id(id)
     if recorded then
       local owner = batch ~= '' and batch_of(batch).owner or facts.owner or ''
-      local is_known = redis.call('GET', KEY.text .. recorded) == text
+      local is_known = has_request(recorded, text)
         and is_job_of(recorded, caller == ANYONE and caller or owner)
       outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
     elseif not all_stored(named, caller or batch ~= '' and batch_of(batch).owner or facts.owner) then
@@ -132,6 +132,7 @@ local function accept(batch, specs, now, recheck, free, caller)
     redis.call('HSETNX', KEY.pools, pool, '')
     count_waiting(queue, more)
   end
+  if batch ~= '' and count > 0 and batch_of(batch).hold then pause_until_approved(batch) end
   return outcomes, count
 end
 
@@ -176,4 +177,5 @@ local function open_batch(batch, now, options)
   redis.call('ZADD', KEY.batches, at, batch)
   note_owner(batch)
   if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
+  if fields.hold then pause_batch(batch, 'approval') end
 end

@@ -145,6 +145,7 @@ local function move(job, to, change, now, at)
     redis.call('HINCRBY', KEY.batch .. job.batch, to, 1)
     if FINAL[to] ~= FINAL[from] then count_unfinished(job.batch, class_of(job), FINAL[to] and -1 or 1) end
     if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.batch, now) end
+    if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end
   publish_change(job, from, nil, began)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
@@ -171,15 +172,18 @@ local function pin_to_lane(job, change)
   end
 end
 
+-- Return whether no earlier attempt was made of the present revision of a job's request.
+local function is_first_attempt(job) return attempt_of(job) == tonumber(job.first_attempt or 1) end
+
 -- Return when a waiting job is checked again, at the latest.
 local function recheck_at(job, now, recheck)
   local at = now + recheck
-  if job.expires_at and attempt_of(job) == 1 then at = math.min(at, tonumber(job.expires_at)) end
+  if job.expires_at and is_first_attempt(job) then at = math.min(at, tonumber(job.expires_at)) end
   return at
 end
 
 -- Return whether a job was ever handed to a worker.
-local function has_begun(job) return job.sent or job.started_at or attempt_of(job) > 1 end
+local function has_begun(job) return job.sent or job.started_at or not is_first_attempt(job) end
 
 -- Return the deliveries that the end of a job calls for; false: none. A second end (a late result) notifies again, but
 -- does not finish a Celery message twice. What the first end still owes stays owed.
@@ -195,6 +199,9 @@ local function owe_deliveries(job, change, now, again)
   change.owed = owed_deliveries(job, again)
   if change.owed and string.find(change.owed, 'n', 1, true) then note_notification(job, change, 'p', now) end
 end
+
+-- Return whether the deliveries of a job wait until its results are saved, or given up.
+local function is_held(job) return job.saves_first and job.save_since end
 
 -- Record that a delivery of a kind was made. Returns 'clear' where nothing is owed any more, else 'owed'.
 local function delivery_done(job, kind)
@@ -273,6 +280,14 @@ local function code_of(result)
   return type(code) == 'string' and #code <= 64 and code or ''
 end
 
+-- Return what a result has cost in nano-dollars; 0 where there is none, or it cannot be read.
+local function cost_of(result)
+  local readable, body = pcall(cjson.decode, result or '')
+  local cost = readable and type(body) == 'table' and body.cost
+  local amount = type(cost) == 'string' and nano_of(cost) or 0
+  return amount <= MOST_COUNTED and amount or 0
+end
+
 local function count_failure(batch, result, by)
   local field = BATCH.failed .. code_of(result)
   if redis.call('HINCRBY', KEY.batch .. batch, field, by) == 0 then redis.call('HDEL', KEY.batch .. batch, field) end
@@ -300,14 +315,17 @@ local function has_output(job)
 end
 
 -- Queue a job again that is over, at the provider, too. If an attempt was sent, the next one has a new external id.
-local function requeue_job(job, now, recheck)
+-- `more`: further fields to change with it.
+local function requeue_job(job, now, recheck, more)
   local change = RECORD{ended_at = false, settled_by = false, owed = false, sent = false, task_id = false,
     deadline = false, lookups = false, doubt_since = false, exists = false}
   change.reason, change.submit_tries, change.expires_at = false, false, false
   outdate_deliveries(job, change)
   if job.notification then note_notification(job, change, false, now) end
   if job.sent then change.attempt = attempt_of(job) + 1 end
+  for field, value in pairs(more or {}) do change[field] = value end
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
+  count_earlier_cost(job, cost_of(redis.call('GET', KEY.result .. job.id)), change)
   redis.call('DEL', KEY.result .. job.id, KEY.finished_messages .. job.id)
   move(job, 'queued', change, now, now + recheck)
   join_queue(job)
@@ -315,7 +333,7 @@ end
 
 -- Return whether a job had to be begun before a time that has passed. A job whose earlier attempt failed has begun.
 local function has_expired(job, now)
-  return job.expires_at and attempt_of(job) == 1 and tonumber(job.expires_at) <= now
+  return job.expires_at and is_first_attempt(job) and tonumber(job.expires_at) <= now
 end
 
 local function expire_unpaid(job, now)

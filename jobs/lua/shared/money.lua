@@ -31,6 +31,25 @@ local function release_reservation(job, change)
   change.reserved = false
 end
 
+-- Convert an amount of USD as decimal text into nano-dollars, rounded half to even (jobs/units.py). Lua's own numbers would
+-- round it twice.
+local function nano_of(text)
+  local whole_digits, fraction, exponent = string.match(text, '^(%d*)%.?(%d*)[eE]?([+-]?%d*)$')
+  if not whole_digits then return 0 end
+  local digits, point = whole_digits .. fraction, #whole_digits + (tonumber(exponent) or 0) + 9
+  if point < 0 then return 0 end
+  digits = digits .. string.rep('0', point - #digits)
+  local kept, rest = tonumber(string.sub(digits, 1, point)) or 0, string.sub(digits, point + 1)
+  local half = '5' .. string.rep('0', #rest - 1)
+  if rest ~= '' and (rest > half or rest == half and kept % 2 == 1) then kept = kept + 1 end
+  return kept
+end
+
+-- Add what an attempt has cost to what earlier ones did, because another result takes the place of its own.
+local function count_earlier_cost(job, cost, change)
+  if cost > 0 then change.earlier_cost = tonumber(job.earlier_cost or 0) + cost end
+end
+
 local function day_of(now) return whole(math.floor(now / DAY)) end
 
 -- Return when a queue at a cap is checked again. No event tells that money was released or a cap raised. So it is

@@ -1,35 +1,41 @@
 -- Waiting: the queues, which of them take part in admission, and the hints that wake workers.
 --
 -- Waiting jobs stand in one queue for each batch (or producer's key, for jobs without a batch), pool of lanes and
--- class. Admission chooses in two steps, each from a sorted set that has every member at its start tag (admit.lua): the
+-- class. The pilot of a batch, which runs before the batch is approved, has a queue of its own. Admission chooses in two steps, each from a sorted set that has every member at its start tag (admit.lua): the
 -- set of a pool has the keys whose jobs wait, and the set of a pool, class and key (`<pool>|<class>|<key>`) has that
 -- key's queues. Jobs without a key, such as those from Celery, are those of the key ''. A batch is halted, or resumed,
 -- when its queues leave or join their sets: one step, however many jobs wait. With one queue for all, an admission would
 -- have to step over a million paused jobs, or each pause would have to move them.
 
 local function place_of(job) return (job.pool or '') .. '|' .. (job.priority or '1') end
-local function queue_of(job)
-  return place_of(job) .. '|' .. (job.batch and PAYER.batch .. job.batch or PAYER.key .. (job.owner or ''))
-end
--- Return pool, class, kind (PAYER.batch or PAYER.key) and name of a queue. Pools and classes contain no '|'.
+-- Return the kind of the queue of a job.
+local function kind_of(job) return job.batch and (job.pilot and PAYER.pilot or PAYER.batch) or PAYER.key end
+local function queue_of(job) return place_of(job) .. '|' .. kind_of(job) .. (job.batch or job.owner or '') end
+-- Return pool, class, kind (PAYER.batch, PAYER.pilot or PAYER.key) and name of a queue. Pools and classes contain no
+-- '|'.
 local function split_queue(queue)
   local pool, class, kind, name = string.match(queue, '^([^|]*)|([^|]*)|(.)(.*)$')
   return pool, class, kind, name
 end
 
--- Return whether a batch is halted: paused, being cancelled, or unreadable.
-local halted_batches = {}
-local function is_halted(batch)
-  if halted_batches[batch] == nil then
-    if batch_of(batch).broken then
-      halted_batches[batch] = true
-    else
-      local paused, sweep = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'do'))
-      halted_batches[batch] = (paused or sweep == 'cancel') and true or false
+-- Return which queues of a batch are halted, by their kind. All are while it is paused, being cancelled, or unreadable;
+-- all but those of its pilot while it waits for an approval.
+local halts = {}
+local function halts_of(batch)
+  if not halts[batch] then
+    local all, rest = true, true
+    if not batch_of(batch).broken then
+      local paused, sweep, hold = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'do', 'hold'))
+      all = (paused or sweep == 'cancel') and true or false
+      rest = all or (hold and true or false)
     end
+    halts[batch] = {[PAYER.pilot] = all, [PAYER.batch] = rest}
   end
-  return halted_batches[batch]
+  return halts[batch]
 end
+
+-- Return whether a queue is halted.
+local function is_halted(kind, name) return kind ~= PAYER.key and halts_of(name)[kind] end
 
 -- Add a member to a set, at the end of its last job: leaving and joining gains it nothing. Admission lets nobody begin
 -- before the present (the set's virtual time), so a member saves up no turns while it is away.
@@ -100,7 +106,7 @@ local function adopt_queues(pool, most)
       local owner, weight = owner_of(kind, name)
       redis.call('ZREM', KEY.queues .. place, queue)
       count_weight(pool, class, owner, -weight)
-      update_participation(queue, kind == PAYER.key or not is_halted(name))
+      update_participation(queue, not is_halted(kind, name))
     end
     redis.call('DEL', KEY.tags .. place)
     left = left or redis.call('EXISTS', KEY.queues .. place) == 1
@@ -112,7 +118,7 @@ end
 local function count_waiting(queue, by)
   if by == 0 then return end
   local pool, _, kind, name = split_queue(queue)
-  if kind == PAYER.batch and is_halted(name) then return end
+  if is_halted(kind, name) then return end
   redis.call('HINCRBY', KEY.pool .. pool, 'ready', by)
   update_participation(queue, true)
 end
@@ -123,28 +129,69 @@ local function set_aside(queue, till)
   update_participation(queue, false)
 end
 
--- Apply a change to what halts a batch; `was` is what `is_halted` returned before. The batch's hash names the places of
+-- Apply a change to what halts a batch; `was` is what `halts_of` returned before. The batch's hash names the places of
 -- its queues. Queues that were set aside are checked again at once.
 local function apply_halt(batch, was)
-  halted_batches[batch] = nil
-  local paused = redis.call('HGET', KEY.batch .. batch, 'paused')
+  halts[batch] = nil
+  local paused, pilot = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'pilot'))
   if paused == 'max_cost' or paused == 'unknown_cost' then
     redis.call('ZADD', KEY.at_cap, 'NX', whole(clock()), batch)
   else
     redis.call('ZREM', KEY.at_cap, batch)
   end
-  local now = is_halted(batch)
+  local function apply(place, kind)
+    local queue, pool, now = place .. '|' .. kind .. batch, string.match(place, '^[^|]*'), is_halted(kind, batch)
+    local was_aside = redis.call('ZREM', KEY.capped, queue) == 1
+    if now ~= was[kind] then
+      local waiting = redis.call('ZCARD', KEY.ready .. queue)
+      if waiting > 0 then redis.call('HINCRBY', KEY.pool .. pool, 'ready', now and -waiting or waiting) end
+    end
+    if was_aside or now ~= was[kind] then update_participation(queue, not now) end
+  end
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
     local place = string.match(field, '^' .. BATCH.place .. '(.*)$')
     if place then
-      local queue, pool = place .. '|' .. PAYER.batch .. batch, string.match(place, '^[^|]*')
-      local was_aside = redis.call('ZREM', KEY.capped, queue) == 1
-      if now ~= was then
-        local waiting = redis.call('ZCARD', KEY.ready .. queue)
-        if waiting > 0 then redis.call('HINCRBY', KEY.pool .. pool, 'ready', now and -waiting or waiting) end
-      end
-      if was_aside or now ~= was then update_participation(queue, not now) end
+      apply(place, PAYER.batch)
+      if pilot then apply(place, PAYER.pilot) end
     end
+  end
+end
+
+-- Pause a batch, and note why: '1' (on request), 'max_cost', 'unknown_cost', 'approval' (it waits for one), or 'pilot'
+-- (the same, and its pilot is over). Nothing else pauses a batch.
+local function pause_batch(batch, why)
+  local was = halts_of(batch)
+  redis.call('HSET', KEY.batch .. batch, 'paused', why)
+  apply_halt(batch, was)
+end
+
+-- Pause a batch that waits for an approval as soon as nothing of it may run: its pilot, if it has one, is over, and other
+-- jobs wait.
+local function pause_until_approved(batch)
+  local hold, paused, sweep, left, queued =
+    unpack(redis.call('HMGET', KEY.batch .. batch, 'hold', 'paused', 'do', 'pilot_left', 'queued'))
+  if not hold or paused or sweep == 'cancel' or tonumber(left or 0) > 0 or tonumber(queued or 0) <= 0 then return end
+  pause_batch(batch, hold)
+end
+
+-- End the pause of a batch. Nothing else does, except a cancel. What waits for an approval goes on waiting.
+local function resume_batch(batch)
+  local was = halts_of(batch)
+  redis.call('HDEL', KEY.batch .. batch, 'paused')
+  apply_halt(batch, was)
+  pause_until_approved(batch)
+end
+
+-- Return whether a batch that is paused for this reason waits for an approval.
+local function waits_for_approval(paused) return paused == 'approval' or paused == 'pilot' end
+
+-- Count `by` more unfinished jobs of a batch's pilot. One that is retried runs before the batch is approved, too.
+local function count_pilot(batch, by)
+  local left = redis.call('HINCRBY', KEY.batch .. batch, 'pilot_left', by)
+  if left == 0 then
+    pause_until_approved(batch)
+  elseif by > 0 and redis.call('HGET', KEY.batch .. batch, 'paused') == 'pilot' then
+    resume_batch(batch)
   end
 end
 
@@ -152,9 +199,7 @@ end
 local function resume_at_known_cost(batch)
   local paused, unknown, waived = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'unknown_costs', 'waived'))
   if paused ~= 'unknown_cost' or tonumber(unknown or 0) > tonumber(waived or 0) then return end
-  local was = is_halted(batch)
-  redis.call('HDEL', KEY.batch .. batch, 'paused')
-  apply_halt(batch, was)
+  resume_batch(batch)
 end
 
 -- Note in a batch's hash where its jobs wait.

@@ -1,12 +1,13 @@
 -- Receivers of notifications (jobs/receivers.py): places under way, circuit breakers, and notifications that wait.
--- A place is an entry `<owner>|<receiver>|<job id>` of one sorted set, by the end of its lease.
+-- A place is an entry `<owner>|<receiver>|<job id>` of one sorted set, by the end of its lease. Saves (saves.lua) have
+-- places of their own, with the lane as receiver.
 
--- Count the places under way, without those whose lease is over. Returns {all, by owner, by `<owner>|<receiver>`, and
+-- Count the places under way in a sorted set, without those whose lease is over. Returns {all, by owner, by `<owner>|<receiver>`, and
 -- the entries themselves}.
-local function count_places(now)
-  redis.call('ZREMRANGEBYSCORE', KEY.notifying, '-inf', whole(now))
+local function count_places(key, now)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', whole(now))
   local places = {all = 0, owner = {}, receiver = {}, has = {}}
-  for _, entry in ipairs(redis.call('ZRANGE', KEY.notifying, 0, -1)) do
+  for _, entry in ipairs(redis.call('ZRANGE', key, 0, -1)) do
     local name, owner = string.match(entry, '^(([^|]*)|[^|]*)|')
     places.all, places.has[entry] = places.all + 1, true
     places.owner[owner] = (places.owner[owner] or 0) + 1

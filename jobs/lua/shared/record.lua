@@ -161,7 +161,7 @@ local function virtual_time(state, of)
 end
 
 -- Read what a batch says of its jobs: the producer's key, the weight among that key's queues, the cap, what was spent,
--- and how many of its jobs have an unknown cost that is not waived. `broken`: it cannot be read. Such a batch counts as
+-- how many of its jobs have an unknown cost that is not waived, and whether it waits for an approval (`hold`). `broken`: it cannot be read. Such a batch counts as
 -- halted, because its cap is not known.
 local batches = {}
 local function batch_of(name)
@@ -173,7 +173,8 @@ local function batch_of(name)
       broken = true
       return absent
     end
-    local stored = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent', 'unknown_costs', 'waived')
+    local stored =
+      redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent', 'unknown_costs', 'waived', 'hold')
     if stored.err then
       if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
       broken = true
@@ -181,7 +182,7 @@ local function batch_of(name)
     local weight, cap, spent = count(stored[2], 1), count(stored[3], nil), count(stored[4], 0)
     local unknown = count(stored[5], 0) - count(stored[6], 0)
     batches[name] = {owner = stored[1] or '', weight = weight or 1, cap = cap, spent = spent or 0, unknown = unknown,
-      broken = broken or weight == 0}
+      hold = stored[7] or nil, broken = broken or weight == 0}
   end
   return batches[name]
 end

@@ -38,6 +38,21 @@ def test_pause_and_resume_a_batch(service: FakeService, run: Command, spring: st
     assert service.seen[-1].raw_query == "max_cost=9.5"
 
 
+@pytest.mark.parametrize("option", [["--paused"], ["--pilot", "1"]])
+def test_approve_a_batch(option: list[str], service: FakeService, run: Command) -> None:
+    sent = run("enqueue", "-", "--id", "fox", *option, input=ndjson([REQUEST] * 3))
+    assert "boomerang approve fox" in sent.stderr
+    assert service.held == {"fox"}
+    assert run("approve", "fox").stdout == "Batch fox: 3 jobs approved.\n"
+    assert service.held == set()
+    assert json.loads(run("--json", "approve", "fox").stdout)["action"] == "approve"
+    assert run("approve", "hare").exit_code == 1
+
+
+def test_a_paused_batch_is_not_watched(run: Command) -> None:
+    assert run("enqueue", "-", "--paused", "--wait", input="{}").exit_code == 2
+
+
 def test_pause_and_resume_a_job(service: FakeService, run: Command, spring: str) -> None:
     assert run("pause", "spring.1").stdout == "Job spring.1 is queued: paused on request.\n"
     assert service.jobs["spring.1"]["reason"] == "paused on request"

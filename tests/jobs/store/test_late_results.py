@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from jobs.audit.audit import audit
+from jobs.failures import NO_OUTPUT
 from jobs.job import Delivery, Result
 from jobs.new_job import BatchOptions
-from jobs.provider_result import NO_OUTPUT
 from jobs.states import State
 from jobs.store.spending import DAY
 from tests.support.bench import IMAGES, Bench, MakeJob

@@ -33,6 +33,7 @@ from hypothesis.stateful import (
 from jobs import lane_health
 from jobs.audit.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
+from jobs.failures import NO_OUTPUT
 from jobs.job import Claim, Delivery, Due, Priority, Result, external_id
 from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
@@ -40,7 +41,6 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
-from jobs.provider_result import NO_OUTPUT
 from jobs.receivers import BeginOutcome
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State

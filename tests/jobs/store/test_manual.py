@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from jobs.failures import GIVEN_UP
 from jobs.job import Delivery, Result
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.policy import RECHECK
 from jobs.states import State
-from jobs.store.manual import GIVEN_UP, Verdict
+from jobs.store.manual import Verdict
 from tests.support.bench import Bench, MakeJob
 
 

@@ -25,6 +25,7 @@ OF_JOBS: dict[str, tuple[State, Callable[..., Any]]] = {
 OF_BATCHES: dict[str, Callable[..., Any]] = {
     "pause": lambda b, **who: b.store.batches.pause("flock", **who),
     "resume": lambda b, **who: b.store.batches.resume("flock", **who),
+    "approve": lambda b, **who: b.store.batches.approve("flock", **who),
     "raise the limit": lambda b, **who: b.store.batches.resume("flock", max_cost=Decimal(9), **who),
     "lower the limit": lambda b, **who: b.store.batches.lower_cap("flock", Decimal("0.5"), **who),
     "cancel": lambda b, **who: b.store.batches.cancel("flock", **who),

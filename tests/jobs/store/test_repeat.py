@@ -79,6 +79,22 @@ def give_up_delivery(b: Any) -> None:
     b.store.deliveries.give_up(owed_delivery(b), Delivery.NOTIFY, "it answered 404")
 
 
+def saving(b: Any) -> Any:
+    """Return the saves of a service with a result store."""
+    return b.with_settings(result_store="file:///srv/results").saves
+
+
+def owed_save(b: Any) -> None:
+    saving(b).announce()
+    b.put(S.COMPLETED)
+
+
+def claimed_save(b: Any) -> Any:
+    owed_save(b)
+    (due,) = b.store.saves.claim(60.0, 8, 1)
+    return due
+
+
 def park_message(b: Any, state: State = S.IN_PROGRESS) -> None:
     b.job()
     b.store.celery.park("fox", "task-1", '{"task_id":"task-1"}')
@@ -107,6 +123,17 @@ def read_lost_image(b: Any, each: Any) -> None:
 
 #: verb -> (a preparation, the call to repeat). The call gets what the preparation returns.
 CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "announce_saves": (lambda b: None, lambda b, _: saving(b).announce()),
+    "claim_saves": (owed_save, lambda b, _: b.store.saves.claim(60.0, 8, 1)),
+    "due_saves": (
+        lambda b: (owed_save(b), b.forward(100_000)),
+        lambda b, _: b.store.saves.find_due(),
+    ),
+    "record_save": (claimed_save, lambda b, due: b.store.saves.failed(due, "it answered 500", 2.0)),
+    "resave": (
+        lambda b: b.store.saves.give_up(claimed_save(b), "it answered 404"),
+        lambda b, _: b.store.saves.retry(["fox"]),
+    ),
     "admit": (lambda b: b.store.jobs.enqueue(new_jobs("a", "b")), lambda b, _: b.store.attempts.admit(10)),
     "reschedule_lookup": (
         lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
@@ -185,6 +212,14 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "record_callback": (
         lambda b: b.put(S.IN_PROGRESS),
         lambda b, _: b.store.attempts.record_callback("fox", needs_lookup=True),
+    ),
+    "approve": (
+        lambda b: b.store.jobs.enqueue(new_jobs("a", "b"), "x", BatchOptions(pilot=1)),
+        lambda b, _: b.store.batches.approve("x"),
+    ),
+    "begin_pilot": (
+        lambda b: b.store.jobs.enqueue(new_jobs("a", "b"), "x", BatchOptions(pilot=1)),
+        lambda b, _: b.store.batches.begin_pilot("x", ["a"]),
     ),
     "park": (lambda b: b.job(), lambda b, _: b.store.celery.park("fox", "task-1", "{}")),
     "pause": (lambda b: enqueue_batch(b, "a"), lambda b, _: b.store.batches.pause("x")),

@@ -28,7 +28,7 @@ def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, m
 
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
     assert BatchAccepted().validate(json.loads(answer.text)) == {}
-    assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
+    assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": [], "pilot": None}
     assert [job.given_id for job in store.batches.jobs(own("foxes"))] == [
         f"foxes.{number}" for number in range(1, 1204)
     ]
@@ -266,7 +266,7 @@ def test_results_of_an_empty_batch_are_empty(client: FlaskClient, store: Store) 
 
 def test_results_break_off_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
     class Failing(Batches):
-        def jobs(self, batch_id: str, states: Any = ()) -> Iterator[Any]:
+        def jobs(self, batch_id: str, states: Any = (), classes: Any = ()) -> Iterator[Any]:
             yield store.jobs.get("fox")
             raise StoreUnavailable("gone")
 

@@ -98,6 +98,12 @@ def test_an_invalid_request_is_explained_by_field(
     assert store.jobs.page().jobs == ()
 
 
+def unsaved(url: str) -> dict[str, Any]:
+    """Return the view of an output that is at the provider only."""
+    unknown = ("url_expires_at", "expires_at", "saved_at", "sha256", "size", "content_type", "width", "height")
+    return {"type": "image", "url": url, "source_url": url, **dict.fromkeys(unknown)}
+
+
 def test_a_completed_job_shows_its_result(
     client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
@@ -112,11 +118,16 @@ def test_a_completed_job_shows_its_result(
         "id": "fox",
         "status": "completed",
         "model": "kirin_image_omni",
-        "output": [{"type": "image", "url": "https://cdn.example.com/1.png"}],
+        "output": [unsaved("https://cdn.example.com/1.png")],
+        "saving": None,
         "error": None,
         "usage": {"cost": "0.0065", "discount": 1},
+        "cost": "0.0065",
+        "class": None,
         "attempt": 1,
+        "revision": 1,
         "external_task_id": "fox",
+        "provider_external_id": "fox",
         "settled_by": "callback",
         "batch": None,
         "owner": None,

@@ -1,0 +1,70 @@
+-- Saving results (jobs/store/saves.py). Each job whose results are to be saved stands in one queue, of its owner and its
+-- lane, by the time of the next try. A worker that saves them holds a place (receivers.lua) until its lease ends.
+
+local function save_queue_of(job) return owner_of_job(job) .. '|' .. (job.lane or DEFAULT_LANE) end
+
+-- Return what to do about results: '' nothing, '1' save them, 'first' save them before anything is delivered. `given`:
+-- what the caller knows; '' where it has no result store. Workers that have one announce it (announce_saves.lua), so
+-- that in a deploy a process without one owes the saving, too.
+local function saving_mode(given, now)
+  if given ~= '' then return given end
+  local stored = redis.call('HMGET', KEY.totals, 'saves', 'saves_until')
+  return stored[1] and tonumber(stored[2] or 0) > now and stored[1] or ''
+end
+
+-- Owe the saving of a job's results, from now on. Call it after the change of its state. Records of the version before
+-- are raised: a process of that version would forget such a job.
+local function owe_save(job, now, mode)
+  local change = RECORD{save_since = now, save_at = now, save_tries = false, save_error = false, unsaved = false}
+  if job.unsaved then redis.call('ZREM', KEY.unsaved, job.id) end
+  if tonumber(job.version or 1) < VERSION then change.version = VERSION end
+  if mode == 'first' and job.owed and job.state == 'completed' then
+    change.saves_first = '1'
+    alarm(job, now + HELD_RECHECK)
+  end
+  save(job, change)
+  local queue = save_queue_of(job)
+  redis.call('ZADD', KEY.saves, whole(now), job.id)
+  redis.call('ZADD', KEY.save_queue .. queue, whole(now), job.id)
+  redis.call('ZADD', KEY.save_turns, 'NX', 0, queue)
+end
+
+-- Forget that a job's results are to be saved, or were given up.
+local function forget_save(job)
+  if not (job.save_since or job.unsaved) then return end
+  local queue = save_queue_of(job)
+  redis.call('ZREM', KEY.saves, job.id)
+  redis.call('ZREM', KEY.save_queue .. queue, job.id)
+  redis.call('ZREM', KEY.saving, queue .. '|' .. job.id)
+  redis.call('ZREM', KEY.unsaved, job.id)
+  save(job, RECORD{save_since = false, save_at = false, save_tries = false, save_error = false, saves_first = false,
+    unsaved = false})
+end
+
+-- Let the deliveries begin that waited for the results. Returns 1 where some are due now.
+local function release_deliveries(job, now)
+  if not job.saves_first then return 0 end
+  save(job, RECORD{saves_first = false})
+  if not job.owed then return 0 end
+  schedule_delivery(job, now)
+  return 1
+end
+
+-- Give the results of a job up: it is on the list of unsaved results until an operator has them saved.
+local function give_up_save(job, now, why)
+  local tries = job.save_tries
+  forget_save(job)
+  save(job, RECORD{unsaved = now, save_tries = tries, save_error = why})
+  redis.call('ZADD', KEY.unsaved, whole(now), job.id)
+end
+
+-- Return whether a job has results that are neither saved, nor to be saved, nor given up, although they came while the
+-- service saved results (announce_saves.lua).
+local function lacks_saving(job, now)
+  if not FINAL[job.state] or job.save_since or job.unsaved then return false end
+  local from, last = unpack(redis.call('HMGET', KEY.totals, 'saves_from', 'saves_until'))
+  local ended = tonumber(job.ended_at)
+  if not from or ended < tonumber(from) or tonumber(last) < now then return false end
+  local readable, result = pcall(cjson.decode, redis.call('GET', KEY.result .. job.id) or '{}')
+  return readable and type(result.output) == 'table' and #result.output > 0 and not result.saved
+end

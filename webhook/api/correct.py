@@ -1,0 +1,67 @@
+"""Correct the request of a job: the use case behind `POST /v1/jobs/<id>/retry` with a body."""
+
+from dataclasses import replace
+
+from flask import Request
+
+from jobs.new_job import NewJob
+from jobs.producer_ids import owner_in
+from jobs.store.outcomes import ReviseOutcome
+from jobs.store.transitions import TransitionResult
+from schemas import GenerationRequest, parse_json
+from webhook.access.audit_log import annotate
+from webhook.access.auth import caller
+from webhook.http.bodies import read_decoded
+from webhook.http.problems import ProblemError
+from webhook.services import services
+
+#: Characters.
+_MAX_IDEMPOTENCY_KEY = 255
+
+
+def has_body(request: Request) -> bool:
+    """Return whether a request has a body, of known length or not."""
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
+
+
+def correct_body(request: Request, job_id: str) -> TransitionResult[ReviseOutcome]:
+    """Replace the request of a job by the one in the body, and queue the job again.
+
+    Raises what an enqueue raises; a problem, 422, for the external_task_id of another job; and `NotAllowed` where the
+    job's state forbids it.
+    """
+    shared = services()
+    memory = shared.memory.for_body()
+    data = parse_json(read_decoded(request, shared.settings.max_body, memory))
+    memory.keep()
+    job = shared.store.jobs.get(job_id, text=True)
+    wanted = shared.load(data)
+    if wanted.external_task_id not in (None, job.given_id):
+        errors = {"external_task_id": [f"is not the id of this job, {job.given_id}; leave it out"]}
+        raise ProblemError(422, "The request is that of another job.", errors=errors)
+    form = GenerationRequest.from_text(job.text).callback_form if job.text else wanted.callback_form
+    owner = owner_in(job.id) or job.owner
+    options = shared.store.batches.options(job.batch) if job.batch else None
+    new = NewJob.of(
+        replace(wanted, callback_form=form),
+        job.id,
+        shared.settings.lanes,
+        owner=owner,
+        batch_labels=options.labels if options else None,
+        notify_unbegun=shared.settings.callback_hosts(owner) is not None,
+    )
+    room = shared.pressure.room(len(new.text), owner)
+    revised = shared.store.revisions.revise(new, room=room, caller=caller().owner, key=_idempotency_key(request))
+    annotate(job_id=job.id, outcome=revised.outcome.value)
+    if revised.outcome is ReviseOutcome.FULL:
+        raise shared.pressure.refused(owner=owner)
+    if revised.outcome is ReviseOutcome.IMAGELESS:
+        raise shared.imageless(new)
+    return revised
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
+        raise ProblemError(422, f"The Idempotency-Key has {len(key)} characters. Send 1 to {_MAX_IDEMPOTENCY_KEY}.")
+    return key
