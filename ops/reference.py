@@ -24,7 +24,7 @@ from webhook.api.openapi import document
 from webhook.app import API
 from webhook.settings import Settings as WebhookSettings
 from worker import answers, breaker, reconcile
-from worker.provider import outcomes
+from worker.http.retry_after import LONGEST_RETRY_AFTER
 from worker.settings import Settings as WorkerSettings
 
 #: The settings of each process, and those that its table leaves out.
@@ -98,7 +98,7 @@ def limits() -> str:
         ("lease of a notification under way", f"{receivers.LEASE:g} s"),
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
-        ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
+        ("longest `Retry-After` that counts", f"{LONGEST_RETRY_AFTER:g} s"),
         ("calls in a row without an answer that open the circuit breaker", f"{lane_health.FAILURES_TO_OPEN}"),
         ("wait before a probe: first, longest", f"{lane_health.PROBE_BASE:g} s, {lane_health.PROBE_CAP:g} s"),
         (
