@@ -11,6 +11,7 @@ from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
+from jobs.limits import Overrides
 from jobs.states import FINAL, State
 
 
@@ -99,8 +100,9 @@ class Lane:
 
     `slots`: in use. `limit`: of slots, the lower of the configured and the learned one (0: no limit). `learned`: the
     learned limit, None if it learns none. `dispatched`: images on their way to a worker. `ready`: jobs that wait for
-    it. `held`: nothing is sent now, because of a hold or an open circuit breaker. `held_until`: the end of the hold, or
-    the next probe. `settings`: None if it is not configured. `cost`: None if the reader may not see it.
+    it. `held`: nothing is sent now, because of a pause, a hold or an open circuit breaker. `held_until`: when that
+    ends, or the next probe; None for a pause without an end. `settings`: those in force, None if it is not configured.
+    `cost`: None if the reader may not see it.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Lane:
     dispatched: int
     ready: int
     held: bool
+    paused: bool
     held_until: datetime | None
     held_since: datetime | None
     reason: str | None
@@ -120,6 +123,8 @@ class Lane:
     history: tuple[LaneEvent, ...]
     cost: Decimal | None
     unknown_costs: int = 0  #: results of unknown cost so far
+    configured: LaneSettings | None = None  #: its settings without the overrides
+    overrides: Overrides = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ MOST_PILOT = 500
 #: USD. The store counts costs in nano-dollars, in 64 bits.
 LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
+#: Pixels of the longer side. Few sizes, so that few files are made of one image.
+THUMBNAIL_SIZES = (128, 256, 512, 1024)
 
 #: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
@@ -188,6 +190,17 @@ class WaitQuery(Schema):
         error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
         metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
     )
+
+
+class OutputQuery(Schema):
+    """`GET /v1/jobs/<id>/outputs/<index>`. A link has `expires` and `signature`."""
+
+    size = fields.Integer(
+        validate=validate.OneOf(THUMBNAIL_SIZES, error="must be one of {choices}"),
+        metadata={"description": "Get a thumbnail: pixels of its longer side.", "example": THUMBNAIL_SIZES[1]},
+    )
+    expires = fields.String(metadata={"description": "When the link expires, in seconds since 1970."})
+    signature = fields.String(metadata={"description": "The signature of the link, which replaces a key."})
 
 
 class BatchQuery(Schema):

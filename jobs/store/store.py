@@ -13,6 +13,7 @@ from jobs.store.delivery_log import DeliveryLog
 from jobs.store.event_stream import EventStream
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
+from jobs.store.limits import Limits
 from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Manual
@@ -42,7 +43,7 @@ class Store:
     ) -> None:
         keys = keys or Keys()
         scripts = Scripts(client, keys, clock, settings.replicas, may_load=may_load)
-        self.context = context = StoreContext(client, keys, scripts, settings)
+        self.context = context = StoreContext(client, keys, scripts, settings, Limits(client, keys, scripts, settings))
         self.jobs = Jobs(context)
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)

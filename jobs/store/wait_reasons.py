@@ -14,6 +14,7 @@ from typing import Any
 from jobs.decoding import decoding
 from jobs.errors import RecordDamaged
 from jobs.job import Job
+from jobs.lane_health import paused_text
 from jobs.lanes import ONLY, LaneSettings
 from jobs.liveness import blocking, find_troubles
 from jobs.read_models import Batch
@@ -191,6 +192,9 @@ def _closed(lane: str, closed: Mapping[str, Mapping[str, str]]) -> str | None:
     if lane not in closed:
         return None
     stands = closed[lane]
+    if "paused" in stands:
+        until = f" until {from_micros(stands['paused_until']).isoformat()}" if "paused_until" in stands else ""
+        return f"lane {lane} is {paused_text(stands['paused'])}{until}"
     if "open" in stands:
         since = from_micros(stands["open"]).isoformat()
         return f"lane {lane} has not answered since {since}: {stands.get('because', '')}"

@@ -289,7 +289,7 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
                         job_id,
                         settings.lanes,
                         batch_labels=done.options.labels,
-                        notify_unbegun=settings.callback_hosts(caller().name) is not None,
+                        notify_unbegun=shared.callback_hosts() is not None,
                     ),
                 )
             except NoLane as error:

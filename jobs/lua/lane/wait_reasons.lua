@@ -13,7 +13,8 @@
 --   unknown  of the batch: jobs of unknown cost that are not waived, as text
 --   cap      of the batch in nano-dollars, as text
 --   key      the producer's key
---   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}}
+--   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}
+--            | {paused = why, paused_until}}
 --   classes  {price class: {batch = stop, key = stop, lanes = {name: stop}}}, where a stop is {why, price, left}: see
 --            stopped_at_cap in shared/money.lua. The price, and what is neither spent nor reserved, are text
 arity(4)
@@ -45,8 +46,13 @@ else
 end
 for _, name in ipairs(lanes) do
   if is_closed(name, now) then
-    local hold, why, open, because = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because'))
-    found.lanes[name] = open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
+    local hold, why, open, because, paused, paused_why, till = unpack(
+      redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because', 'paused', 'paused_why', 'paused_until'))
+    if is_pause(paused, till, now) then
+      found.lanes[name] = {paused = paused_why or '', paused_until = till or nil}
+    else
+      found.lanes[name] = open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
+    end
   end
 end
 for _, class in ipairs(classes) do
