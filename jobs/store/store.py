@@ -11,6 +11,7 @@ from jobs.store.continuity import Continuity
 from jobs.store.deliveries import Deliveries
 from jobs.store.delivery_log import DeliveryLog
 from jobs.store.event_stream import EventStream
+from jobs.store.forecasts import Forecasts
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
 from jobs.store.limits import Limits
@@ -52,6 +53,7 @@ class Store:
         self.batches = Batches(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
+        self.forecasts = Forecasts(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)
         self.continuity = Continuity(context)
