@@ -98,8 +98,8 @@ def _revision(view: Mapping[str, Any]) -> Revision:
         cost=as_money(view.get("cost")),
         first_attempt=int(view.get("first_attempt") or 1),
         last_attempt=int(view.get("last_attempt") or 1),
-        finished_at=_time(view.get("finished_at")),
-        corrected_at=_time(view.get("corrected_at")),
+        finished_at=read_time(view.get("finished_at")),
+        corrected_at=read_time(view.get("corrected_at")),
         request=view.get("request"),
     )
 
