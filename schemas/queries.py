@@ -29,6 +29,8 @@ THUMBNAIL_SIZES = (128, 256, 512, 1024)
 #: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
 
+#: Before the name of a label, by whose values spending is summed.
+BY_LABEL = "label:"
 SPENT_BY = ("day", "key", "batch", "model", "lane")
 #: Most days that one question about spending may cover, and the days it covers by default.
 MOST_DAYS = 366
@@ -360,6 +362,14 @@ class BatchRetryQuery(Schema):
     )
 
 
+def _spent_by(value: str) -> None:
+    name = value.removeprefix(BY_LABEL)
+    if name == value:
+        Options(SPENT_BY)(value)
+    elif not Labels.NAME.fullmatch(name):
+        raise ValidationError(f"must name a label after {BY_LABEL}, as label:team, not {quoted(name)}")
+
+
 _not_a_day: dict[str, Any] = {"invalid": "must be a day, such as 2026-01-31"}
 
 
@@ -367,7 +377,12 @@ class SpendQuery(Schema):
     """`GET /v1/spend`."""
 
     by = fields.String(
-        load_default="day", validate=Options(SPENT_BY), metadata={"description": "What each row stands for."}
+        load_default="day",
+        validate=_spent_by,
+        metadata={
+            "description": f"What each row stands for: {', '.join(SPENT_BY)}, or label:<name>, the values of a label.",
+            "example": "label:team",
+        },
     )
     first = fields.Date(
         data_key="from",
@@ -381,6 +396,11 @@ class SpendQuery(Schema):
     batch = fields.String(metadata={"description": "Only jobs of this batch."})
     model = fields.String(metadata={"description": "Only jobs of this model."})
     lane = fields.String(metadata={"description": "Only jobs that this lane submitted."})
+
+    @validates_schema
+    def _check_label(self, data: dict[str, Any], **_: Any) -> None:
+        for name in {"batch", "model", "lane"} & data.keys() if data["by"].startswith(BY_LABEL) else ():
+            raise ValidationError("cannot be combined with by=label:<name>; leave it out, or use `key`", name)
 
     @validates_schema
     def _check_days(self, data: dict[str, Any], **_: Any) -> None:
