@@ -163,7 +163,7 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "spend.spend", "generation.show"}
-    read |= {"deliveries.page", "deliveries.of_job", "deliveries.receivers"}
+    read |= {"deliveries.page", "deliveries.of_job", "deliveries.of_batch", "deliveries.receivers"}
     wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read}
     found: dict[Scope, set[str]] = {}
     for rule in app.url_map.iter_rules():
