@@ -4,18 +4,23 @@
 take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from jobs.decoding import UNREADABLE
 from jobs.delivery_log import Notification, ReceiverHealth
 from jobs.job import Job, Result
+from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneSettings
+from jobs.limits import SCHEMAS, Overrides, Subject
 from jobs.links import Links
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
 from jobs.read_models import Batch, Lane, Pilot
+from jobs.revision import Revision
 from jobs.serialized_outputs import serialize_for_provider, serialize_outputs, serialize_saving
 from jobs.states import State
 from jobs.store.spending import Row, Spend
@@ -30,8 +35,22 @@ _ENDED_HERE = {
 }
 
 
-def serialize_job(job: Job, links: Links) -> dict[str, Any]:
-    """Return a job as `schemas.views.jobs.JobView` documents it."""
+def serialize_job(
+    job: Job, links: Links, revisions: Sequence[Revision] | None = None, *, with_request: bool = False
+) -> dict[str, Any]:
+    """Return a job as `schemas.views.jobs.JobView` documents it.
+
+    `with_request`: with its request, which must have been read (`Job.text`). `revisions`: the earlier ones.
+    """
+    view = _job(job, links)
+    if with_request:
+        view["request"] = read_request(job, job.text or "")
+    if revisions is not None:
+        view["revisions"] = [_revision(job, each, with_request=with_request) for each in revisions]
+    return view
+
+
+def _job(job: Job, links: Links) -> dict[str, Any]:
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
     return {
@@ -62,6 +81,38 @@ def serialize_job(job: Job, links: Links) -> dict[str, Any]:
         "reason": job.reason and job.reason.replace(job.id, job.given_id),
         "unknown_cost": job.unknown_cost,
     }
+
+
+def read_request(job: Job, text: str) -> dict[str, Any] | None:
+    """Return a stored request in the form in which it can be enqueued again; None if it cannot be read."""
+    try:
+        body = json.loads(text)
+        params, model = dict(body["params"]), body["model"]
+        own = {name: body[name] for name in _OWN_MEMBERS if name in body}
+    except UNREADABLE:
+        return None
+    return {"model": model, **params, **own, "external_task_id": job.given_id}
+
+
+#: Members of a request that are stored beside its parameters.
+_OWN_MEMBERS = ("labels", "metadata", "priority", "expires_in", "callback_url")
+
+
+def _revision(job: Job, revision: Revision, *, with_request: bool) -> dict[str, Any]:
+    view = {
+        "revision": revision.number,
+        "status": revision.state.value,
+        "error": _with_given_id(job, revision.error),
+        "class": revision.failure and revision.failure.value,
+        "cost": _money(revision.cost),
+        "first_attempt": revision.attempts[0],
+        "last_attempt": revision.attempts[1],
+        "finished_at": revision.ended_at.isoformat(),
+        "corrected_at": revision.corrected_at.isoformat(),
+    }
+    if with_request:
+        view["request"] = read_request(job, revision.text) or {}
+    return view
 
 
 def _with_given_id(job: Job, error: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -184,6 +235,7 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
         "window": lane.dispatched,
         "ready": lane.ready,
         "held": lane.held,
+        "paused": lane.paused,
         "held_since": _time(lane.held_since),
         "held_until": _time(lane.held_until),
         "reason": lane.reason,
@@ -195,7 +247,34 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
             for each in lane.history
         ],
         "spent": _money(lane.cost),
+        "overrides": _overrides(Subject.LANE, lane.overrides, lane.configured or LaneSettings()),
     }
+
+
+def serialize_key_limits(name: str, limits: KeyLimits, configured: KeyLimits, overrides: Overrides) -> dict[str, Any]:
+    """Return the limits of a key as `schemas.views.limits.KeyLimitsView` documents them."""
+    return {
+        "name": name,
+        **KeyLimitsSchema().dump(limits),
+        "overrides": _overrides(Subject.KEY, overrides, configured),
+    }
+
+
+def _overrides(subject: Subject, overrides: Overrides, configured: LaneSettings | KeyLimits) -> list[dict[str, Any]]:
+    schema = SCHEMAS[subject]()
+    values, before = schema.dump({name: each.value for name, each in overrides.items()}), schema.dump(configured)
+    return [
+        {
+            "name": name,
+            "value": values[name],
+            "configured": before[name],
+            "since": each.at.isoformat(),
+            "until": _time(each.until),
+            "by": each.by,
+            "reason": each.reason,
+        }
+        for name, each in sorted(overrides.items())
+    ]
 
 
 def serialize_liveness(pulse: Pulse | None, troubles: Sequence[Trouble]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from ops.commands import simulate
 from ops.commands.audit import audit_command
 from ops.commands.help_text import examples
 from ops.commands.keys import keys
+from ops.commands.limits import lanes
 from ops.commands.local import demo, up
 from ops.commands.recover import recover
+from ops.commands.save import save
 from ops.commands.settle import redeliver, settle
 from ops.commands.settle_cost import settle_cost
 from ops.commands.store import Commands
@@ -31,11 +33,13 @@ main.add_command(simulate.find())
 main.add_command(audit_command)
 main.add_command(doctor)
 main.add_command(keys)
+main.add_command(lanes)
 main.add_command(recover)
 main.add_command(stuck)
 main.add_command(settle)
 main.add_command(settle_cost)
 main.add_command(redeliver)
+main.add_command(save)
 
 if __name__ == "__main__":
     main(prog_name="boomerang-server")

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from boomerang_client.cli import main as client_main
 from jobs import lane_health, liveness, policy, receivers
+from jobs.failures import CODES
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
@@ -24,7 +25,7 @@ from webhook.api.openapi import document
 from webhook.app import API
 from webhook.settings import Settings as WebhookSettings
 from worker import answers, breaker, reconcile
-from worker.provider import outcomes
+from worker.http.retry_after import LONGEST_RETRY_AFTER
 from worker.settings import Settings as WorkerSettings
 
 #: The settings of each process, and those that its table leaves out.
@@ -65,6 +66,12 @@ def state_machine() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> queued", *edges, "```"])
 
 
+def failure_classes() -> str:
+    """The error codes with their classes of failure."""
+    rows = [(f"`{code}`", f"`{each.failure}`", each.meaning) for code, each in CODES.items()]
+    return table(("code", "class", "meaning"), rows)
+
+
 def limits() -> str:
     """The times and limits that are not settings."""
     rows = [
@@ -98,7 +105,7 @@ def limits() -> str:
         ("lease of a notification under way", f"{receivers.LEASE:g} s"),
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
-        ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
+        ("longest `Retry-After` that counts", f"{LONGEST_RETRY_AFTER:g} s"),
         ("calls in a row without an answer that open the circuit breaker", f"{lane_health.FAILURES_TO_OPEN}"),
         ("wait before a probe: first, longest", f"{lane_health.PROBE_BASE:g} s, {lane_health.PROBE_CAP:g} s"),
         (

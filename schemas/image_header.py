@@ -12,6 +12,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from mmap import mmap
 
 #: More segments or chunks than any image of 10 MB needs. Each costs about half a microsecond.
 _MOST_SEGMENTS, _MOST_CHUNKS = 20_000, 100_000
@@ -46,7 +47,7 @@ class Header:
     whole: bool
 
 
-def read_jpeg(data: bytes) -> Header | None:
+def read_jpeg(data: bytes | mmap) -> Header | None:
     """Read a file that begins with a JPEG start marker. Returns None if its header cannot be read."""
     position, fill, frame, has_pixels = 2, 0, None, False
     for _ in range(_MOST_SEGMENTS):
@@ -71,7 +72,7 @@ def read_jpeg(data: bytes) -> Header | None:
     return Header(*frame, whole=False) if frame else None
 
 
-def _frame(data: bytes, position: int) -> tuple[int, int] | None:
+def _frame(data: bytes | mmap, position: int) -> tuple[int, int] | None:
     """Return width and height of a frame header."""
     if len(data) < position + _FRAME.size:
         return None
@@ -81,7 +82,7 @@ def _frame(data: bytes, position: int) -> tuple[int, int] | None:
     return width, height
 
 
-def read_png(data: bytes) -> Header | None:
+def read_png(data: bytes | mmap) -> Header | None:
     """Read a file that begins with the PNG signature. Returns None if its header cannot be read."""
     size = _ihdr(data)
     if size is None:
@@ -98,7 +99,7 @@ def read_png(data: bytes) -> Header | None:
     return Header(*size, whole=False)
 
 
-def _ihdr(data: bytes) -> tuple[int, int] | None:
+def _ihdr(data: bytes | mmap) -> tuple[int, int] | None:
     """Return width and height of the first chunk."""
     begin = len(PNG_SIGNATURE) + _CHUNK.size
     end = begin + _IHDR.size

@@ -1,7 +1,7 @@
 """The results of a task: URLs are checked here, where they enter, so that no other code has to check them.
 
 People click on a result's URL, spreadsheets and terminals display it, and programs fetch it. So only a plain http(s)
-URL passes. The service itself never fetches one, so its host may be private.
+URL passes. Its host may be private: worker.http.download checks the address that it connects to.
 """
 
 import re
@@ -47,13 +47,13 @@ def read_outputs(values: Iterable[Any]) -> Outputs:
         url = value.get("url") if isinstance(value, Mapping) else None
         if not url:
             continue
-        address, problem = _checked(url)
+        address, problem = checked_url(url)
         if address is None:
             problems[problem] = problems.get(problem, 0) + 1
         elif len(kept) == MOST_RESULTS:
             problems[_BEYOND] = problems.get(_BEYOND, 0) + 1
         else:
-            marked = _checked(value["watermark_url"])[0] if "watermark_url" in value else None
+            marked = checked_url(value["watermark_url"])[0] if "watermark_url" in value else None
             kept.append(Output(_type(value.get("type")), address, marked))
     left_out = tuple(f"{count} result{'s'[: count > 1]} {problem}" for problem, count in problems.items())
     return Outputs(tuple(kept), left_out)
@@ -64,7 +64,7 @@ def _type(value: object) -> str:
     return next((known for known in _TYPES if word.startswith(known)), "image")
 
 
-def _checked(value: object) -> tuple[str | None, str]:
+def checked_url(value: object) -> tuple[str | None, str]:
     """Return a URL as it may be used, or None and what is wrong. The problem never quotes the value."""
     if not isinstance(value, str):
         return None, "whose URL is not text"

@@ -1,5 +1,6 @@
 """Query parameters of the HTTP API."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,8 @@ from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
 DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
+#: What a view of a job has only on request.
+INCLUDED = ("request", "revisions")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
 #: Jobs of a pilot.
@@ -20,6 +23,8 @@ MOST_PILOT = 500
 #: USD. The store counts costs in nano-dollars, in 64 bits.
 LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
+#: Pixels of the longer side. Few sizes, so that few files are made of one image.
+THUMBNAIL_SIZES = (128, 256, 512, 1024)
 
 #: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
@@ -45,6 +50,28 @@ def _most_cost(description: str) -> fields.Decimal:
         validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
         error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
         metadata={"description": description},
+    )
+
+
+class Names(fields.List[Any]):
+    """Names of a fixed set, repeated or separated by commas."""
+
+    def __init__(self, options: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(fields.String(validate=Options(options)), load_default=list, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        given = value if isinstance(value, list) else [value]
+        split = [name.strip() for each in given for name in (each.split(",") if isinstance(each, str) else [str(each)])]
+        return super()._deserialize(split, *args, **kwargs)
+
+
+def _include() -> Names:
+    return Names(
+        INCLUDED,
+        metadata={
+            "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
+            "revisions: the earlier revisions of the request. Repeatable, or separated by commas."
+        },
     )
 
 
@@ -126,6 +153,7 @@ class JobQuery(ListQuery):
 
     status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
     failure = _classes("Only failed jobs of these classes of failure.")
+    include = _include()
     batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
 
 
@@ -188,10 +216,31 @@ class WaitQuery(Schema):
         error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
         metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
     )
+    include = _include()
+
+
+def dry_run() -> fields.Boolean:
+    """Make the parameter that asks for a quote instead of an upload."""
+    return fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Enqueue nothing, and answer with a quote, as `POST /v1/quote` does."},
+    )
+
+
+class OutputQuery(Schema):
+    """`GET /v1/jobs/<id>/outputs/<index>`. A link has `expires` and `signature`."""
+
+    size = fields.Integer(
+        validate=validate.OneOf(THUMBNAIL_SIZES, error="must be one of {choices}"),
+        metadata={"description": "Get a thumbnail: pixels of its longer side.", "example": THUMBNAIL_SIZES[1]},
+    )
+    expires = fields.String(metadata={"description": "When the link expires, in seconds since 1970."})
+    signature = fields.String(metadata={"description": "The signature of the link, which replaces a key."})
 
 
 class BatchQuery(Schema):
-    """`POST /v1/batches`. The first upload of a batch sets all but `id` and `on_error`."""
+    """Options of an upload. The first upload of a batch sets all but `id` and `on_error`."""
 
     id = fields.String(
         validate=_batch_id,
@@ -245,6 +294,31 @@ class BatchQuery(Schema):
             raise ValidationError("is given beside paused=true. Leave one of them out", "pilot")
 
 
+class QuoteQuery(BatchQuery):
+    """`POST /v1/quote`."""
+
+    images_later = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={
+            "description": "References to images that are not stored are no mistake: the images are uploaded before "
+            "the jobs are enqueued."
+        },
+    )
+
+
+class UploadQuery(QuoteQuery):
+    """`POST /v1/batches`."""
+
+    dry_run = dry_run()
+
+
+class EnqueueQuery(Schema):
+    """`POST /v1/jobs`."""
+
+    dry_run = dry_run()
+
+
 class BatchResumeQuery(Schema):
     """`POST /v1/batches/<id>/resume`."""
 
@@ -259,6 +333,7 @@ class ResultsQuery(Schema):
         load_default=list,
         metadata={"description": "Only jobs in these states. Repeatable."},
     )
+    include = _include()
     failure = _classes("Only failed jobs of these classes of failure.")
     format = fields.String(
         load_default="ndjson",

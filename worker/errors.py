@@ -4,6 +4,8 @@ WorkerError
 ├── GenerationFailed   a Celery producer's job failed, with the provider's code and message
 ├── GenerationRefused  a Celery producer's request is invalid, or its id belongs to another request
 ├── MessageUnfinished  a Celery message cannot be finished now, so it is processed again
+├── DownloadFailed     a file could not be downloaded
+├── SaveFailed         the results of a job could not be saved
 └── NotifyFailed       a notification was not accepted at the producer's callback_url
 """
 
@@ -30,6 +32,28 @@ class GenerationRefused(WorkerError):
 
 class MessageUnfinished(WorkerError):
     """A server did not accept the result or what follows the task, or another worker is at it."""
+
+
+class DownloadFailed(WorkerError):
+    """A file could not be downloaded. `gone`: it no longer exists. `retry_after`: seconds that the server asks for."""
+
+    def __init__(self, why: str, *, gone: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.gone = gone
+        self.retry_after = retry_after
+
+
+class SaveFailed(WorkerError):
+    """The results of a job were not saved: none of them is recorded. `why` names no address, only a host.
+
+    `final`: a repeat cannot succeed. `retry_after`: seconds that the server asks for.
+    """
+
+    def __init__(self, why: str, *, final: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.why = why
+        self.final = final
+        self.retry_after = retry_after
 
 
 class NotifyFailed(WorkerError):

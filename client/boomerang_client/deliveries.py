@@ -7,8 +7,7 @@ from itertools import islice
 from typing import Any
 
 from boomerang_client.connection import Connection, Query, path_segment, query, to_iso, try_spellings
-from boomerang_client.errors import UnexpectedAnswer
-from boomerang_client.parsing import MALFORMED, read_list, read_time
+from boomerang_client.parsing import MALFORMED, read_list, read_time, unexpected
 
 _PAGE = 500  # the service's maximum for ?limit=
 
@@ -132,7 +131,7 @@ def _count(answer: Any) -> int:
     try:
         return int(answer["replayed"])
     except MALFORMED as problem:
-        raise _unexpected("answer to a replay", problem) from problem
+        raise unexpected("answer to a replay", problem) from problem
 
 
 def _delivery(view: Any) -> Delivery:
@@ -149,7 +148,7 @@ def _delivery(view: Any) -> Delivery:
             raw=view,
         )
     except MALFORMED as problem:
-        raise _unexpected("delivery", problem) from problem
+        raise unexpected("delivery", problem) from problem
 
 
 def _attempt(view: Mapping[str, Any]) -> DeliveryAttempt:
@@ -177,8 +176,4 @@ def _receiver(view: Any) -> Receiver:
             raw=view,
         )
     except MALFORMED as problem:
-        raise _unexpected("receiver", problem) from problem
-
-
-def _unexpected(what: str, problem: object) -> UnexpectedAnswer:
-    return UnexpectedAnswer(f"The answer is not a {what} of Boomerang's API ({problem!r}). Check the versions.")
+        raise unexpected("receiver", problem) from problem

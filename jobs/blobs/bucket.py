@@ -63,10 +63,23 @@ class Bucket:
         except Exception as error:
             raise purpose.error(f"{purpose.setting} cannot be opened: {type(error).__name__}: {error}") from error
 
+    def mark(self) -> None:
+        """Mark a store that is used for the first time. Raise if it was used before and has no marker."""
+        # A folder's volume can go away at any time, and looking costs little.
+        if self._marked and not self._is_folder:
+            return
+        with self._translated():
+            if not self._has_marker():
+                if self._marked or self._used_before():
+                    self._refuse_unmarked()
+                text = f"The {self._purpose}, by Boomerang. Do not delete this file.\n"
+                self._files.write(self._purpose.marker, text.encode(), "text/plain")
+        self._marked = True
+
     @contextmanager
     def draft(self) -> Iterator[Draft]:
         """Open a draft for `put`. It is removed at the end of the block."""
-        self._mark()
+        self.mark()
         with ExitStack() as stack:
             with self._translated():  # what fails inside the block is not the store's
                 draft = stack.enter_context(self._files.draft())
@@ -74,13 +87,13 @@ class Bucket:
 
     def put(self, draft: Draft, name: str, content_type: str = BYTES) -> None:
         """Make a draft an object, in one step. It is durable when this returns, and replaces an older one."""
-        self._mark()
+        self.mark()
         with self._translated():
             self._files.put(draft, name, content_type)
 
     def write(self, name: str, data: bytes, content_type: str = BYTES) -> None:
         """Store an object, as `put` does."""
-        self._mark()
+        self.mark()
         with self._translated():
             self._files.write(name, data, content_type)
 
@@ -135,18 +148,6 @@ class Bucket:
         """Remove what killed writers left; return how many drafts and uploads."""
         with self._translated():
             return self._files.sweep(older_than)
-
-    def _mark(self) -> None:
-        # A folder's volume can go away at any time, and looking costs little.
-        if self._marked and not self._is_folder:
-            return
-        with self._translated():
-            if not self._has_marker():
-                if self._marked or self._used_before():
-                    self._refuse_unmarked()
-                text = f"The {self._purpose}, by Boomerang. Do not delete this file.\n"
-                self._files.write(self._purpose.marker, text.encode(), "text/plain")
-        self._marked = True
 
     def _check_marker(self, cause: Exception | None = None) -> None:
         if not self._has_marker():

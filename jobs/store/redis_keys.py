@@ -4,7 +4,8 @@ All keys share one hash tag, so that a script's keys live in one slot of a Redis
 is stored twice for every job.
 """
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: name → suffix of a key that exists once.
@@ -20,7 +21,7 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
     # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
-    # saves_until
+    # saves_until; saved (results so far)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
@@ -39,10 +40,12 @@ SINGLE: Mapping[str, str] = {
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, separated by spaces
+    "limits": "limits",  # HASH l<lane>|<limit>, k<key>|<limit> → its changed value, since and until when, as JSON
     "lanes": "lanes",  # SET names of all lanes that ever had a job
     "written": "written",  # STRING written before waiting for replicas, never read
     "repair": "repair",  # STRING the lock of the process that is correcting counters (jobs.audit.repair)
     "admit_hint": "wake",  # STRING a hint to admit is under way
+    "save_hint": "save-hint",  # STRING a hint to save results is under way
     "reconcile_hint": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
@@ -91,7 +94,8 @@ FAMILY: Mapping[str, str] = {
     # HASH ready (jobs that wait), <class>|<owner> (weights of its queues that take part), virtual times: v<rank of
     # owners>, v<class>|<owner>; r|<owner> (its rank, if not normal), ranks (their checksum)
     "pool": "p:",
-    # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
+    # HASH slots, window, hold, why, level, since, tat, paused, paused_until, paused_why, spent, took, work: of a
+    # provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
@@ -124,10 +128,10 @@ _TYPES = {
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "receivers notifications event_alarms saves unsaved saving save_turns save_queue",
-    "hash": "totals epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
+    "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent lines receiver event",
-    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
+    "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
     "list": "history staged members batch_events attempts revisions",
     "stream": "changes",
@@ -158,7 +162,10 @@ class Keys:
         """
         return f"{self.prefix.removesuffix(':')}keys:access"
 
-    def lua(self, names: Collection[str]) -> str:
-        """These names as a Lua table: `KEY.alarms`, and for families the part before the id."""
-        pairs = [f"{name}=KEYS[1]..'{suffix}'" for name, suffix in {**SINGLE, **FAMILY}.items() if name in names]
-        return "local KEY={" + ",".join(pairs) + "}\n"
+    def lua(self, source: str) -> str:
+        """Return Lua source with the names of keys as text: `KEY.alarms`, and for families the part before the id.
+
+        A table of the names, built by each call of a script, would take a tenth of its time.
+        """
+        suffixes = {**SINGLE, **FAMILY}
+        return re.sub(r"\bKEY\.(\w+)", lambda found: f"'{self.prefix}{suffixes[found[1]]}'", source)

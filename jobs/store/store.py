@@ -12,8 +12,10 @@ from jobs.store.continuity import Continuity
 from jobs.store.deliveries import Deliveries
 from jobs.store.delivery_log import DeliveryLog
 from jobs.store.event_stream import EventStream
+from jobs.store.forecasts import Forecasts
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
+from jobs.store.limits import Limits
 from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Manual
@@ -43,7 +45,7 @@ class Store:
     ) -> None:
         keys = keys or Keys()
         scripts = Scripts(client, keys, clock, settings.replicas, may_load=may_load)
-        self.context = context = StoreContext(client, keys, scripts, settings)
+        self.context = context = StoreContext(client, keys, scripts, settings, Limits(client, keys, scripts, settings))
         self.jobs = Jobs(context)
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)
@@ -53,6 +55,7 @@ class Store:
         self.batch_events = BatchEvents(context)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
+        self.forecasts = Forecasts(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)
         self.continuity = Continuity(context)

@@ -59,7 +59,8 @@ def _handler(proxy: HttpProxy) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name: value for name, value in self.headers.items() if not name.lower().startswith("proxy-")}
-            onward = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+            host = parts.hostname or ""
+            onward = http.client.HTTPConnection(proxy.hosts.get(host, host), parts.port, timeout=5)
             with contextlib.closing(onward):
                 onward.request(self.command, parts.path, body, headers)
                 answer = onward.getresponse()

@@ -1,5 +1,7 @@
 """/v1/jobs: enqueue, list, show and change single jobs."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -9,18 +11,22 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
 from jobs.failures import FailureClass
+from jobs.job import Job
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
-from schemas.queries import JobQuery, WaitQuery
+from schemas.queries import EnqueueQuery, JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body
 from webhook.api.enqueue import enqueue_body
+from webhook.api.included import Views
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
+from webhook.api.quotes import quote_job
+from webhook.http.bodies import read_decoded
 from webhook.http.json_response import json_response
 from webhook.links import links
 from webhook.services import services
@@ -34,16 +40,25 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jo
     "/jobs",
     {201: JobView, 200: JobView},
     scope=Scope.ENQUEUE,
+    query=EnqueueQuery,
     body=JSON,
     refusals=(400, 409, 411, 413, 422, 503),
 )
-def create() -> Response:
+def create(query: dict[str, Any]) -> Response:
     """Enqueue a job.
 
     The answer is 201 for a new job, and 200 for a job that existed already with the same request. Both mean that the
     job is recorded and will not be lost. When the service is full, the answer is 429: send the same request
     again after the time in Retry-After. The body may be compressed with gzip (Content-Encoding).
+
+    With `dry_run`, nothing is enqueued, and the answer is a quote, as `POST /v1/quote` gives it for one line; a request
+    that would be refused is refused.
     """
+    if query["dry_run"]:
+        shared = services()
+        memory = shared.memory.for_body()
+        body = read_decoded(request, shared.settings.max_body, memory)
+        return json_response(quote_job(shared, body, memory))
     given, job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=given)}
     recorded = services().store.jobs.get(job.id if created else find_job(given))
@@ -58,8 +73,8 @@ def page(query: dict[str, Any]) -> Response:
     and stays valid while jobs change. A page by label or of a batch may be short although more follow. `label` means
     the labels of the job itself, not those of its batch.
     """
-    found, addresses = _page(query), links()
-    return json_response({"jobs": [serialize_job(job, addresses) for job in found.jobs], "cursor": found.cursor})
+    found, views = _page(query), Views(services().store, links(), query["include"])
+    return json_response({"jobs": views.of(found.jobs), "cursor": found.cursor})
 
 
 @operation(
@@ -72,15 +87,21 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     callers wait already, or another producer needs the place, it comes at once, with a Retry-After.
     """
     shared = services()
-    seconds, store = query["wait"], shared.store
+    seconds, store, include = query["wait"], shared.store, query["include"]
+
+    def answer(job: Job, headers: Mapping[str, str]) -> Response:
+        return json_response(Views(store, links(), include).of([job])[0], headers=headers)
+
     if not seconds:
-        return json_response(serialize_job(store.jobs.show(job_id), links()))
+        return answer(store.jobs.show(job_id, text="request" in include), {})
     with shared.waits.try_enter() as place:
         if place:
             job = store.jobs.wait(job_id, seconds, lambda: place.lost)
             headers = {"Retry-After": "1"} if place.lost and not job.state.final else {}
-            return json_response(serialize_job(store.jobs.with_reason(job), links()), headers=headers)
-    return json_response(serialize_job(store.jobs.show(job_id), links()), headers={"Retry-After": "1"})
+            if "request" in include:
+                job = replace(job, text=store.jobs.get_text(job_id))
+            return answer(store.jobs.with_reason(job), headers)
+    return answer(store.jobs.show(job_id, text="request" in include), {"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -136,6 +157,7 @@ def _page(query: dict[str, Any]) -> Page:
     state = State(query["status"]) if "status" in query else None
     classes = [FailureClass(each) for each in query["classes"]]
     where: dict[str, Any] = {
+        "text": "request" in query["include"],
         "classes": classes,
         "only": filter_from(query),
         "cursor": query.get("cursor"),

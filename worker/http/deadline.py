@@ -24,8 +24,25 @@ from urllib3.util.connection import allowed_gai_family
 
 from worker.http.name_lookup import bounded
 
-#: The monotonic time by which the current call of this thread must end.
-DEADLINE: ContextVar[float] = ContextVar("DEADLINE")
+
+class Deadline:
+    """The monotonic time by which a call must end. Whoever reads an answer may move it while the call runs."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left. Raises `TimeoutError`."""
+        remaining = self.at - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the call did not end by its deadline")
+        return remaining
+
+
+#: The deadline of the current call of this thread.
+DEADLINE: ContextVar[Deadline] = ContextVar("DEADLINE")
 #: Bytes passed to the socket at once, because TLS restarts the time-out for every record.
 _PIECE = 16 * 1024
 #: The message of http.client for a tunnel that was refused.
@@ -36,17 +53,10 @@ def _seconds(timeout: Any) -> float:
     return float(timeout) if isinstance(timeout, int | float) else math.inf
 
 
-def _remaining(deadline: float) -> float:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError("the call did not end by its deadline")
-    return remaining
-
-
 class _Reader(io.RawIOBase):
     """The socket's reader, with each wait limited by the deadline."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: Deadline) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
@@ -55,7 +65,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(_remaining(self._deadline))
+        self._sock.settimeout(self._deadline.remaining())
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -64,7 +74,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **kwargs: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         raw = self.fp.detach()
         self.fp = io.BufferedReader(_Reader(raw, sock, deadline))
@@ -80,7 +90,7 @@ class TunnelFailed(NewConnectionError):
 
 
 class _Bounded(HTTPConnection):
-    _deadline = 0.0
+    _deadline: Deadline
 
     def connect(self) -> None:
         # Before the connection, because a tunnel through a proxy is a request and a response, too.
@@ -98,7 +108,7 @@ class _Bounded(HTTPConnection):
         try:
             for address in self._addresses(name):
                 self._dns_host = address
-                self.timeout = min(_seconds(timeout), _remaining(self._deadline))
+                self.timeout = min(_seconds(timeout), self._deadline.remaining())
                 try:
                     return super()._new_conn()
                 except (NewConnectionError, ConnectTimeoutError) as error:
@@ -121,7 +131,8 @@ class _Bounded(HTTPConnection):
             return [name]  # urllib3 raises the error for it
         try:
             found = bounded(
-                lambda: socket.getaddrinfo(name, self.port, allowed_gai_family(), socket.SOCK_STREAM), self._deadline
+                lambda: socket.getaddrinfo(name, self.port, allowed_gai_family(), socket.SOCK_STREAM),
+                self._deadline.at,
             )
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
@@ -140,7 +151,7 @@ class _Bounded(HTTPConnection):
     def send(self, data: Any) -> None:
         for start in range(0, len(data), _PIECE):
             if self.sock is not None:
-                self.sock.settimeout(_remaining(self._deadline))
+                self.sock.settimeout(self._deadline.remaining())
             super().send(data[start : start + _PIECE])
 
 

@@ -1,7 +1,6 @@
 """The client of the generation API. Every call returns an outcome; no answer or failure of the provider raises."""
 
 import ssl
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import BadStatusLine, HTTPException
@@ -16,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from jobs.lanes import LaneSettings
 from jobs.logs import HIDDEN, SHORTEST
 from schemas import GenerationRequest, TaskError, callback_path, has_parameter
-from worker.http.deadline import DEADLINE, BoundedAdapter, TunnelFailed
+from worker.http.deadline import DEADLINE, BoundedAdapter, Deadline, TunnelFailed
 from worker.http.session import Session
 from worker.provider.body import Pieces, body_of
 from worker.provider.outcomes import Doubtful, Held, LookupOutcome, NotSent, Refused, SubmitOutcome, Unavailable
@@ -123,7 +122,7 @@ class Provider:
     def _call(
         self, method: str, path: str, body: bytes | Pieces | None, external_task_id: str
     ) -> tuple[int, Any, bytes]:
-        DEADLINE.set(time.monotonic() + sum(self._timeout))
+        DEADLINE.set(Deadline(sum(self._timeout)))
         # A copy, because preparing each request from the start would take a fifth of a submission's CPU.
         prepared = self._template.copy()
         prepared.method, prepared.url = method, self._base + path

@@ -7,7 +7,6 @@ the attempt is in doubt, and is looked up before anything is sent again.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
 from schemas import (
@@ -22,6 +21,7 @@ from schemas import (
     read_submission,
     read_task,
 )
+from worker.http.retry_after import http_date, retry_after
 from worker.provider.duplicates import About, about_id
 
 
@@ -129,8 +129,6 @@ ACCOUNT = frozenset({"1100", "1101", "1102", "1304"})
 PERMANENT = frozenset({"1200", "1201", "1300", "1301", "002016001", "002016002", "002016003"})
 #: Characters of an answer that cannot be read, in a log line and in a job's `reason`.
 SEEN, _QUOTED = 300, 80
-#: A longer `Retry-After` is cut to this: it is a mistake or an attack.
-LONGEST_RETRY_AFTER = 900.0
 #: Seconds by which the age of a task may be wrong, by the provider's clock and by ours.
 SAME_CLOCK, OTHER_CLOCK = 5.0, 300.0
 #: A header Date that differs more from our clock does not tell the provider's time.
@@ -186,31 +184,10 @@ def _age(report: TaskReport, headers: Mapping[str, str]) -> tuple[float, float] 
     """
     if report.created_at is None:
         return None
-    there, here = _date(headers.get("Date", "")), datetime.now(UTC)
+    there, here = http_date(headers.get("Date", "")), datetime.now(UTC)
     now, margin = (there, SAME_CLOCK) if there and abs(there - here) <= MOST_APART else (here, OTHER_CLOCK)
     age = (now - report.created_at).total_seconds()
     return age - margin, age + margin
-
-
-def _date(value: str) -> datetime | None:
-    """Parse an HTTP date; None if it is unusable."""
-    try:
-        when = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        # OverflowError: years and zones beyond a C integer.
-        return None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float:
-    """Return `Retry-After` in seconds (RFC 9110: a number or a date), at most LONGEST_RETRY_AFTER; 0 if unusable."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), LONGEST_RETRY_AFTER)
-    when = _date(value)
-    if when is None:
-        return 0.0
-    return min(max((when - (now or datetime.now(UTC))).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
 def _is_silence(status: int) -> bool:

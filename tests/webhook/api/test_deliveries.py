@@ -26,7 +26,7 @@ def clients(redis_url: str, store: Store) -> dict[str, FlaskClient]:
         admin_keys=("boss:key-of-the-boss",),
         key_limits={"shop": anywhere, "press": anywhere},
     )
-    app, found = create_app(settings, store), {}
+    app, found = create_app(settings, Store(store.context.client, settings)), {}
     for name in ("shop", "press", "boss"):
         found[name] = app.test_client()
         found[name].environ_base["HTTP_AUTHORIZATION"] = f"Bearer key-of-the-{name}"

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import TaskError
+from worker.http.retry_after import LONGEST_RETRY_AFTER, retry_after
 from worker.provider import Absent, Created, Doubtful, Exists, Found, Held, NotCreated, Refused, Unavailable
-from worker.provider.outcomes import LONGEST_RETRY_AFTER, read_status_answer, read_submit_answer, retry_after
+from worker.provider.outcomes import read_status_answer, read_submit_answer
 
 OURS = "job-1"
 

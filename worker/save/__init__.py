@@ -1,0 +1,1 @@
+"""Saving the results of jobs."""

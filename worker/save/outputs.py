@@ -1,0 +1,115 @@
+"""Save all outputs of a job, or none: fetch and check each, then store them, and at last the job's sidecar.
+
+It is safe to repeat at any point. Until the sidecar exists, a repeat stores the outputs again under the same names;
+once it exists, a repeat reads it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from jobs.blobs.blob import Draft
+from jobs.blobs.bucket import Bucket
+from jobs.errors import ResultsUnavailable
+from jobs.job import Job
+from jobs.results.names import Template, another_name, sidecar_name
+from jobs.results.sidecar import CONTENT_TYPE, saved_by, write_sidecar
+from jobs.saved import Saved, SavedOutput
+from worker.errors import SaveFailed
+from worker.http.download import Downloader
+from worker.save.fetch import fetch
+
+#: Seconds in which all outputs of a job must be fetched and stored. The lease of a save must be longer.
+LONGEST_SAVE = 600.0
+#: Seconds after its end in which an output that the provider's servers do not know may still appear.
+VISIBLE_AFTER = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    draft: Draft
+    output: SavedOutput
+
+
+class OutputSaver:
+    """Saves outputs to the result store; several threads may share it. `now` tells the time of day."""
+
+    def __init__(
+        self,
+        results: Bucket,
+        downloader: Downloader,
+        template: Template,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._results = results
+        self._downloader = downloader
+        self._template = template
+        self._now = now
+
+    def save_outputs(self, job: Job, batch_labels: Mapping[str, str]) -> Saved:
+        """Save the outputs of a completed job, which needs its result and text. Raises `SaveFailed`."""
+        try:
+            return self._save(job, {**batch_labels, **job.labels})
+        except ResultsUnavailable as error:
+            raise SaveFailed(str(error)) from error
+
+    def _save(self, job: Job, labels: Mapping[str, str]) -> Saved:
+        self._results.mark()
+        sidecar = sidecar_name(job)
+        before = self._results.read(sidecar)
+        if before is not None and (saved := saved_by(job, before)) and self._is_complete(saved):
+            return saved
+        end = time.monotonic() + LONGEST_SAVE
+        with ExitStack() as drafts:
+            fetched = [
+                self._fetch(job, index, labels, drafts.enter_context(self._results.draft()), end - time.monotonic())
+                for index in range(len(job.result.output) if job.result else 0)
+            ]
+            outputs = tuple(map(self._store, fetched))
+        saved = Saved(self._now(), outputs)
+        if before is not None and saved_by(job, before) is None:
+            # It is of an earlier job with the same id, whose outputs are still there.
+            self._results.write(another_name(sidecar, sha256(before).hexdigest()), before, CONTENT_TYPE)
+        self._results.write(sidecar, write_sidecar(job, saved, labels), CONTENT_TYPE)
+        return saved
+
+    def _fetch(self, job: Job, index: int, labels: Mapping[str, str], draft: Draft, seconds: float) -> _Fetched:
+        assert job.result is not None  # noqa: S101 - it has outputs
+        try:
+            body, file = fetch(self._downloader, job.result.output[index]["url"], draft, max(seconds, 0.0))
+        except SaveFailed as error:
+            if error.final and job.ended_at and (self._now() - job.ended_at).total_seconds() < VISIBLE_AFTER:
+                raise SaveFailed(error.why, retry_after=error.retry_after) from error
+            raise
+        name = self._template.name(job, index, file.media.extension, body.sha256, labels)
+        output = SavedOutput(
+            name=name,
+            sha256=body.sha256,
+            size=body.size,
+            content_type=file.media.content_type,
+            width=file.width,
+            height=file.height,
+        )
+        return _Fetched(draft, output)
+
+    def _store(self, fetched: _Fetched) -> SavedOutput:
+        """Store an output. An object with other bytes is never replaced: it is of an earlier job with the same id."""
+        output = fetched.output
+        there = self._results.info(output.name)
+        if there and (there.size != output.size or self._hash_of(output) != output.sha256):
+            output = replace(output, name=another_name(output.name, output.sha256))
+        self._results.put(fetched.draft, output.name, output.content_type)
+        return output
+
+    def _is_complete(self, saved: Saved) -> bool:
+        found = ((each, self._results.info(each.name)) for each in saved.outputs)
+        return all(there is not None and there.size == each.size for each, there in found)
+
+    def _hash_of(self, output: SavedOutput) -> str:
+        digest = sha256()
+        for piece in self._results.stream(output.name, 0, output.size):
+            digest.update(piece)
+        return digest.hexdigest()
