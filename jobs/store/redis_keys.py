@@ -132,7 +132,7 @@ _TYPES = {
     "receivers notifications event_alarms saves unsaved saving save_turns save_queue",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent spent_labels lines receiver",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver event",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
     "list": "history staged members batch_events attempts revisions",
