@@ -160,15 +160,15 @@ def test_a_server_that_fails_and_recovers_costs_only_time(
     wait_for(lambda: announced.is_saved(job_id, images), 60)
 
 
-def test_what_cannot_be_saved_is_listed_and_can_be_saved_again(announced: Saving, wait_for: WaitFor) -> None:
-    images = [b"this is no image, whatever its address says"]
-    announced.complete("gone", images)
-    wait_for(lambda: (progress := announced.get("gone").save) is not None and not progress.owed, 60)
-    assert announced.store.manual.stuck(0.0, 9).unsaved.count == 1
+def test_a_result_that_is_no_image_is_not_saved_until_the_provider_has_the_right_one(
+    announced: Saving, wait_for: WaitFor
+) -> None:
+    announced.complete("odd", [b"this is no image, whatever its address says"])
+    wait_for(lambda: (progress := announced.get("odd").save) is not None and progress.tries > 0, 60)
+    assert [each for each in announced.folder.rglob("*odd*") if each.is_file()] == []
     images = [image("png")]
-    announced.results.files["/gone/0"] = images[0]
-    assert announced.store.saves.retry(["gone"]) == {"gone": "owed"}
-    wait_for(lambda: announced.is_saved("gone", images), 60)
+    announced.results.files["/odd/0"] = images[0]
+    wait_for(lambda: announced.is_saved("odd", images), 60)
 
 
 def test_a_store_that_is_away_for_a_while_costs_only_time(announced: Saving, wait_for: WaitFor) -> None:
