@@ -1,5 +1,6 @@
 """Query parameters of the HTTP API."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,8 @@ from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
+#: What a view of a job has only on request.
+INCLUDED = ("request", "revisions")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
 #: Jobs of a pilot.
@@ -25,6 +28,8 @@ THUMBNAIL_SIZES = (128, 256, 512, 1024)
 #: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
 
+#: Before the name of a label, by whose values spending is summed.
+BY_LABEL = "label:"
 SPENT_BY = ("day", "key", "batch", "model", "lane")
 #: Most days that one question about spending may cover, and the days it covers by default.
 MOST_DAYS = 366
@@ -46,6 +51,28 @@ def _most_cost(description: str) -> fields.Decimal:
         validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
         error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
         metadata={"description": description},
+    )
+
+
+class Names(fields.List[Any]):
+    """Names of a fixed set, repeated or separated by commas."""
+
+    def __init__(self, options: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(fields.String(validate=Options(options)), load_default=list, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        given = value if isinstance(value, list) else [value]
+        split = [name.strip() for each in given for name in (each.split(",") if isinstance(each, str) else [str(each)])]
+        return super()._deserialize(split, *args, **kwargs)
+
+
+def _include() -> Names:
+    return Names(
+        INCLUDED,
+        metadata={
+            "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
+            "revisions: the earlier revisions of the request. Repeatable, or separated by commas."
+        },
     )
 
 
@@ -127,6 +154,7 @@ class JobQuery(ListQuery):
 
     status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
     failure = _classes("Only failed jobs of these classes of failure.")
+    include = _include()
     batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
 
 
@@ -150,6 +178,7 @@ class WaitQuery(Schema):
         error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
         metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
     )
+    include = _include()
 
 
 def dry_run() -> fields.Boolean:
@@ -259,6 +288,7 @@ class ResultsQuery(Schema):
         load_default=list,
         metadata={"description": "Only jobs in these states. Repeatable."},
     )
+    include = _include()
     failure = _classes("Only failed jobs of these classes of failure.")
     format = fields.String(
         load_default="ndjson",
@@ -292,6 +322,14 @@ class BatchRetryQuery(Schema):
     )
 
 
+def _spent_by(value: str) -> None:
+    name = value.removeprefix(BY_LABEL)
+    if name == value:
+        Options(SPENT_BY)(value)
+    elif not Labels.NAME.fullmatch(name):
+        raise ValidationError(f"must name a label after {BY_LABEL}, as label:team, not {quoted(name)}")
+
+
 _not_a_day: dict[str, Any] = {"invalid": "must be a day, such as 2026-01-31"}
 
 
@@ -299,7 +337,12 @@ class SpendQuery(Schema):
     """`GET /v1/spend`."""
 
     by = fields.String(
-        load_default="day", validate=Options(SPENT_BY), metadata={"description": "What each row stands for."}
+        load_default="day",
+        validate=_spent_by,
+        metadata={
+            "description": f"What each row stands for: {', '.join(SPENT_BY)}, or label:<name>, the values of a label.",
+            "example": "label:team",
+        },
     )
     first = fields.Date(
         data_key="from",
@@ -313,6 +356,11 @@ class SpendQuery(Schema):
     batch = fields.String(metadata={"description": "Only jobs of this batch."})
     model = fields.String(metadata={"description": "Only jobs of this model."})
     lane = fields.String(metadata={"description": "Only jobs that this lane submitted."})
+
+    @validates_schema
+    def _check_label(self, data: dict[str, Any], **_: Any) -> None:
+        for name in {"batch", "model", "lane"} & data.keys() if data["by"].startswith(BY_LABEL) else ():
+            raise ValidationError("cannot be combined with by=label:<name>; leave it out, or use `key`", name)
 
     @validates_schema
     def _check_days(self, data: dict[str, Any], **_: Any) -> None:

@@ -32,7 +32,7 @@ class Client(Batches):
         model: str | None = None,
         lane: str | None = None,
     ) -> Spend:
-        """Return the spending by "day", "key", "batch", "model" or "lane".
+        """Return the spending by "day", "key", "batch", "model" or "lane", or by the values of a label ("label:team").
 
         `start` and `end` are the first and the last day (UTC). Without them the service uses the last 30 days. `key`,
         `batch`, `model` and `lane` restrict the report to one of each, by name.

@@ -104,6 +104,8 @@ FAMILY: Mapping[str, str] = {
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
+    # By day: HASH $<label>=<value>|<key> → nano-dollars, # and the same → results; bounded (jobs.store.spending)
+    "spent_labels": "dl:",
     "staged": "u:",  # LIST ids of an upload that is not complete; this and the next two expire
     "lines": "v:",  # HASH id → the job to accept, packed
     "pinned": "i:",  # SET hashes of the images that a staged upload names
@@ -123,7 +125,7 @@ _TYPES = {
     "saves unsaved saving save_turns save_queue",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent lines receiver",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
     "list": "history staged members revisions",

@@ -74,7 +74,7 @@ local function forget_day()
     if string.sub(fields[i], 1, 1) == ENTRY.cost then past = past + fields[i + 1] end
   end
   redis.call('HINCRBY', KEY.totals, 'past', whole(past))
-  redis.call('DEL', KEY.spent .. day)
+  redis.call('DEL', KEY.spent .. day, KEY.spent_labels .. day)
   redis.call('ZREM', KEY.days, day)
 end
 if day then pcall(forget_day) end
