@@ -56,7 +56,7 @@ class ResultSettings(ConnectionSettings):
 
     @property
     def saves(self) -> str:
-        """What the scripts do about results that are to be saved: '' nothing, `1` save, `2` save before anything is delivered."""
+        """What the scripts do about results: '' nothing, `1` save them, `2` save them before anything is delivered."""
         if self.result_store is None:
             return ""
         return "2" if self.complete_when_saved else "1"
