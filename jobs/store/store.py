@@ -43,7 +43,7 @@ class Store:
     ) -> None:
         keys = keys or Keys()
         scripts = Scripts(client, keys, clock, settings.replicas, may_load=may_load)
-        self.context = context = StoreContext(client, keys, scripts, settings, Limits(client, keys, scripts, settings))
+        self.context = context = StoreContext(client, keys, scripts, settings, Limits(scripts, settings))
         self.jobs = Jobs(context)
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)

@@ -17,7 +17,7 @@ from jobs.api_keys import PRODUCER, KeyRing
 from jobs.owners import ANYONE
 from jobs.states import State
 from jobs.task_names import GENERATE
-from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
+from tests.chaos.crash_world import ADMIN_KEY, KEY, OWNER, SLOTS, World, request_of
 from tests.support.producers import own
 
 A_DAY = 24 * 3600.0
@@ -434,6 +434,22 @@ def batch_retried(t: Turn) -> None:
     t.world.post(f"/v1/batches/{batch}/retry")
 
 
+def lane_paused(t: Turn) -> Check:
+    t.world.jobs_without_hints(3)
+    t.world.store.context.client.delete("{b}:wake")
+    t.arm()
+    path = f"/v1/lanes/{t.world.store.context.configured.lanes[0].name}"
+    t.world.post(path, method="PATCH", key=ADMIN_KEY, json={"submit_rate": 1000, "paused": True})
+    t.world.post(path, method="PATCH", key=ADMIN_KEY, json={"reset": ["submit_rate"], "paused": False})
+    return lambda: not t.world.store.lanes.get().paused
+
+
+def key_limited(t: Turn) -> None:
+    t.world.jobs_without_hints(3)
+    t.arm()
+    t.world.post(f"/v1/keys/{OWNER}/limits", method="PATCH", key=ADMIN_KEY, json={"weight": 2})
+
+
 #: Use case → scenario → the effects of the use case that the scenario causes.
 CASES: Mapping[str, Mapping[Scenario, str]] = {
     "submit": {
@@ -499,6 +515,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         a_batch_as_a_whole: "stage commit sweep",
         a_bad_batch: "unstage",
     },
+    "limits.change_lane": {lane_paused: "change_limits pause_lane messages.submit answer"},
+    "limits.change_key_limits": {key_limited: "change_limits messages.submit answer"},
     "batch_actions.pause": {batch_paused: "pause messages.submit answer"},
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},

@@ -13,6 +13,7 @@ import redis
 
 from jobs.job import Delivery, Result
 from jobs.lane_health import PROBE_BASE
+from jobs.limits import Subject
 from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
@@ -175,6 +176,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "found": (without_record, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
     "heartbeat": (lambda b: None, lambda b, _: b.store.liveness.beat(WorkerState.BUSY, ["boomerang.submit"])),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
+    "change_limits": (
+        lambda b: b.job(),
+        lambda b, _: b.store.context.limits.change(Subject.KEY, "shop", {"weight": 2}, reset=["priority"]),
+    ),
     "pause_lane": (lambda b: b.job(), lambda b, _: b.store.lanes.pause("default", "why", expires_in=60)),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),
