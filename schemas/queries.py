@@ -13,6 +13,7 @@ from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
+DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 #: What a view of a job has only on request.
 INCLUDED = ("request", "revisions")
 BATCH_STATES = ("running", "paused", "done")
@@ -166,6 +167,45 @@ class BatchListQuery(ListQuery):
         metadata={
             "description": "done: every job has ended. paused: on request, or at its max_cost. running: all others."
         },
+    )
+
+
+class DeliveryQuery(Schema):
+    """`GET /v1/deliveries`."""
+
+    state = fields.List(
+        fields.String(validate=Options(DELIVERY_STATES)),
+        load_default=list,
+        metadata={"description": "Only deliveries in these states. Repeatable. Default: all."},
+    )
+    host = fields.String(
+        validate=validate.Length(1, 300),
+        metadata={
+            "description": "Only those whose last attempt went to this host, with its port unless it is the usual one."
+        },
+    )
+    since = Moment(metadata={"description": "Only those that changed at this time or later."})
+    cursor = fields.String(
+        validate=validate.Regexp(
+            r"[A-Za-z0-9_-]{1,400}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
+        ),
+        metadata={"description": "The `cursor` of the previous page."},
+    )
+    limit = fields.Integer(
+        load_default=100,
+        validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
+        metadata={"description": "Largest number of entries on a page."},
+    )
+
+
+class ReplayQuery(DeliveryQuery):
+    """`POST /v1/deliveries/replay`."""
+
+    state = fields.List(
+        fields.String(validate=Options(DELIVERY_STATES)),
+        load_default=["failed", "given_up"],
+        metadata={"description": "Deliveries in these states. Repeatable. Default: failed, given_up."},
     )
 
 

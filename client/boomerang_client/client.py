@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from boomerang_client.batches import Batches
 from boomerang_client.connection import Connection, batch_options, query
+from boomerang_client.deliveries import Deliveries
 from boomerang_client.image_folders import Folders
 from boomerang_client.ndjson import Lines, open_lines
 from boomerang_client.parsing import read_overview, read_spend
@@ -15,7 +16,7 @@ from boomerang_client.retrying import PatientCaller
 from boomerang_client.uploading import Upload
 
 
-class Client(Batches):
+class Client(Batches, Deliveries):
     __doc__ = Connection.__doc__
 
     def __enter__(self) -> "Client":  # noqa: PYI034 -- typing.Self came with 3.11

@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness, receivers, saving
+from jobs import delivery_log, eta, lane_health, liveness, receivers, saving
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE, MOST_COST
@@ -49,6 +49,7 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
+    "delivery_log",
     "lib",
     "revisions",
     "accept",
@@ -173,6 +174,7 @@ def _constants() -> str:
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()
         + receivers.constants()
+        + delivery_log.constants()
         + saving.constants()
     )
 

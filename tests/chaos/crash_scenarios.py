@@ -15,6 +15,8 @@ from celery import chord
 
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.owners import ANYONE
+from jobs.producer_ids import given_id
+from jobs.receivers import receiver_of
 from jobs.states import State
 from jobs.task_names import GENERATE
 from tests.chaos.crash_world import ADMIN_KEY, KEY, OWNER, SLOTS, World, request_of
@@ -367,6 +369,41 @@ def retried(t: Turn) -> None:
     t.world.post(f"/v1/jobs/{job_id}/retry")
 
 
+def delivered(t: Turn) -> str:
+    """Return the id that the producer gave to a job whose notification was delivered."""
+    job_id = t.world.job(callback_url=t.world.listener.url)
+    assert t.world.until(lambda: t.world.notifications(job_id) and not t.world.store.jobs.get(job_id).owed, 20)
+    return given_id(job_id)
+
+
+def replayed(t: Turn) -> Check:
+    job_id = delivered(t)
+    before = t.world.notifications(job_id)
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/deliveries/replay")
+    return lambda: t.world.notifications(job_id) > before
+
+
+def replayed_since(t: Turn) -> Check:
+    job_id = delivered(t)
+    before = t.world.notifications(job_id)
+    t.arm()
+    t.world.post("/v1/deliveries/replay?state=delivered&limit=1")
+    return lambda: t.world.notifications(job_id) > before
+
+
+def replayed_at_a_host(t: Turn) -> None:
+    delivered(t)
+    t.arm()
+    t.world.post(f"/v1/deliveries/replay?host={receiver_of(t.world.listener.url)}")
+
+
+def receiver_enabled(t: Turn) -> None:
+    delivered(t)
+    t.arm()
+    t.world.post(f"/v1/receivers/{receiver_of(t.world.listener.url)}/enable")
+
+
 def lines(t: Turn, *, query: str = "", bad: bool = False) -> str:
     batch = t.world.new_id()
     text = "".join(json.dumps(request_of(image_list=[{"image": inline(t)}])) + "\n" for _ in range(3))
@@ -510,6 +547,9 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "jobs.pause": {paused: "pause_job answer"},
     "jobs.resume": {paused: "pause_job answer"},
     "jobs.retry": {retried: "retry messages.submit answer"},
+    "deliveries.replay": {replayed: "replay answer"},
+    "deliveries.replay_page": {replayed_since: "replay answer", replayed_at_a_host: "enable_receiver"},
+    "deliveries.enable": {receiver_enabled: "enable_receiver answer"},
     "batches.create": {
         a_batch: "image_known image_begun image_store.write image_kept enqueue messages.submit answer",
         a_batch_as_a_whole: "stage commit sweep",

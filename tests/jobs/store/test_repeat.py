@@ -170,6 +170,13 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))),
         lambda b, _: b.store.attempts.claim_due(10),
     ),
+    "enable_receiver": (
+        lambda b: b.store.deliveries.end_notification(
+            *begun_notification(b), limit=1, random=0.5, retry_in=5.0, why="ReadTimeout", begin=0
+        ),
+        lambda b, _: b.store.delivery_log.enable("", "shop.example"),
+    ),
+    "replay": (give_up_delivery, lambda b, _: b.store.delivery_log.replay(["fox"], "*")),
     "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(new_jobs("a", "b"), "x")),
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.attempts.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll")),
