@@ -455,6 +455,23 @@ def batch_resumed(t: Turn) -> None:
     t.world.post(f"/v1/batches/{batch}/resume")
 
 
+def batch_approved(t: Turn) -> None:
+    batch = lines(t, query="&paused=true")
+    t.world.store.context.client.delete("{b}:wake")
+    t.arm()
+    t.world.post(f"/v1/batches/{batch}/approve")
+
+
+def a_pilot(t: Turn) -> None:
+    batch = lines(t, query="&pilot=1")
+    t.world.store.batches.approve(own(batch, OWNER))
+
+
+def a_quote(t: Turn) -> None:
+    t.arm()
+    t.world.post("/v1/quote", data=json.dumps(request_of(image_list=[{"image": inline(t)}])))
+
+
 def batch_cancelled(t: Turn) -> None:
     batch = batch_of(t)
     t.arm()
@@ -553,12 +570,15 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "batches.create": {
         a_batch: "image_known image_begun image_store.write image_kept enqueue messages.submit answer",
         a_batch_as_a_whole: "stage commit sweep",
+        a_pilot: "begin_pilot",
         a_bad_batch: "unstage",
     },
+    "batches.quote": {a_quote: "answer"},
     "limits.change_lane": {lane_paused: "change_limits pause_lane messages.submit answer"},
     "limits.change_key_limits": {key_limited: "change_limits messages.submit answer"},
     "batch_actions.pause": {batch_paused: "pause messages.submit answer"},
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
+    "batch_actions.approve": {batch_approved: "approve messages.submit answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},
     "batch_actions.retry": {batch_retried: "begin_sweep sweep messages.submit answer"},
 }
