@@ -424,6 +424,11 @@ def a_batch_as_a_whole(t: Turn) -> None:
     lines(t, query="&on_error=abort")
 
 
+def a_batch_with_an_address(t: Turn) -> Check:
+    batch = lines(t, query=f"&callback_url={t.world.listener.url}")
+    return lambda: t.world.batch_events(batch, "batch.finished") == {f"{batch}.finished.1"}
+
+
 def a_bad_batch(t: Turn) -> Check:
     batch = lines(t, query="&on_error=abort", bad=True)
     return lambda: t.world.store.context.client.exists(f"{{b}}:b:{own(batch, OWNER)}") == 0
@@ -527,12 +532,14 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         provider_unreachable: "probe provider.probe probed",
         found_in_the_other_lane: "move_to_lane",
         sweep_left_over: "sweep",
+        a_batch_with_an_address: "due_events messages.deliver",
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
     },
     "deliver": {
         notified: "claim_deliveries begin_notification notifier delivered end_notification ack",
         a_task: "messages.finish",
+        a_batch_with_an_address: "claim_events begin_notification notifier event_delivered end_notification",
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
