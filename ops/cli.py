@@ -8,6 +8,7 @@ from ops.commands.help_text import examples
 from ops.commands.keys import keys
 from ops.commands.local import demo, up
 from ops.commands.recover import recover
+from ops.commands.results import results
 from ops.commands.settle import redeliver, settle
 from ops.commands.settle_cost import settle_cost
 from ops.commands.store import Commands
@@ -36,6 +37,7 @@ main.add_command(stuck)
 main.add_command(settle)
 main.add_command(settle_cost)
 main.add_command(redeliver)
+main.add_command(results)
 
 if __name__ == "__main__":
     main(prog_name="boomerang-server")

@@ -4,6 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
+
+from redis.client import Pipeline
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
@@ -79,6 +82,11 @@ class Saves:
             if job
         ]
 
+    @translate_errors()
+    def used_before(self) -> bool:
+        """Return whether results were ever saved, so that a result store without its marker is another one."""
+        return bool(self._client.hexists(self._keys.singleton("totals"), "saved"))
+
     def saved(self, due: Due, saved: Saved) -> SaveResult:
         """Record that all outputs of a claimed job are in the result store."""
         for _ in range(_READS):
@@ -90,6 +98,30 @@ class Saves:
             if done.outcome is not RecordSaveOutcome.CHANGED:
                 return done
         raise StoreUnavailable(f"The result of job {due.job.id} changes at each read; saving it is tried again.")
+
+    @translate_errors()
+    def removed(self, job_id: str, created_at: datetime, at: datetime) -> bool:
+        """Record that the saved outputs of a job no longer exist; return whether there is such a record.
+
+        `created_at` tells the job from a later one with the same id.
+        """
+        key = self._keys.member("result", job_id)
+        job = self._jobs.get_many([job_id])[0]
+        if job is None or job.created_at != created_at:
+            return False
+
+        def replace_result(pipe: Pipeline) -> bool:
+            text = str(pipe.get(key) or "")
+            with decoding(f"job {printable(job_id)}"):
+                result = Result.from_json(text) if text else None
+            if result is None or result.saved is None:
+                return False
+            pipe.multi()
+            pipe.set(key, replace(result, saved=replace(result.saved, removed_at=at)).to_json(), keepttl=True)
+            return True
+
+        client: Any = self._client  # its types know no value of the callable
+        return bool(client.transaction(replace_result, key, value_from_callable=True))
 
     def failed(self, due: Due, why: str, retry_in: float) -> SaveResult:
         """Record that a save failed, and is tried again in `retry_in` seconds."""

@@ -14,6 +14,7 @@ from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
 from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
+from jobs.store.manifests import Manifests
 from jobs.store.manual import Manual
 from jobs.store.redis_keys import Keys
 from jobs.store.revisions import Revisions
@@ -46,6 +47,7 @@ class Store:
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)
         self.saves = Saves(context, self.jobs)
+        self.manifests = Manifests(context)
         self.batches = Batches(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
