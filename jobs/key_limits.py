@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import Schema, ValidationError, post_load, validate
+from marshmallow import Schema, ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs.job import Priority
@@ -34,24 +34,57 @@ class KeyLimits:
     max_stored: int | None = None
 
 
-class _Limits(Schema):
-    weight = ma.Integer(strict=True, load_default=1, validate=validate.Range(1, MOST_WEIGHT))
-    priority = ma.Enum(Priority, by_value=True, load_default=Priority.NORMAL)
+class HostPatterns(ma.List[Any]):
+    """Hosts, in lower case."""
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> Any:
+        found: list[Any] = super()._deserialize(*args, **kwargs)
+        return tuple(str(host).lower() for host in found)
+
+
+class KeyLimitsSchema(Schema):
+    """The limits of a producer's key, each as in BOOMERANG_KEY_LIMITS."""
+
+    weight = ma.Integer(
+        strict=True,
+        load_default=1,
+        validate=validate.Range(1, MOST_WEIGHT),
+        metadata={"description": "The key's share of admission, beside other keys of its priority.", "example": 3},
+    )
+    priority = ma.Enum(
+        Priority,
+        by_value=True,
+        load_default=Priority.NORMAL,
+        metadata={"description": "While jobs of a higher key wait, none of a lower key is admitted."},
+    )
     max_cost_per_day = ma.Decimal(
-        load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
+        load_default=None,
+        allow_none=True,
+        as_string=True,
+        validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False),
+        metadata={"description": "Most that its jobs may cost in a day of UTC, in USD. null: no limit."},
     )
-    max_unfinished = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
-    max_stored = ma.Integer(strict=True, load_default=None, allow_none=True, validate=validate.Range(0))
-
-    callback_hosts = ma.List(
-        ma.String(validate=validate.Regexp(_HOST)), load_default=None, allow_none=True, validate=validate.Length(min=1)
+    max_unfinished = ma.Integer(
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0),
+        metadata={"description": "Most unfinished jobs. null: no limit of its own."},
     )
-
-    @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> KeyLimits:
-        if data["callback_hosts"] is not None:
-            data["callback_hosts"] = tuple(host.lower() for host in data["callback_hosts"])
-        return KeyLimits(**data)
+    max_stored = ma.Integer(
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0),
+        metadata={"description": "Most bytes of its jobs and images. null: no limit of its own."},
+    )
+    callback_hosts = HostPatterns(
+        ma.String(validate=validate.Regexp(_HOST)),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(min=1),
+        metadata={"description": "The only hosts that its notifications may go to. null: any."},
+    )
 
 
 class KeyLimitsField(ma.Field[Mapping[str, KeyLimits]]):
@@ -68,7 +101,7 @@ class KeyLimitsField(ma.Field[Mapping[str, KeyLimits]]):
         problems = []
         for name, each in given.items():
             try:
-                limits[name] = _Limits().load(each)
+                limits[name] = KeyLimits(**KeyLimitsSchema().load(each))
             except ValidationError as error:
                 problems.append(f"{name}: {flat(error.normalized_messages())}")  # type: ignore[no-untyped-call]
         if problems:

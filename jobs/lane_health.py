@@ -69,6 +69,11 @@ class Probe:
     since: datetime
 
 
+def paused_text(reason: str) -> str:
+    """Return why a lane submits nothing that an operator has paused."""
+    return f"paused by an operator: {reason}" if reason else "paused by an operator"
+
+
 def constants() -> str:
     """Return the numbers above as Lua constants, times in µs."""
     return (

@@ -63,20 +63,38 @@ def route(lanes: Sequence[LaneSettings], model: str, labels: Mapping[str, str]) 
     return next((lane.pool for lane in lanes if lane.takes(model, labels)), None)
 
 
-class _Lane(Schema):
+class LaneLimitsSchema(Schema):
+    """The limits of a lane that can be changed while the service runs, each as in BOOMERANG_LANES."""
+
+    max_in_flight = ma.Integer(
+        strict=True,
+        load_default=0,
+        validate=validate.Range(min=0),
+        metadata={"description": "Most images at once. 0: no limit.", "example": 64},
+    )
+    submit_rate = ma.Float(
+        load_default=0.0,
+        validate=validate.Range(min=0),
+        metadata={"description": "Most submissions per second. 0: no limit.", "example": 5.0},
+    )
+    max_cost_per_day = ma.Decimal(
+        load_default=None,
+        allow_none=True,
+        as_string=True,
+        validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False),
+        metadata={"description": "Most that its jobs may cost in a day of UTC, in USD. null: no limit."},
+    )
+
+
+class _Lane(LaneLimitsSchema):
     name = ma.String(
         required=True, validate=validate.Regexp(NAME, error="must have 1 to 32 of a-z 0-9 - and begin with no -")
     )
     models = ma.List(ma.String(validate=validate.Length(1, 128)), load_default=list)
     labels = ma.Dict(keys=ma.String(), values=ma.String(), load_default=dict)
     url = ma.URL(schemes={"http", "https"}, require_tld=False, load_default=None)
-    max_in_flight = ma.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
-    submit_rate = ma.Float(load_default=0.0, validate=validate.Range(min=0))
     learn_limit = ma.Boolean(load_default=False)
     result_expiry = ma.Float(load_default=None, validate=validate.Range(min=60))
-    max_cost_per_day = ma.Decimal(
-        load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
-    )
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> LaneSettings:

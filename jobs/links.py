@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 from urllib.parse import quote
 
 from itsdangerous import Signer
 
-from jobs.link_settings import LinkSettings
+from jobs.settings import Settings
+from jobs.source_expiry import expiry_in
 
 #: Names of the parameters of a link: its end in seconds since 1970, and the signature.
 EXPIRES, SIGNATURE = "expires", "signature"
@@ -40,11 +41,17 @@ class Links:
     """Makes and checks links.
 
     `base`: the URL of the webhook; None where it is unknown. `secrets`: the first signs, all are accepted; without any,
-    addresses are not signed. `life`: seconds that a link works, at least; a tenth more at most.
+    addresses are not signed. `life`: seconds that a link works, at least; a tenth more at most. `expiry_of`: for how
+    many seconds the provider of a lane is assumed to keep a result.
     """
 
     def __init__(
-        self, base: str | None, secrets: Sequence[str], life: float, clock: Callable[[], float] = time.time
+        self,
+        base: str | None,
+        secrets: Sequence[str],
+        life: float,
+        clock: Callable[[], float] = time.time,
+        expiry_of: Callable[[str], float] | None = None,
     ) -> None:
         self.base = base.rstrip("/") if base else None
         self._signer = (
@@ -52,13 +59,14 @@ class Links:
             if secrets
             else None
         )
+        self._expiry_of = expiry_of
         self._life, self._step = life, max(1, int(life * _STEP))
         self._clock = clock
 
     @classmethod
-    def of(cls, settings: LinkSettings) -> Self:
+    def of(cls, settings: Settings) -> Self:
         """Return the links of a process."""
-        return cls(settings.link_base, settings.link_keys, settings.link_life)
+        return cls(settings.link_base, settings.link_keys, settings.link_life, expiry_of=settings.result_expiry_of)
 
     def at(self, base: str) -> Self:
         """Return the same links, with the webhook at another URL."""
@@ -81,6 +89,13 @@ class Links:
         end = int((self._clock() + self._life) // self._step + 1) * self._step
         signature = self._signer.get_signature(_signed_text(job_id, index, end)).decode()
         return Link(f"{url}?{EXPIRES}={end}&{SIGNATURE}={signature}", datetime.fromtimestamp(end, UTC))
+
+    def source_expiry(self, url: str, lane: str, since: datetime | None) -> datetime | None:
+        """Return when the provider's address stops working: what it says itself, or what is assumed of its lane."""
+        named = expiry_in(url)
+        if named or self._expiry_of is None or since is None:
+            return named
+        return since + timedelta(seconds=self._expiry_of(lane))
 
     def is_genuine(self, job_id: str, index: int, expires: int, signature: str) -> bool:
         """Return whether this service signed the link. It may have expired."""

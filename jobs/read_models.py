@@ -7,10 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from jobs.estimates import NOTHING, Estimate
 from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
+from jobs.limits import Overrides
 from jobs.states import FINAL, State
 
 
@@ -46,7 +48,7 @@ class Batch:
     """A batch. `counts` has every state; `cost` sums all recorded results, in USD.
 
     `errors`: failed jobs by error code, without deleted ones; codes of more than 64 bytes count as "".
-    `expected_cost`: `cost` and the expected cost of unfinished jobs; None if a price is unknown. `reason`: why it is
+    `estimate`: `cost` and the cost of unfinished jobs. `reason`: why it is
     paused, or waits. `rate`: jobs that ended per second, recently. `eta`: seconds until all have ended; None if unknown
     (jobs.eta).
     """
@@ -62,7 +64,7 @@ class Batch:
     weight: int = 1
     max_cost: Decimal | None = None
     unknown_costs: int = 0  #: jobs whose cost is not known, and not part of `cost`
-    expected_cost: Decimal | None = None
+    estimate: Estimate = NOTHING
     reason: str | None = None
     pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
     paused: bool = False
@@ -72,6 +74,11 @@ class Batch:
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None
+
+    @property
+    def expected_cost(self) -> Decimal | None:
+        """The expected cost when all jobs have ended; None if a price is unknown."""
+        return self.estimate.expected
 
     @property
     def classes(self) -> Mapping[FailureClass, int]:
@@ -99,8 +106,9 @@ class Lane:
 
     `slots`: in use. `limit`: of slots, the lower of the configured and the learned one (0: no limit). `learned`: the
     learned limit, None if it learns none. `dispatched`: images on their way to a worker. `ready`: jobs that wait for
-    it. `held`: nothing is sent now, because of a hold or an open circuit breaker. `held_until`: the end of the hold, or
-    the next probe. `settings`: None if it is not configured. `cost`: None if the reader may not see it.
+    it. `held`: nothing is sent now, because of a pause, a hold or an open circuit breaker. `held_until`: when that
+    ends, or the next probe; None for a pause without an end. `settings`: those in force, None if it is not configured.
+    `cost`: None if the reader may not see it.
     """
 
     name: str
@@ -110,6 +118,7 @@ class Lane:
     dispatched: int
     ready: int
     held: bool
+    paused: bool
     held_until: datetime | None
     held_since: datetime | None
     reason: str | None
@@ -120,6 +129,8 @@ class Lane:
     history: tuple[LaneEvent, ...]
     cost: Decimal | None
     unknown_costs: int = 0  #: results of unknown cost so far
+    configured: LaneSettings | None = None  #: its settings without the overrides
+    overrides: Overrides = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

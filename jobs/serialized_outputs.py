@@ -19,9 +19,16 @@ def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
     if not result or not result.output:
         return []
     files = saved.outputs if saved else ()
+    since = (job.save and job.save.since) or job.ended_at
     rows: list[dict[str, Any]] = []
     for index, output in enumerate(result.output):
-        row: dict[str, Any] = {**output, "source_url": output["url"], **_NOTHING_SAVED}
+        expires_at = links.source_expiry(output["url"], job.lane, since)
+        row: dict[str, Any] = {
+            **output,
+            "source_url": output["url"],
+            "expires_at": expires_at and expires_at.isoformat(),
+            **_NOTHING_SAVED,
+        }
         if saved and index < len(files):
             file = files[index]
             row |= {
@@ -41,7 +48,6 @@ def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
 
 _NOTHING_SAVED: Mapping[str, Any] = {
     "url_expires_at": None,
-    "expires_at": None,
     "saved_at": None,
     "sha256": None,
     "size": None,

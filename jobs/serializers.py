@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from jobs.job import Job, Result
+from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneSettings
+from jobs.limits import SCHEMAS, Overrides, Subject
 from jobs.links import Links
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
@@ -141,6 +143,7 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
         "window": lane.dispatched,
         "ready": lane.ready,
         "held": lane.held,
+        "paused": lane.paused,
         "held_since": _time(lane.held_since),
         "held_until": _time(lane.held_until),
         "reason": lane.reason,
@@ -152,7 +155,34 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
             for each in lane.history
         ],
         "spent": _money(lane.cost),
+        "overrides": _overrides(Subject.LANE, lane.overrides, lane.configured or LaneSettings()),
     }
+
+
+def serialize_key_limits(name: str, limits: KeyLimits, configured: KeyLimits, overrides: Overrides) -> dict[str, Any]:
+    """Return the limits of a key as `schemas.views.limits.KeyLimitsView` documents them."""
+    return {
+        "name": name,
+        **KeyLimitsSchema().dump(limits),
+        "overrides": _overrides(Subject.KEY, overrides, configured),
+    }
+
+
+def _overrides(subject: Subject, overrides: Overrides, configured: LaneSettings | KeyLimits) -> list[dict[str, Any]]:
+    schema = SCHEMAS[subject]()
+    values, before = schema.dump({name: each.value for name, each in overrides.items()}), schema.dump(configured)
+    return [
+        {
+            "name": name,
+            "value": values[name],
+            "configured": before[name],
+            "since": each.at.isoformat(),
+            "until": _time(each.until),
+            "by": each.by,
+            "reason": each.reason,
+        }
+        for name, each in sorted(overrides.items())
+    ]
 
 
 def serialize_liveness(pulse: Pulse | None, troubles: Sequence[Trouble]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from ops.commands import simulate
 from ops.commands.audit import audit_command
 from ops.commands.help_text import examples
 from ops.commands.keys import keys
+from ops.commands.limits import lanes
 from ops.commands.local import demo, up
 from ops.commands.recover import recover
 from ops.commands.results import results
@@ -32,6 +33,7 @@ main.add_command(simulate.find())
 main.add_command(audit_command)
 main.add_command(doctor)
 main.add_command(keys)
+main.add_command(lanes)
 main.add_command(recover)
 main.add_command(stuck)
 main.add_command(settle)

@@ -19,6 +19,8 @@ MOST_PILOT = 500
 #: USD. The store counts costs in nano-dollars, in 64 bits.
 LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
+#: Pixels of the longer side. Few sizes, so that few files are made of one image.
+THUMBNAIL_SIZES = (128, 256, 512, 1024)
 
 #: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
@@ -150,8 +152,28 @@ class WaitQuery(Schema):
     )
 
 
+def dry_run() -> fields.Boolean:
+    """Make the parameter that asks for a quote instead of an upload."""
+    return fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Enqueue nothing, and answer with a quote, as `POST /v1/quote` does."},
+    )
+
+
+class OutputQuery(Schema):
+    """`GET /v1/jobs/<id>/outputs/<index>`. A link has `expires` and `signature`."""
+
+    size = fields.Integer(
+        validate=validate.OneOf(THUMBNAIL_SIZES, error="must be one of {choices}"),
+        metadata={"description": "Get a thumbnail: pixels of its longer side.", "example": THUMBNAIL_SIZES[1]},
+    )
+    expires = fields.String(metadata={"description": "When the link expires, in seconds since 1970."})
+    signature = fields.String(metadata={"description": "The signature of the link, which replaces a key."})
+
+
 class BatchQuery(Schema):
-    """`POST /v1/batches`. The first upload of a batch sets all but `id` and `on_error`."""
+    """Options of an upload. The first upload of a batch sets all but `id` and `on_error`."""
 
     id = fields.String(
         validate=_batch_id,
@@ -196,6 +218,31 @@ class BatchQuery(Schema):
     def _check_approval(self, data: dict[str, Any], **_: Any) -> None:
         if data["paused"] and "pilot" in data:
             raise ValidationError("is given beside paused=true. Leave one of them out", "pilot")
+
+
+class QuoteQuery(BatchQuery):
+    """`POST /v1/quote`."""
+
+    images_later = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={
+            "description": "References to images that are not stored are no mistake: the images are uploaded before "
+            "the jobs are enqueued."
+        },
+    )
+
+
+class UploadQuery(QuoteQuery):
+    """`POST /v1/batches`."""
+
+    dry_run = dry_run()
+
+
+class EnqueueQuery(Schema):
+    """`POST /v1/jobs`."""
+
+    dry_run = dry_run()
 
 
 class BatchResumeQuery(Schema):

@@ -17,7 +17,9 @@ from webhook.api import (
     images,
     jobs,
     lanes,
+    limits,
     openapi,
+    outputs,
     ownership,
     provider_compat,
     spend,
@@ -31,7 +33,9 @@ from webhook.settings import Settings
 #: The blueprints of the documented API.
 API = (
     jobs.blueprint,
+    outputs.blueprint,
     lanes.blueprint,
+    limits.blueprint,
     batches.blueprint,
     batch_actions.blueprint,
     batch_results.blueprint,
@@ -66,7 +70,8 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         lambda: EndedSessions(shared.store.context.client, shared.store.context.keys),
         RateLimits(read_rates(settings.rate_limit)),
         settings.trusted_proxies,
-        settings.metrics_token,
+        metrics_token=settings.metrics_token,
+        links=shared.links,
     )
     places.set_up(app)
     audit_log.install(app)

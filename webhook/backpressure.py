@@ -72,7 +72,7 @@ class Usage:
 class Backpressure:
     """The limits of BOOMERANG_MAX_UNFINISHED and BOOMERANG_MAX_MEMORY, and of keys. `turned_away` counts refusals.
 
-    `names`: of the producers' keys.
+    `names`: of the producers' keys. `key_limits`: those in force.
     """
 
     def __init__(
@@ -80,13 +80,16 @@ class Backpressure:
         read_usage: Callable[[], Usage],
         settings: Settings,
         turned_away: Counter,
+        *,
         names: Callable[[], Collection[str]] = tuple,
+        key_limits: Callable[[], Mapping[str, KeyLimits]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_usage = read_usage
         self._settings = settings
         self._turned_away = turned_away
         self._read_names = names
+        self._key_limits = key_limits
         self._clock = clock
         self._read_at: float | None = None
         self._named_at: float | None = None
@@ -131,6 +134,13 @@ class Backpressure:
             429, f"{self._reason(why, owner)} {result}", headers={"Retry-After": str(RETRY_AFTER)}, **more
         )
 
+    def why_full(self, size: int, owner: str) -> str | None:
+        """Return why jobs of `size` bytes more would not fit now; None: they would, as far as is known."""
+        why, most = self.full(0, owner), self._limits(owner).max_stored
+        if why is None and most is not None and self._usage.held.stored.get(owner, 0) + size > most:
+            why = Full.STORED
+        return self._reason(why, owner) if why else None
+
     def warning(self, unfinished: int) -> str | None:
         """Return why the service is full for all, or what keeps a limit from working; None if all is well."""
         if self.full(0) is Full.MEMORY:
@@ -151,7 +161,7 @@ class Backpressure:
         return Full.JOBS_KEPT if left_by_others(kept, held, owner) else Full.JOBS
 
     def _limits(self, owner: str) -> KeyLimits:
-        return self._settings.key_limits.get(owner, KeyLimits())
+        return self._key_limits().get(owner, KeyLimits())
 
     def _parts(self, room: float) -> dict[str, int]:
         """Return the part of all room that is kept for each key. A single key shares with nobody."""
@@ -163,7 +173,7 @@ class Backpressure:
                 self._names = self._read_names()
         if len(self._names) <= 1:
             return {}
-        return parts(room, self._settings.kept_room, self._names, self._settings.key_limits)
+        return parts(room, self._settings.kept_room, self._names, self._key_limits())
 
     def _refresh(self, size: int) -> None:
         self._accepted += size

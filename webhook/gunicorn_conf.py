@@ -19,7 +19,7 @@ workers = 1
 # Heads are read without a thread; callbacks and health checks have threads of their own.
 worker_class = "webhook.server.worker.Worker"
 # For all other requests. More than the limits of long requests together. An idle thread costs almost nothing.
-threads = 176
+threads = 192
 # Open connections. One without a request needs no thread, only a file descriptor, and gives way to new ones.
 worker_connections = 2000
 # The kernel would send a file to a slow reader without a time limit.

@@ -16,10 +16,11 @@ from webhook.http.connection import Direction, connection_of
 from webhook.http.fair_pool import FairPool, Place
 from webhook.http.problems import unavailable
 
-#: Requests that wait for a job, uploads and results, streams of events, and requests for whose client a thread waits:
-#: those of producers, and those without a valid key.
+#: Requests that wait for a job, uploads and results, saved files, streams of events, and requests for whose client a
+#: thread waits: those of producers, and those without a valid key.
 WAITS = 32
 TRANSFERS = 16
+DOWNLOADS = 16
 EVENTS = 8
 SLOW = 96
 STRANGERS = 8

@@ -1,6 +1,6 @@
 """What the views of an app share. Nothing connects before it is used, so that a process may fork after building it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -9,11 +9,14 @@ from typing import cast
 from flask import current_app
 
 from jobs.api_keys import KeyRing, Scope
+from jobs.blobs.bucket import Bucket
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
+from jobs.key_limits import KeyLimits
 from jobs.links import Links
 from jobs.new_job import NewJob, Outcome
+from jobs.results.results import open_results
 from jobs.setting_readers import IN_REDIS
 from jobs.store.store import Store
 from jobs.task_names import SUBMIT
@@ -29,9 +32,11 @@ from schemas import (
 from webhook.access.auth import caller
 from webhook.backpressure import Backpressure, Usage
 from webhook.http.fair_pool import Place
+from webhook.http.problems import unavailable
 from webhook.metrics import Counters
-from webhook.places import EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
+from webhook.places import DOWNLOADS, EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
+from webhook.thumbnails import Thumbnails
 
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
@@ -50,6 +55,7 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     waits: Places = field(init=False)
     transfers: Places = field(init=False)
+    downloads: Places = field(init=False)
     events: Places = field(init=False)
     slow: Places = field(init=False)
     strangers: Places = field(init=False)
@@ -60,14 +66,28 @@ class Services:
         counter = self.counters.places
         self.waits = Places("waits", WAITS, counter)
         self.transfers = Places("transfers", TRANSFERS, counter)
+        self.downloads = Places("downloads", DOWNLOADS, counter)
         self.events = Places("events", EVENTS, counter)
         self.slow = Places("slow", SLOW, counter)
         self.strangers = Places("strangers", STRANGERS, counter)
         self.memory = Places("memory", self.settings.body_memory, counter)
-        self.pressure = Backpressure(self._read_usage, self.settings, self.counters.turned_away, self._producers)
+        self.pressure = Backpressure(
+            self._read_usage,
+            self.settings,
+            self.counters.turned_away,
+            names=self._producers,
+            key_limits=self._key_limits,
+        )
 
     def _read_usage(self) -> Usage:
         return Usage(self.store.statistics.memory(), self.store.statistics.held())
+
+    def _key_limits(self) -> Mapping[str, KeyLimits]:
+        return self.store.context.settings.key_limits
+
+    def callback_hosts(self) -> tuple[str, ...] | None:
+        """Return the hosts at which the caller may be notified; None: any."""
+        return self.store.context.settings.callback_hosts(caller().name)
 
     def _producers(self) -> set[str]:
         """Return the names of the keys that may enqueue, without those of operators."""
@@ -103,6 +123,18 @@ class Services:
         """The images that jobs refer to."""
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
 
+    @cached_property
+    def results(self) -> Bucket:
+        """The store of saved results. Raises a problem, 503, if this process has none."""
+        if self.settings.result_store is None:
+            raise unavailable("This webhook has no result store: its operator has to set BOOMERANG_RESULT_STORE.")
+        return open_results(self.settings.result_store)
+
+    @cached_property
+    def thumbnails(self) -> Thumbnails:
+        """The thumbnails of saved results."""
+        return Thumbnails(self.results)
+
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""
         owner, counts = caller().name, self.settings.image_store == IN_REDIS
@@ -111,22 +143,25 @@ class Services:
             raise self.pressure.refused("Send the same again later: nothing is stored twice.", owner=owner)
         return self.images.put(file, owner, counts=counts)
 
-    def load(self, data: object) -> GenerationRequest:
-        """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""
+    def load(self, data: object, put: Callable[[ImageFile], object] | None = None) -> GenerationRequest:
+        """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`.
+
+        `put` gets the images instead of the store.
+        """
         settings = self.settings
         try:
             wanted = load_request(
                 data,
                 allow_private_hosts=settings.allow_private_hosts,
                 pass_unknown=settings.passes_unknown,
-                callbacks=CallbackRules(settings.callback_ports, settings.callback_hosts(caller().name)),
+                callbacks=CallbackRules(settings.callback_ports, self.callback_hosts()),
             )
         except RequestInvalid as error:
             # Producers cannot change settings.
             if error.unknown and caller().admin:
                 error.errors[error.unknown[0]].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
             raise
-        return checked_in(wanted, self.store_image)
+        return checked_in(wanted, put or self.store_image)
 
     def imageless(self, job: NewJob) -> RequestInvalid:
         """Return the error for a job that refers to a missing image."""

@@ -167,6 +167,13 @@ class Settings(shared.Settings):
         "long. Callbacks do not count. Raise it for producers that send single jobs faster.",
         validate=_rates,
     )
+    result_redirect: bool = setting(
+        "BOOMERANG_RESULT_REDIRECT",
+        ma.Boolean,
+        default=True,
+        meaning="Whether producers fetch saved results from a bucket directly, by presigned addresses of ten minutes. "
+        "`off`: the webhook passes them on, for a bucket that producers cannot reach. A folder is always passed on.",
+    )
     body_memory: int = setting(
         "BOOMERANG_BODY_MEMORY",
         ma.Integer,

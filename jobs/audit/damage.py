@@ -33,7 +33,7 @@ _COSTS = re.compile(rf"\d{{1,18}}( \d{{1,18}}){{0,{PRICES_KEPT - 1}}}", re.ASCII
 _ENTRIES = 500
 _BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected", "gaps"})
-_LANE_TEXTS = frozenset({"why", "because", "scout", "limit"})
+_LANE_TEXTS = frozenset({"why", "because", "paused_why", "scout", "limit"})
 
 #: Takes a field and its value; returns what is wrong with it, None: nothing.
 _Check = Callable[[str, str], str | None]

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from jobs.errors import RecordDamaged
 from jobs.fields import printable
@@ -12,6 +13,7 @@ from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
 from jobs.policy import RECHECK, next_attempt
+from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
@@ -66,6 +68,19 @@ class DueJobs:
     damaged: tuple[RecordDamaged, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What scripts get of the limits in force, made once for each change: by lane, and for all."""
+
+    settings: Settings
+    rules: Mapping[str, str]
+    budgets: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings, {lane.name: rules(settings, lane) for lane in settings.lanes}, budgets(settings))
+
+
 class Attempts:
     """The verbs of workers and of callbacks. All raise `StoreUnavailable`.
 
@@ -74,17 +89,19 @@ class Attempts:
 
     def __init__(self, context: StoreContext) -> None:
         self._scripts = context.scripts
-        self._settings = context.settings
-        self._rules = {lane.name: rules(context.settings, lane) for lane in context.settings.lanes}
-        self._budgets = budgets(context.settings)
+        self._settings = context.configured
+        self._context = context
+        self._prepared = _Prepared.of(context.configured)
         self._cost_log = CostLog()
 
     # --- admission and submission -----------------------------------------------------------------------------------
 
     def admit(self, limit: int, lane: LaneSettings | None = None) -> Admission:
         """Take up to `limit` jobs out of the queue, as slots, rate and holds of the lane (None: the first) allow."""
-        lanes = self._settings.lanes
-        lane = lane or lanes[0]
+        prepared = self._prepare()
+        lanes = prepared.settings.lanes
+        name = lane.name if lane else lanes[0].name
+        lane = next(each for each in lanes if each.name == name)
         more, *ids = self._scripts.call(
             "admit",
             lane.name,
@@ -96,10 +113,16 @@ class Attempts:
             duration_micros(RATE_BURST),
             duration_micros(PUT_BACK),
             " ".join(each.name for each in lanes if each.pool == lane.pool),
-            self._rules[lane.name],
+            prepared.rules[lane.name],
             flag(lane.learn_limit),
         )
         return Admission(tuple(ids), bool(more))
+
+    def _prepare(self) -> "_Prepared":
+        settings = self._context.settings
+        if settings is not self._prepared.settings:
+            self._prepared = _Prepared.of(settings)
+        return self._prepared
 
     def claim(self, ids: Sequence[str]) -> list[Claim]:
         """Take the lease on admitted jobs. Jobs in another state are left out."""
@@ -222,7 +245,7 @@ class Attempts:
             self._scripts.call(
                 "finish",
                 *(job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, flag(refused)),
-                *(result.unreadable_cost or "", self._budgets, len(result.output), self._settings.saves),
+                *(result.unreadable_cost or "", self._prepare().budgets, len(result.output), self._settings.saves),
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):

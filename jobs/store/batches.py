@@ -62,7 +62,7 @@ class Batches:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._context = context
         self._jobs = jobs
 
     # --- read -------------------------------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ class Batches:
     def get(self, batch_id: str) -> Batch:
         """Read a batch's counters, with what it waits for as its reason."""
         try:
-            batch = read_batch(batch_id, self._scripts.call("batch", batch_id), self._settings)
-            return with_reasons(self._scripts, self._settings, [batch])[0]
+            batch = read_batch(batch_id, self._scripts.call("batch", batch_id), self._context.settings)
+            return with_reasons(self._scripts, self._context.settings, [batch])[0]
         except RecordDamaged as error:
             raise RecordDamaged(f"batch {printable(batch_id)}", error.why) from error
 
@@ -179,12 +179,12 @@ class Batches:
             try:
                 if isinstance(row, RecordDamaged):
                     raise row
-                found.append(read_batch(batch_id, row, self._settings))
+                found.append(read_batch(batch_id, row, self._context.settings))
             except BatchNotFound:
                 continue  # deleted since its id was read
             except RecordDamaged as error:
                 log.warning("left out: batch %s: %s", printable(batch_id), error)
-        return tuple(with_reasons(self._scripts, self._settings, found))
+        return tuple(with_reasons(self._scripts, self._context.settings, found))
 
     # --- change -----------------------------------------------------------------------------------------------------
 

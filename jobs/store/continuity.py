@@ -38,7 +38,7 @@ class Continuity:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._settings = context.configured
 
     def refusal(self) -> str:
         """Return why no work is accepted or handed out, and what to do about it; "" while work continues."""

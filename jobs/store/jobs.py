@@ -53,7 +53,7 @@ class Jobs:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._context = context
 
     def enqueue(
         self,
@@ -92,7 +92,9 @@ class Jobs:
 
     def with_reason(self, job: Job, pulse: Any = None) -> Job:
         """Return the job with the reason why it waits. `pulse`: the signs of life, if they were read before."""
-        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job, pulse))
+        return (
+            job if job.state.final else replace(job, reason=why_job(self._scripts, self._context.settings, job, pulse))
+        )
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""
@@ -288,7 +290,9 @@ class Jobs:
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
         """Delete jobs and batches that ended before the retention, at most `limit`; return how many (jobs, batches)."""
-        jobs, batches = self._scripts.call("purge", duration_micros(self._settings.retention), limit, DAYS_KEPT)
+        jobs, batches = self._scripts.call(
+            "purge", duration_micros(self._context.configured.retention), limit, DAYS_KEPT
+        )
         return int(jobs), int(batches)
 
 

@@ -10,8 +10,9 @@ from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import printable
 from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import LANE
-from jobs.lane_health import LaneEvent, Probe
+from jobs.lane_health import LaneEvent, Probe, paused_text
 from jobs.lanes import ONLY
+from jobs.limits import Subject
 from jobs.read_models import Lane
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
@@ -29,7 +30,7 @@ class Lanes:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._context = context
 
     def hold(
         self,
@@ -53,13 +54,24 @@ class Lanes:
         share = f"{equal_jitter(1.0, random()):.6f}"
         return float(self._scripts.call("hold", lane, *wait, share, reason, flag(throttled))) / 1e6
 
+    def pause(self, lane: str, reason: str = "", *, expires_in: float | None = None) -> None:
+        """Submit nothing through a lane until it is resumed, or `expires_in` seconds have passed."""
+        until = "" if expires_in is None else duration_micros(expires_in)
+        self._scripts.call("pause_lane", lane, "1", until, reason)
+
+    def resume(self, lane: str) -> bool:
+        """End the pause of a lane. Returns whether to send an admission hint."""
+        return bool(self._scripts.call("pause_lane", lane, "0", "", ""))
+
     def claim_probes(self) -> list[Probe]:
         """Claim the due probes of lanes whose circuit breaker is open. Each goes to one caller.
 
         The lease is that of submissions (BOOMERANG_SUBMIT_LEASE), which is longer than any call to the provider.
         """
         rows = self._scripts.call(
-            "probe", duration_micros(self._settings.submit_lease), *(lane.name for lane in self._settings.lanes)
+            "probe",
+            duration_micros(self._context.configured.submit_lease),
+            *(lane.name for lane in self._context.configured.lanes),
         )
         return [Probe(lane, int(count), reason, from_micros(since)) for lane, count, reason, since in rows]
 
@@ -72,7 +84,7 @@ class Lanes:
 
     def get_all(self) -> tuple[Lane, ...]:
         """Read every configured lane, then removed lanes that still have jobs, then pools without a lane."""
-        lanes = {lane.name: lane for lane in self._settings.lanes}
+        lanes = {lane.name: lane for lane in self._context.settings.lanes}
         served = {lane.pool for lane in lanes.values()}
         with translate_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.hkeys(self._keys.singleton("pools"))
@@ -85,7 +97,7 @@ class Lanes:
 
     def get(self, name: str = LANE) -> Lane:
         """Read one lane."""
-        pool = next((lane.pool for lane in self._settings.lanes if lane.name == name), ONLY + name)
+        pool = next((lane.pool for lane in self._context.settings.lanes if lane.name == name), ONLY + name)
         return self._lanes([(name, pool)])[0]
 
     def _lanes(self, wanted: Sequence[tuple[str | None, str]]) -> list[Lane]:
@@ -109,7 +121,7 @@ class Lanes:
 
     def _limits(self, learning: Sequence[str]) -> dict[str, int]:
         """Read the limits in force: learned ones from Redis, others from the settings."""
-        limits = {lane.name: lane.max_in_flight for lane in self._settings.lanes}
+        limits = {lane.name: lane.max_in_flight for lane in self._context.settings.lanes}
         if learning:
             asked = [argument for name in learning for argument in (name, limits.get(name, 0))]
             limits.update(zip(learning, map(int, self._scripts.call("slots_limits", *asked)), strict=True))
@@ -121,7 +133,9 @@ class Lanes:
         return Lane(
             name=name or pool or LANE,
             pool=pool,
-            settings=next((lane for lane in self._settings.lanes if lane.name == name), None),
+            settings=next((lane for lane in self._context.settings.lanes if lane.name == name), None),
+            configured=next((lane for lane in self._context.configured.lanes if lane.name == name), None),
+            overrides=self._context.limits.overrides(Subject.LANE, name or ""),
             ready=ready,
             limit=limits.get(name or "", 0),
             history=tuple(_history(history)),
@@ -138,17 +152,26 @@ def _history(entries: Sequence[str]) -> Iterator[LaneEvent]:
 
 def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
     """Read a lane's hash; `now` in µs."""
-    open_since = fields.get("open")
-    until = fields["probe"] if open_since else fields.get("hold", "0")
-    held = open_since is not None or int(until) > now
-    since = open_since or fields.get("since")
+    open_since, pause_ends = fields.get("open"), fields.get("paused_until")
+    paused = "paused" in fields and (pause_ends is None or int(pause_ends) > now)
+    since: str | None
+    until: str | None
+    why: str | None
+    if paused:
+        since, until, why = fields["paused"], pause_ends, paused_text(fields.get("paused_why", ""))
+    elif open_since:
+        since, until, why = open_since, fields["probe"], fields.get("because")
+    else:
+        since, until, why = fields.get("since"), fields.get("hold"), fields.get("why")
+    held = paused or open_since is not None or int(until or 0) > now
     return {
         "slots": int(fields.get("slots", 0)),
         "dispatched": int(fields.get("window", 0)),
         "held": held,
-        "held_until": from_micros(until) if held else None,
+        "held_until": from_micros(until) if held and until else None,
         "held_since": from_micros(since) if held and since else None,
-        "reason": fields.get("because" if open_since else "why") if held else None,
+        "reason": why if held else None,
+        "paused": paused,
         "open_since": from_micros(open_since) if open_since else None,
         "opened": int(fields.get("opened", 0)),
         "learned": float(fields["limit"]) if "limit" in fields else None,

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobs import eta, lane_health, liveness, receivers, saving
 from jobs.failures import NO_OUTPUT
-from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
+from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE, MOST_COST
 from jobs.owners import ANYONE, CELERY
 from jobs.producer_ids import OWNER_MARK
@@ -45,6 +45,7 @@ _SHARED = (
     "money",
     "unknown_costs",
     "queues",
+    "forecast",
     "turns",
     "images",
     "epoch",
@@ -145,18 +146,20 @@ def assemble(verb: str, keys: Keys, clock: str) -> str:
     """Return the script of a verb: with the shared statements that it uses, and the names of its keys."""
     text = needed(_constants() + clock + shared_text(), runnable(verb))
     # Redis 6 replicates scripts as text by default, and then forbids writes after TIME.
-    return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
+    return "redis.replicate_commands()\n" + keys.lua(text)
 
 
 def _constants() -> str:
     def members(states: Any) -> str:
         return "{" + ",".join(f"{state}=true" for state in sorted(states)) + "}"
 
-    allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
-    forms = ",".join(f"{field}='{form}'" for field, form in FORMS.items())
+    # Text, because each call of a script builds these tables.
+    allowed = ",".join(f"{state}=' {' '.join(sorted(following))} '" for state, following in TRANSITIONS.items())
+    forms = ",".join(f"{field}={'WHOLE' if form == WHOLE else repr(form)}" for field, form in FORMS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
-        f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local WHOLE='{WHOLE}'\nlocal MOST_DIGITS={MOST_DIGITS}\nlocal FORMS={{{forms}}}\n"
+        f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local OWNER_MARK='{OWNER_MARK}'\nlocal NEWER_ONLY='{NEWER_ONLY}'\n"
         f"local NO_OUTPUT='{NO_OUTPUT}'\nlocal MOST_COUNTED={nano(MOST_COST)}\n"
         f"local ANYONE='{ANYONE}'\nlocal CELERY='{CELERY}'\n"

@@ -60,7 +60,7 @@ class Manual:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._settings = context.configured
 
     def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> TransitionResult[SettleOutcome]:
         """Settle a job of unknown outcome, as it was read. `task_id`: the provider's; `by`: the person who decides.

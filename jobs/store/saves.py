@@ -55,7 +55,7 @@ class Saves:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
-        self._settings = context.settings
+        self._settings = context.configured
         self._jobs = jobs
 
     def announce(self) -> None:

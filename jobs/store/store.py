@@ -10,8 +10,10 @@ from jobs.store.context import StoreContext
 from jobs.store.continuity import Continuity
 from jobs.store.deliveries import Deliveries
 from jobs.store.event_stream import EventStream
+from jobs.store.forecasts import Forecasts
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
+from jobs.store.limits import Limits
 from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manifests import Manifests
@@ -42,7 +44,7 @@ class Store:
     ) -> None:
         keys = keys or Keys()
         scripts = Scripts(client, keys, clock, settings.replicas, may_load=may_load)
-        self.context = context = StoreContext(client, keys, scripts, settings)
+        self.context = context = StoreContext(client, keys, scripts, settings, Limits(client, keys, scripts, settings))
         self.jobs = Jobs(context)
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)
@@ -51,6 +53,7 @@ class Store:
         self.batches = Batches(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
+        self.forecasts = Forecasts(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)
         self.continuity = Continuity(context)

@@ -1,4 +1,4 @@
-"""`boomerang-server keys`: create, list and revoke producers' keys while the service runs."""
+"""`boomerang-server keys`: create, list and revoke producers' keys, and change their limits."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
 from ops.commands.help_text import examples
+from ops.commands.limits import key_limits
 from ops.commands.store import open_store
 from ops.commands.table import show_table
 from ops.commands.terminal import echo
@@ -22,7 +23,7 @@ from webhook.access.audit_log import write
 
 @click.group("keys")
 def keys() -> None:
-    """Create, list and revoke the keys of producers.
+    """Create, list and revoke the keys of producers, and change their limits.
 
     The keys are kept in the jobs' Redis (BOOMERANG_REDIS_URL). Running webhooks notice a change within a second.
     """
@@ -115,6 +116,9 @@ def migrate(*, remove: bool) -> None:
         if remove:
             ring.remove_before()
     echo(f"Keys copied: {copied}.", err=True)
+
+
+keys.add_command(key_limits)
 
 
 def _copy_keys(ring: KeyRing, *, confirmed: bool = False) -> int:

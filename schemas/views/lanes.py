@@ -3,6 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from schemas.views.fields import described, instant, money
+from schemas.views.limits import OverrideView
 from schemas.views.liveness import last_round_age, troubles
 
 
@@ -44,9 +45,12 @@ class LaneView(Schema):
         metadata=described("Labels that a job must have to use the lane.", {"shop": "berlin"}),
     )
     slots = fields.Integer(required=True, metadata=described("Images that the provider may be working on now.", 12))
-    max_in_flight = fields.Integer(
-        required=True, metadata=described("Configured limit of slots in use. 0: no limit.", 64)
+    overrides = fields.List(
+        fields.Nested(OverrideView),
+        required=True,
+        metadata=described("Limits that differ from the configured ones. Empty for keys without the scope admin."),
     )
+    max_in_flight = fields.Integer(required=True, metadata=described("Limit of slots in use. 0: no limit.", 64))
     learned_limit = fields.Float(
         required=True, allow_none=True, metadata=described("Learned limit of slots in use. null: not learned.", 23.4)
     )
@@ -61,11 +65,14 @@ class LaneView(Schema):
     ready = fields.Integer(required=True, metadata=described("Number of jobs that wait in the lane's pool.", 3400))
     held = fields.Boolean(
         required=True,
-        metadata=described("Whether the lane submits nothing: because of a hold, or an open circuit breaker."),
+        metadata=described("Whether the lane submits nothing: because of a pause, a hold, or an open circuit breaker."),
     )
-    held_since = instant("When the hold began, otherwise null.", required=True, allow_none=True)
+    paused = fields.Boolean(required=True, metadata=described("Whether an operator has paused it."))
+    held_since = instant("When the pause or hold began, otherwise null.", required=True, allow_none=True)
     held_until = instant(
-        "When the hold ends, or the circuit breaker probes next; otherwise null.", required=True, allow_none=True
+        "When the pause or hold ends, or the circuit breaker probes next; otherwise null.",
+        required=True,
+        allow_none=True,
     )
     reason = fields.String(
         required=True,

@@ -51,6 +51,9 @@ class Problem(Schema):
     accepted = fields.Integer(metadata=described("For an upload: number of new jobs, which stay enqueued.", 500))
     known = fields.Integer(metadata=described("For an upload: number of lines whose job existed already.", 0))
     rejected = fields.Integer(metadata=described("For an upload: number of refused lines so far.", 0))
+    source_url = fields.String(
+        metadata=described("For an output that is not saved: its URL at the provider.", "https://cdn.example.com/1.png")
+    )
     scope = fields.String(metadata=described("For 403: the scope that the call requires.", "cancel"))
     line = fields.Integer(
         metadata=described("The number of the first line that differs from an earlier upload to the same batch.", 2)
@@ -66,15 +69,20 @@ def _example(status: int, detail: str, **more: Any) -> Mapping[str, Any]:
 MEANINGS: Mapping[int, str] = {
     400: "The body is incomplete, or is not JSON in UTF-8. Send it again, complete.",
     401: "The key is missing, or is not valid. Send a valid key.",
-    403: "The key lacks the scope that the call requires. Ask the operator for a key that has it.",
-    404: "There is no such job, batch or image, or it belongs to another producer. Ended ones are deleted in time.",
+    403: "The key lacks the scope that the call requires: ask the operator for a key that has it. Or the link is not "
+    "valid, or has expired: ask for the job again.",
+    404: "There is no such job, batch, output or image, or it belongs to another producer. Ended ones are deleted in "
+    "time.",
     409: "The id belongs to another request, or the state of the job or batch does not allow the change. See `detail`.",
+    410: "The saved file was deleted. The job is paid for: do not send it again.",
     411: "The header Content-Length is missing. Send it.",
     413: "The body is too large. `detail` names the limit.",
     415: "The Content-Encoding is not supported. Use gzip, or none.",
+    416: "The range begins after the end of the file. Content-Range has its size.",
     422: "The request or the query is not valid. `errors` names each field, `line` a line that has changed.",
     429: "The service is full, or the key sends too many requests. Send the same request again after Retry-After.",
     500: "An error of the service, which is in its log. Sending the same request again is safe.",
+    501: "The service cannot do this as it is installed. Ask its operator.",
     503: "The service cannot work now. Send the same request again after Retry-After: repeats are safe.",
 }
 #: Examples of the problems of each status, by name.
@@ -97,9 +105,11 @@ EXAMPLES: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
         ),
         "state": _example(409, "The job is completed, so it cannot be cancelled."),
     },
+    410: {"deleted": _example(410, "The saved file was deleted from the result store.")},
     411: {"length": _example(411, "Send a Content-Length header. Only POST /v1/batches accepts a chunked body.")},
     413: {"size": _example(413, "The body has 73,400,320 bytes. Send at most 67,108,864.")},
     415: {"encoding": _example(415, "Content-Encoding 'br' is not supported. Use gzip, or leave it out.")},
+    416: {"range": _example(416, "The range begins after the end of the file. Content-Range has its size.")},
     422: {
         "fields": _example(
             422,
@@ -142,5 +152,10 @@ EXAMPLES: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
         "rate": _example(429, "This key may make 100 requests per minute. Send this again later."),
     },
     500: {"bug": _example(500, "This is our fault, and it is logged. Sending the same again is safe.")},
+    501: {
+        "thumbnails": _example(
+            501, "This service makes no thumbnails. Its operator can install Pillow: boomerang-jobs[thumbnails]."
+        )
+    },
     503: {"store": _example(503, "The job store does not answer. Send the same again later: repeats are safe.")},
 }

@@ -97,7 +97,8 @@ def test_each_threat_names_a_measure_and_a_test() -> None:
 
 
 def test_each_fault_names_a_test_or_a_reason() -> None:
-    page = (ROOT / "docs" / "reference" / "faults.md").read_text("utf-8")
+    pages = [ROOT / "docs" / "reference" / name for name in ("delivery-faults.md", "faults.md")]
+    page = "".join(each.read_text("utf-8") for each in pages)
     rows = {row[2:].partition(" ")[0]: row for row in page.splitlines() if re.match(r"\| [A-Z]\d+ \|", row)}
     numbers: dict[str, list[int]] = {}
     for name in rows:

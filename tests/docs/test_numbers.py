@@ -42,6 +42,7 @@ NUMBERS = [
     ("guides/run-processes", f"{gunicorn_conf.threads} threads"),
     ("guides/run-processes", f"{places.WAITS}"),
     ("guides/run-processes", f"{places.TRANSFERS}"),
+    ("guides/run-processes", f"{places.DOWNLOADS}"),
     ("guides/run-processes", f"{places.EVENTS}"),
     ("guides/run-processes", f"{places.SLOW}"),
     ("guides/run-processes", f"{places.STRANGERS}"),

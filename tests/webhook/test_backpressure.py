@@ -42,7 +42,15 @@ class Readings:
         return Usage(self.memory_now, self.held)
 
     def pressure(self, **settings: Any) -> Backpressure:
-        return Backpressure(self.usage, Settings(**settings), self.turned_away, lambda: self.names, lambda: self.now)
+        configured = Settings(**settings)
+        return Backpressure(
+            self.usage,
+            configured,
+            self.turned_away,
+            names=lambda: self.names,
+            key_limits=lambda: configured.key_limits,
+            clock=lambda: self.now,
+        )
 
 
 @pytest.mark.parametrize(

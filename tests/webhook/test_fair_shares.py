@@ -17,9 +17,10 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.store.store import Store
 from ops.local import redis_server as redis_servers
 from tests.support.raw_http import exchange
+from tests.support.saved import saver
 from tests.support.waiting import WaitFor
 from tests.support.webhook_server import Serve
-from webhook.places import EVENTS, SLOW, TRANSFERS, WAITS
+from webhook.places import DOWNLOADS, EVENTS, SLOW, TRANSFERS, WAITS
 
 pytestmark = pytest.mark.stack
 
@@ -29,10 +30,24 @@ MB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def server(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
+def results(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a result store."""
+    return f"file://{tmp_path_factory.mktemp('results')}/store"
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve, redis_server: redis_servers.RedisServer, results: str) -> Any:
     keys = {"BOOMERANG_API_KEYS": f"greedy:{GREEDY},modest:{MODEST}"}
     memory = {"BOOMERANG_BODY_MEMORY": str(8 * MB), "BOOMERANG_MAX_BODY": str(4 * MB)}
-    return serve({"BOOMERANG_REDIS_URL": redis_server.url, "BOOMERANG_RATE_LIMIT": "off", **keys, **memory})
+    return serve(
+        {
+            "BOOMERANG_REDIS_URL": redis_server.url,
+            "BOOMERANG_RATE_LIMIT": "off",
+            "BOOMERANG_RESULT_STORE": results,
+            **keys,
+            **memory,
+        }
+    )
 
 
 @pytest.fixture
@@ -131,6 +146,20 @@ def test_readers_that_read_nothing_leave_others_their_share(
     wait_for(lambda: metric(server, "transfers", "refused") >= before + 4, message="all places are taken")
     assert ask(server, post("/v1/batches?id=more", GREEDY))[0] == 503
     assert ask(server, post("/v1/batches?id=mine", MODEST))[0] == 201
+
+
+def test_readers_of_saved_files_leave_others_their_share(
+    server: Any, store: Store, results: str, connect: Callable[..., list[socket.socket]], wait_for: WaitFor
+) -> None:
+    save = saver(store, results)
+    save("large@greedy", bytes(20 * MB))
+    save("small@modest", b"pixels")
+    before = metric(server, "downloads", "refused")
+    connect(DOWNLOADS + 4, head("GET", "/v1/jobs/large/outputs/0", GREEDY), 4096)
+    wait_for(lambda: metric(server, "downloads", "refused") >= before + 4, message="all places are taken")
+    small = head("GET", "/v1/jobs/small/outputs/0", MODEST, "Connection: close")
+    assert ask(server, small)[1].endswith(b"pixels")
+    assert ask(server, post("/v1/batches?id=mine", GREEDY))[0] == 201
 
 
 def test_events_leave_others_their_share(

@@ -25,11 +25,15 @@ _NOTE_EVERY = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request: the key's id and name, and its scopes."""
+    """Who makes a request: the key's id and name, and its scopes.
+
+    `by_link`: a signed link opens this request, and proves whose the job is.
+    """
 
     key: str = ""
     name: str = ""
     scopes: frozenset[Scope] = frozenset()
+    by_link: bool = False
 
     @property
     def admin(self) -> bool:

@@ -1,6 +1,7 @@
 """Authentication and authorization: every view but the public ones requires a key, and its scope."""
 
 import hmac
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -11,6 +12,9 @@ from flask.typing import ResponseReturnValue
 from jobs.api_keys import Scope
 from jobs.ended_sessions import EndedSessions
 from jobs.errors import StoreUnavailable
+from jobs.links import EXPIRES, NO_LINKS, SIGNATURE, Links
+from jobs.owners import CELERY
+from jobs.producer_ids import owner_in
 from webhook.access import sessions
 from webhook.access.api_keys import Caller, KnownKeys
 from webhook.access.audit_log import annotate
@@ -40,6 +44,8 @@ PUBLIC = frozenset(
 PAGES = frozenset({"pages.index", "pages.leave", "api-docs.openapi_swagger_ui", _DOCUMENT})
 #: Below these paths a caller without a key does not even learn which addresses exist.
 _PRODUCERS = ("/v1", "/model/v1")
+#: What a link with a signature may be, before anything is computed.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,11}")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -51,6 +57,12 @@ def needs(scope: Scope, view: View, or_scope: tuple[Scope, str] | None = None) -
     `or_scope` is a scope that also suffices for calls with a query parameter; the view then permits less.
     """
     view.scope, view.or_scope = scope, or_scope  # type: ignore[attr-defined] # decorators pass attributes on
+    return view
+
+
+def opens_with_link(view: View) -> View:
+    """Mark a view of `job_id` and `index` that a signed link opens, too (jobs.links)."""
+    view.opens_with_link = True  # type: ignore[attr-defined] # decorators pass attributes on
     return view
 
 
@@ -73,8 +85,11 @@ class Authenticator:
         ended: Callable[[], EndedSessions],
         limits: RateLimits,
         proxies: Sequence[Network] = (),
+        *,
         metrics_token: str | None = None,
+        links: Links = NO_LINKS,
     ) -> None:
+        self._links = links
         self._keys = keys
         self._ended = ended
         self._metrics_token = metrics_token
@@ -103,6 +118,22 @@ class Authenticator:
             raise ProblemError(401, "Send a producer's key: `Authorization: Bearer <key>`.", headers=_CHALLENGE)
         found = self.of_secret(secret.strip())
         self._limits.count(found.key)
+        return found
+
+    def of_link(self, job_id: str, index: str) -> Caller:
+        """Return who has the link of this request: for that output, its producer with no right but to read.
+
+        Raises a problem: 403 for a link that is not valid, or has expired, 429 for too many calls.
+        """
+        expires, signature = request.args.get(EXPIRES, ""), request.args.get(SIGNATURE, "")
+        readable = _NUMBER.fullmatch(index) and _NUMBER.fullmatch(expires)
+        if not readable or not self._links.is_genuine(job_id, int(index), int(expires), signature):
+            self._limits.refused(self._address())
+            raise ProblemError(403, "This link is not valid. Ask for the job again: its outputs have new ones.")
+        if self._links.has_expired(int(expires)):
+            raise ProblemError(403, "This link has expired. Ask for the job again: its outputs have new ones.")
+        found = Caller("link", owner_in(job_id) or CELERY, frozenset({Scope.READ}), by_link=True)
+        self._limits.count(f"link {found.name}")
         return found
 
     def of_secret(self, secret: str) -> Caller:
@@ -185,7 +216,7 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
             return None
         if endpoint in PAGES:
             return _check_session(authenticator, endpoint)
-        g.caller = authenticator.of_request()
+        g.caller = _caller(authenticator, endpoint)
         if connection := connection_of(request.environ):
             connection.producer = g.caller.name
         if endpoint is not None:
@@ -193,6 +224,15 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
             if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):
                 _check_scope(g.caller, scope_of(current_app, endpoint))
         return None
+
+
+def _caller(authenticator: Authenticator, endpoint: str | None) -> Caller:
+    """Return who calls: by a link where the view takes one and the request has no key."""
+    view = current_app.view_functions.get(endpoint or "")
+    by_link = getattr(view, "opens_with_link", False) and SIGNATURE in request.args
+    if by_link and "Authorization" not in request.headers and request.view_args:
+        return authenticator.of_link(request.view_args["job_id"], request.view_args["index"])
+    return authenticator.of_request()
 
 
 def _check_session(authenticator: Authenticator, endpoint: str) -> ResponseReturnValue | None:

@@ -48,7 +48,7 @@ def enqueue_body(
         internal_id(given, owner),
         settings.lanes,
         owner=owner,
-        notify_unbegun=settings.callback_hosts(owner) is not None,
+        notify_unbegun=shared.callback_hosts() is not None,
     )
     outcome = shared.enqueue(job)
     annotate(job_id=job.id, outcome=outcome.value)

@@ -23,11 +23,11 @@ def lanes() -> Response:
 
     Each with its jobs, its limits, and whether and why it submits nothing. After the configured lanes come those that
     were removed but still have jobs, and pools of jobs that no lane takes. Only keys with the scope `admin` see what
-    each lane has spent. `troubles` says what keeps the service as a whole from its work.
+    each lane has spent, and who changed which limits. `troubles` says what keeps the service as a whole from its work.
     """
     store = services().store
     known, pulse = store.lanes.get_all(), store.liveness.pulse()
-    visible = known if caller().admin else [replace(lane, cost=None) for lane in known]
+    visible = known if caller().admin else [replace(lane, cost=None, overrides={}) for lane in known]
     return json_response(
         {"lanes": [serialize_lane(lane) for lane in visible], **serialize_liveness(pulse, find_troubles(pulse))}
     )

@@ -31,7 +31,10 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "job_id": ("Id of the job.", _EXAMPLE_JOB),
     "batch_id": ("Id of the batch.", EXAMPLE_BATCH),
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
+    "lane": ("Name of the lane.", "main"),
+    "producer": ("Name of the producer's keys, or the id of one of them.", "shop"),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
+    "index": ("Number of the output, from 0.", "0"),
 }
 #: Headers of errors: name, type, meaning, and the statuses that have it.
 _HEADERS = (
@@ -126,7 +129,7 @@ def operation(
     blueprint: Blueprint,
     method: str,
     path: str,
-    answers: Mapping[int, type[Schema]],
+    answers: Mapping[int, type[Schema] | Mapping[str, Any]],
     *,
     scope: Scope,
     or_scope: tuple[Scope, str, str] | None = None,

@@ -29,7 +29,7 @@ def protect(app: Flask) -> None:
     @app.before_request
     def check() -> None:
         named = request.view_args or {}
-        if "job_id" in named:
+        if "job_id" in named and not caller().by_link:  # a link has the service's own id
             named["job_id"] = find_job(named["job_id"])
         if "batch_id" in named:
             named["batch_id"] = find_batch(named["batch_id"])

@@ -51,7 +51,7 @@ def file_answer(request: Request, file: StoredFile) -> Response:
     answer.headers["Content-Security-Policy"] = POLICY
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.content_length = file.size
-    answer.make_conditional(_environ(request), accept_ranges=True, complete_length=file.size)
+    answer.make_conditional(_environ(request, file.size), accept_ranges=True, complete_length=file.size)
     if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
         part = answer.content_range
         start, end = part.start or 0, part.stop or 0
@@ -65,12 +65,14 @@ def file_answer(request: Request, file: StoredFile) -> Response:
     return answer
 
 
-def _environ(request: Request) -> dict[str, object]:
+def _environ(request: Request, size: int) -> dict[str, object]:
     """Return the environment of the request, without a range that is to be ignored."""
     environ = dict(request.environ)
     ranges = parse_range_header(environ.get("HTTP_RANGE"))
     if ranges is None or ranges.units != "bytes" or len(ranges.ranges) != 1:
         environ.pop("HTTP_RANGE", None)
+    elif -ranges.ranges[0][0] > size:
+        environ["HTTP_RANGE"] = "bytes=0-"  # more bytes than there are from the end: werkzeug would refuse it
     return environ
 
 

@@ -18,6 +18,7 @@ from jobs.errors import (
     NoLane,
     NotAllowed,
     RecordDamaged,
+    ResultsUnavailable,
     StoreUnavailable,
     WorkRefused,
 )
@@ -37,6 +38,7 @@ _REMEDIES: Mapping[int, str] = {
     404: "This address does not exist; /docs lists those that do.",
     405: "This address does not support this method; /docs lists those that it does.",
     408: "The request took too long to arrive; send it again.",
+    416: "The range begins after the end of the file. Content-Range has its size.",
 }
 _log = logging.getLogger(__name__)
 
@@ -124,6 +126,9 @@ def _problem_from_store(error: StoreUnavailable) -> ProblemError:
             )
         case WorkRefused():
             what, detail = "work refused", REFUSED
+        case ResultsUnavailable():
+            what = "results unavailable"
+            detail = "The result store does not answer. Send the same again later: repeats are safe."
         case ImagesUnavailable():
             what = "images unavailable"
             detail = "The image store does not answer. Send the same again later: repeats are safe."
@@ -142,7 +147,9 @@ def _names_in_path() -> str:
 
 def _problem_from_http(error: HTTPException) -> ProblemError:
     status = error.code or 500
-    headers = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
+    headers = {
+        name: value for name, value in error.get_headers() if name.lower() in ("allow", "content-range", "retry-after")
+    }
     data: Any = getattr(error, "data", None) or {}
     if "messages" not in data:
         return ProblemError(status, _REMEDIES.get(status, error.description or "See /docs."), headers=headers)

@@ -20,6 +20,9 @@ POLICY = {
 }
 
 
+_POLICY_HEADER = "Content-Security-Policy"
+
+
 class _Headers(Talisman):  # type: ignore[misc] # flask-talisman ships no types
     """Sets the headers on every answer that a browser may read."""
 
@@ -30,7 +33,11 @@ class _Headers(Talisman):  # type: ignore[misc] # flask-talisman ships no types
     def _set_response_headers(self, response: Response) -> Response:
         if request.blueprint in self._without:
             return response
-        return cast("Response", super()._set_response_headers(response))
+        policy = response.headers.get(_POLICY_HEADER)
+        answer = cast("Response", super()._set_response_headers(response))
+        if policy:  # a stricter one, of a file
+            answer.headers[_POLICY_HEADER] = policy
+        return answer
 
 
 def set_up(app: Flask, *, machines_only: Blueprint, api: Iterable[Blueprint]) -> None:

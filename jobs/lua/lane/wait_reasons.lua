@@ -13,7 +13,8 @@
 --   unknown  of the batch: jobs of unknown cost that are not waived, as text
 --   cap      of the batch in nano-dollars, as text
 --   key      the producer's key
---   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}}
+--   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}
+--            | {paused = why, paused_until}}
 --   classes  {price class: {batch = stop, key = stop, lanes = {name: stop}}}, where a stop is {why, price, left}: see
 --            stopped_at_cap in shared/money.lua. The price, and what is neither spent nor reserved, are text
 arity(4)
@@ -44,10 +45,7 @@ else
   end
 end
 for _, name in ipairs(lanes) do
-  if is_closed(name, now) then
-    local hold, why, open, because = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because'))
-    found.lanes[name] = open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
-  end
+  found.lanes[name] = closed_state(name, now)
 end
 for _, class in ipairs(classes) do
   local function stop(limit, payer, spent, unknown)

@@ -243,11 +243,26 @@ local function has_waiting(pool)
   return redis.call('EXISTS', sets, sets .. '|0', sets .. '|1', sets .. '|2') > 0 -- also those of the version before
 end
 
--- Return whether nothing may be sent through a lane: it is on hold, or its circuit breaker is open.
+-- Return whether a lane's stored pause is in force. A damaged end of it is none.
+local function is_pause(paused, till, now)
+  return paused and (not till or (tonumber(till) or math.huge) > now)
+end
+
+-- Return whether nothing may be sent through a lane: it is on hold, its circuit breaker is open, or it is paused.
 local function is_closed(name, now)
-  local hold, open = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'open'))
+  local hold, open, paused, till = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'open', 'paused', 'paused_until'))
   if hold and not tonumber(hold) then damaged(KEY.lane .. name, 'its field hold is no number') end
-  return open or tonumber(hold or 0) > now
+  return open or tonumber(hold or 0) > now or is_pause(paused, till, now)
+end
+
+-- Return why nothing may be sent through a lane: {paused = why, paused_until}, {open = since when, because} or
+-- {hold = until when, why}; nil: it may.
+local function closed_state(name, now)
+  if not is_closed(name, now) then return nil end
+  local hold, why, open, because, paused, paused_why, till = unpack(
+    redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because', 'paused', 'paused_why', 'paused_until'))
+  if is_pause(paused, till, now) then return {paused = paused_why or '', paused_until = till or nil} end
+  return open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
 end
 
 -- Return whether a lane of a pool could admit now. A lane whose admitted jobs are still on their way needs no hint: the

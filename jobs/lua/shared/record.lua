@@ -1,6 +1,7 @@
 -- The record of a job: reading it, checking it, writing it. This text stands in front of every verb, below the
--- generated tables KEY (jobs.store.redis_keys), ALLOWED, HOLDS and FINAL (jobs.states), FORMS (jobs.fields), and below
--- clock(), which is Redis's own time in µs. KEYS[1] is the prefix of all keys.
+-- generated tables ALLOWED, HOLDS and FINAL (jobs.states) and FORMS (jobs.fields), and below clock(), which is Redis's own
+-- time in µs. KEYS[1] is the prefix of all keys. The loader puts the names of keys in place of KEY.<name>
+-- (jobs.store.redis_keys).
 --
 -- The fields of the record are listed in jobs/fields.py. The loader (jobs.store.lua_source) replaces their names by the
 -- stored letters. Times are whole µs, kept as decimal text, because Lua would print 1.8e+15.
@@ -13,7 +14,7 @@ local function damaged(what, why) error('DAMAGED [' .. what .. '] ' .. why, 0) e
 -- Return whether a value is UTF-8. It lets some malformed sequences pass that no program writes by mistake;
 -- jobs/fields.py is strict.
 local function is_text(value)
-  if not string.find(value, '[\128-\255]') then return true end
+  if string.find(value, '^[\1-\127]*$') then return true end
   local forms = {'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]',
     '[\194-\223][\128-\191]'}
   for _, form in ipairs(forms) do
@@ -24,11 +25,13 @@ end
 
 -- Return what is wrong with a record, by its fields alone; nil: nothing. The same rules as `wrong` in jobs/fields.py.
 local function find_fault(job)
-  for field, form in pairs(FORMS) do
-    if job[field] and not string.find(job[field], form) then return 'its field ' .. field .. ' is malformed' end
-  end
   for field, value in pairs(job) do
-    if not is_text(value) then return 'a field of it is not UTF-8' end
+    local form = FORMS[field]
+    if not form then
+      if not is_text(value) then return 'a field of it is not UTF-8' end
+    elseif not string.find(value, form) or form == WHOLE and #value > MOST_DIGITS then
+      return 'its field ' .. field .. ' is malformed'
+    end
   end
   if not (job.state and job.model and job.created_at and job.updated_at) then
     return 'it lacks its state, model, time of creation or time of change'

@@ -171,6 +171,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "found": (without_record, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
     "heartbeat": (lambda b: None, lambda b, _: b.store.liveness.beat(WorkerState.BUSY, ["boomerang.submit"])),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
+    "pause_lane": (lambda b: b.job(), lambda b, _: b.store.lanes.pause("default", "why", expires_in=60)),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),
     "image_kept": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),
@@ -258,11 +259,14 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "unstage": (lambda b: b.store.uploads.stage("t", new_jobs("a", "b")), lambda b, _: b.store.uploads.discard("t")),
 }
 READS: dict[str, Callable[[Any], Any]] = {
+    "check": lambda b: b.store.forecasts.check(new_jobs("fox", "hare")),
+    "forecast": lambda b: b.store.forecasts.forecast("", {"m|1|": 3}, {""}, BatchOptions()),
     "batch": lambda b: b.store.batches.get("x"),
     "list": lambda b: b.store.jobs.page(),
     "owners": lambda b: b.store.jobs.owners(["fox"]),
     "parked": lambda b: b.store.celery.get_parked("fox"),
     "pulse": lambda b: b.store.liveness.pulse(),
+    "limits": lambda b: b.store.context.scripts.call("limits"),
     "recount": lambda b: b.store.context.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
     "slots_limits": lambda b: b.store.context.scripts.call("slots_limits", "default", 5),
     "standing": lambda b: b.store.continuity.standing(),

@@ -20,6 +20,7 @@ from boomerang_client import Job, Status
 from boomerang_client.records import JobError
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.job import Result
+from jobs.limits import Subject
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
@@ -45,6 +46,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "keys list": (),
     "keys revoke": (HOSTILE,),
     "keys migrate": (),
+    "keys limits": ("shop", "--reason", HOSTILE, "--weight", "2"),
+    "lanes list": (),
+    "lanes set": ("default", "--max-in-flight", "7", "--reason", HOSTILE),
+    "lanes pause": ("default", "--reason", HOSTILE),
+    "lanes resume": (HOSTILE,),
     "recover": ("--show",),
     "stuck": ("--longer-than", "0s"),
     "settle": ("doubt", "--not-sent", "--yes", "--by", HOSTILE),
@@ -62,6 +68,8 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("doctor", "--data", HOSTILE),
     ("up", "--sim", HOSTILE, "--port", "0"),
     ("keys", "add", "x", "--scope", HOSTILE),
+    ("keys", "limits", HOSTILE, "--weight", "2"),
+    ("lanes", "set", "default", "--max-in-flight", HOSTILE),
     (HOSTILE,),
     (f"--{HOSTILE}",),
     ("stuck", f"--{HOSTILE}"),
@@ -83,6 +91,8 @@ def hostile(store: Store) -> Store:
     store.attempts.finish("cost", State.COMPLETED, result, "callback")
     client, keys = store.context.client, store.context.keys
     KeyRing(client, keys).add("shop", PRODUCER)
+    store.lanes.pause("default", HOSTILE)
+    store.context.limits.change(Subject.KEY, "shop", {"weight": 3}, by=HOSTILE, reason=HOSTILE)
     client.hset(keys.member("job", "member"), HOSTILE, HOSTILE)
     client.hset(keys.access, HOSTILE, HOSTILE)
     client.hset(keys.singleton("totals"), HOSTILE, HOSTILE)

@@ -159,10 +159,12 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     """List every protected call, so that a new call must be added here with its scope."""
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
     enqueue |= {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("resume", "retry")}
+    enqueue |= {"batch_actions.approve"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "spend.spend", "generation.show"}
-    wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read}
+    admin = {"limits.change_lane", "limits.show_key_limits", "limits.change_key_limits"}
+    wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read, Scope.ADMIN: admin}
     found: dict[Scope, set[str]] = {}
     for rule in app.url_map.iter_rules():
         if rule.endpoint not in PUBLIC | PAGES:
@@ -196,7 +198,7 @@ def test_a_key_is_limited_to_its_scope_and_learns_the_missing_one(
     for rule in app.url_map.iter_rules():
         if rule.endpoint in PUBLIC | PAGES:
             continue
-        (method,) = (rule.methods or set()) & {"GET", "POST"}
+        (method,) = (rule.methods or set()) & {"GET", "POST", "PATCH"}
         answer = producer.open(re.sub("<.+?>", "x", rule.rule), method=method)
         lacks = scope_of(app, rule.endpoint) is not scope
         assert (answer.status_code == 403) == lacks, rule

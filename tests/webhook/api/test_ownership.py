@@ -63,7 +63,7 @@ def line(job_id: str) -> bytes:
 
 
 #: Every path parameter: ownership of OWNED resources is checked, SHARED ones have no owner.
-OWNED = {"job_id": "job-one", "batch_id": "batch-1", "task_id": "job-one"}
+OWNED = {"job_id": "job-one", "batch_id": "batch-1", "task_id": "job-one", "index": "0"}
 SHARED = {"image_id"}
 
 

@@ -1,0 +1,100 @@
+"""Limits of lanes and keys that are changed while the service runs (jobs/limits.py)."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+
+from jobs.connections.errors import translate_errors
+from jobs.limits import AllOverrides, Override, Overrides, Subject, apply, read_overrides, to_text, without_expired
+from jobs.settings import Settings
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import Scripts
+from jobs.units import from_micros
+
+#: Seconds after which a process notices a change.
+MAX_AGE = 1.0
+
+
+class Limits:
+    """The changed limits, beside the configured ones. All methods raise `StoreUnavailable`."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        scripts: Scripts,
+        configured: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._key = keys.singleton("limits")
+        self._scripts = scripts
+        self._configured = configured
+        self._clock = clock
+        self._read_at: float | None = None
+        self._stored: Mapping[str, str] = {}
+        self._decoded: AllOverrides = {}
+        self._overrides: AllOverrides = {}
+        self._in_force = configured
+
+    def in_force(self) -> Settings:
+        """Return the settings with the limits in force. The same object until a limit changes."""
+        now = self._clock()
+        # Two threads may read at once, which does no harm.
+        if self._read_at is None or now - self._read_at >= MAX_AGE:
+            self._refresh()
+            self._read_at = now
+        return self._in_force
+
+    def overrides(self, subject: Subject, name: str) -> Overrides:
+        """Return the changed limits of a lane or key."""
+        self.in_force()
+        return self._overrides.get((subject, name), {})
+
+    def change(
+        self,
+        subject: Subject,
+        name: str,
+        values: Mapping[str, Any],
+        *,
+        reset: Collection[str] = (),
+        by: str = "",
+        reason: str = "",
+        expires_in: float | None = None,
+    ) -> None:
+        """Change these limits of a lane or key to valid values; `reset` gives others their configured values back.
+
+        `expires_in`: seconds after which the configured values are back.
+        """
+        now, _ = self._read()
+        until = None if expires_in is None else now + timedelta(seconds=expires_in)
+        stored: dict[Any, Any] = {
+            f"{subject}{name}|{limit}": to_text(
+                subject, limit, Override(value=value, at=now, until=until, by=by, reason=reason)
+            )
+            for limit, value in values.items()
+        }
+        gone = [f"{subject}{name}|{limit}" for limit in reset if limit not in values]
+        with translate_errors(), self._client.pipeline() as pipe:
+            if stored:
+                pipe.hset(self._key, mapping=stored)
+            if gone:
+                pipe.hdel(self._key, *gone)
+            pipe.execute()
+        self._read_at = None
+
+    def _refresh(self) -> None:
+        now, stored = self._read()
+        if stored != self._stored:
+            self._decoded, self._stored = read_overrides(stored), stored
+        overrides = without_expired(self._decoded, now)
+        if overrides != self._overrides:
+            self._in_force = apply(self._configured, overrides)
+            self._overrides = overrides
+
+    def _read(self) -> tuple[datetime, dict[str, str]]:
+        now, *flat = self._scripts.call("limits")
+        return from_micros(now), dict(zip(flat[::2], flat[1::2], strict=True))
