@@ -16,6 +16,7 @@ from requests.exceptions import ConnectTimeout, RequestException, SSLError, Time
 from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, ResponseError
 from urllib3.util.retry import Retry
 
+from boomerang_client import spooling
 from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
 from boomerang_client.ndjson import encode
 
@@ -218,11 +219,15 @@ class Transport:
             raise ServiceUnavailable(f"The event stream of {self.url} broke. Try again.") from error
 
     def lines(self, path: str, params: Params | None = None) -> Iterator[Any]:
-        """Yield the parsed lines of an NDJSON answer as they arrive. Closing the iterator closes the connection."""
+        """Yield the parsed lines of an NDJSON answer. Closing the iterator closes the connection.
+
+        The answer is read as fast as it comes, however slowly the lines are taken.
+        """
         number = 0
         try:
-            with closing(self._send("GET", path, params=params, stream=True)) as response:
-                for number, line in enumerate(filter(None, response.iter_lines(chunk_size=64 * 1024)), start=1):
+            response = self._send("GET", path, params=params, stream=True)
+            with closing(spooling.lines(response.iter_content(64 * 1024), response.close)) as lines:
+                for number, line in enumerate(filter(None, lines), start=1):
                     yield _parsed(line, f"Line {number} of the answer")
         except RequestException as error:
             raise ServiceUnavailable(
