@@ -8,11 +8,13 @@ from functools import cached_property
 
 from celery import Celery
 
+from jobs.blobs.bucket import Bucket
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
 from jobs.links import Links
 from jobs.liveness import ROUND_INTERVAL
+from jobs.results.results import open_results
 from jobs.store.store import Store
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
@@ -25,6 +27,9 @@ from worker.notifications import Notifications
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
+from worker.save.manifests import ManifestWriter
+from worker.save.outputs import OutputSaver, open_output_saver
+from worker.save.saver import Saver
 from worker.settings import Settings, Switch
 from worker.submit import Submitter
 from worker.task_events import TaskEvents
@@ -86,7 +91,16 @@ class Services:
     def reconciler(self) -> Reconciler:
         """The use case of boomerang.reconcile. It has its own threads, so that slow submissions do not delay polls."""
         threads = self._threads("reconcile")
-        return Reconciler(self.store, self.providers, self.settings, threads, self.messages, images=self.images)
+        manifests = self.manifests if self.settings.result_store else None
+        return Reconciler(
+            self.store,
+            self.providers,
+            self.settings,
+            threads,
+            self.messages,
+            images=self.images,
+            write_manifests=manifests,
+        )
 
     @cached_property
     def deliverer(self) -> Deliverer:
@@ -97,6 +111,37 @@ class Services:
         notifications = Notifications(self.store, Notifier(self.settings), threads, limit, self.stopping)
         queue = self.settings.generate_queue
         return Deliverer(self.store, self.messages, notifications, self._threads("deliver"), queue)
+
+    @cached_property
+    def outputs(self) -> OutputSaver:
+        """Saves the outputs of a job to the result store. Raises `ResultsUnavailable`."""
+        return open_output_saver(self.store, self.results, self.settings)
+
+    @cached_property
+    def results(self) -> Bucket:
+        """The result store. Raises `ResultsUnavailable`."""
+        return open_results(self.settings.result_store or "", self.store.saves.used_before)
+
+    @cached_property
+    def manifests(self) -> ManifestWriter:
+        """Writes manifests in a thread of its own."""
+        threads = ThreadPoolExecutor(1, thread_name_prefix="boomerang-manifests")
+        return ManifestWriter(self.store, lambda: self.results, threads)
+
+    @cached_property
+    def saver(self) -> Saver:
+        """The use case of boomerang.save. It has its own threads, so that slow results delay nothing else."""
+        limit = self.settings.max_saving
+        threads = ThreadPoolExecutor(limit, thread_name_prefix="boomerang-save")
+        return Saver(
+            self.store,
+            lambda: self.outputs.save_outputs,
+            threads,
+            self.messages.deliver,
+            self.stopping,
+            threads=limit,
+            limit=limit,
+        )
 
     @cached_property
     def generate_handler(self) -> GenerateHandler:

@@ -121,7 +121,8 @@ class Adapter(ClosingAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         path = request.path_url.partition("?")[0]
-        if path.endswith(SENT_ONCE):
+        # A retry with a corrected request changes nothing when it is repeated.
+        if path.endswith(SENT_ONCE) and not request.body:
             return self._unrepeated.send(request, *args, **kwargs)
         if path.endswith("/batches") and request.method == "POST":
             return self._uploads.send(request, *args, **kwargs)
@@ -175,10 +176,19 @@ class Transport:
             return False
         return True
 
-    def post(self, path: str, request: Mapping[str, Any] | None = None, params: Params | None = None) -> Any:
-        """POST a JSON object, or nothing, and return the parsed JSON answer."""
+    def post(
+        self,
+        path: str,
+        request: Mapping[str, Any] | None = None,
+        params: Params | None = None,
+        *,
+        key: str | None = None,
+    ) -> Any:
+        """POST a JSON object, or nothing, and return the parsed JSON answer. `key`: the Idempotency-Key."""
         body = None if request is None else encode(request)
-        headers = {"Content-Type": "application/json"} if body else None
+        headers: dict[str, Any] = {"Content-Type": "application/json"} if body else {}
+        if key is not None:
+            headers["Idempotency-Key"] = key.encode()  # a key may be any text, but a header is bytes
         return self._json("POST", path, data=body, params=params, headers=headers)
 
     def post_bytes(self, path: str, body: bytes, content_type: str) -> Any:

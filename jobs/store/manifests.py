@@ -1,9 +1,6 @@
 """Which batches' manifests are to be written anew, and when."""
 
-from collections.abc import Callable
-from typing import Any
-
-from redis.client import Pipeline
+from secrets import randbelow
 
 from jobs.connections.errors import translate_errors
 from jobs.store.context import StoreContext
@@ -29,43 +26,25 @@ class Manifests:
 
     @translate_errors()
     def claim(self) -> tuple[str, int] | None:
-        """Claim one batch that is due, for LEASE seconds. Returns it, and the claim that `finish` needs."""
+        """Claim one batch that is due, for LEASE seconds. Returns it, and the claim that `finish` needs.
+
+        Rarely two workers claim the same batch. Both write the same manifest.
+        """
         now = self._now()
         due = list(map(str, self._client.zrange(self._key, "-inf", now, byscore=True, offset=0, num=1)))
         if not due:
             return None
-        claim = now + duration_micros(LEASE)
-
-        def take(pipe: Pipeline) -> bool:
-            score = pipe.zscore(self._key, due[0])
-            pipe.multi()
-            if score is None or score > now:  # another worker was faster
-                return False
-            pipe.zadd(self._key, {due[0]: claim})
-            return True
-
-        return (due[0], claim) if self._transaction(take) else None
+        # A claim is known by its score, so it is different from others of the same moment.
+        claim = now + duration_micros(LEASE) + randbelow(1_000_000)
+        return (due[0], claim) if self._client.zadd(self._key, {due[0]: claim}, xx=True, gt=True, ch=True) else None
 
     @translate_errors()
     def finish(self, batch_id: str, claim: int, rest: float) -> None:
         """Note that a manifest was written. What came meanwhile waits `rest` seconds, so that writing stays cheap."""
-        earliest = self._now() + duration_micros(rest)
-
-        def end(pipe: Pipeline) -> bool:
-            score = pipe.zscore(self._key, batch_id)
-            pipe.multi()
-            if score == claim:
-                pipe.zrem(self._key, batch_id)
-            elif score is not None:
-                pipe.zadd(self._key, {batch_id: max(earliest, int(score))})
-            return True
-
-        self._transaction(end)
+        # A note that came meanwhile has changed the score: then the alarm stays.
+        if not self._client.zremrangebyscore(self._key, claim, claim):
+            self._client.zadd(self._key, {batch_id: self._now() + duration_micros(rest)}, xx=True, gt=True)
 
     def _now(self) -> int:
         seconds, micros = self._client.time()
         return int(seconds) * 1_000_000 + int(micros)
-
-    def _transaction(self, change: Callable[[Pipeline], bool]) -> bool:
-        client: Any = self._client  # its types know no value of the callable
-        return bool(client.transaction(change, self._key, value_from_callable=True))

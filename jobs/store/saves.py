@@ -4,9 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
-
-from redis.client import Pipeline
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
@@ -18,7 +15,7 @@ from jobs.saving import ANNOUNCED
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import RecordSaveOutcome, ResaveOutcome
+from jobs.store.outcomes import RecordSaveOutcome, RemoveOutcome, ResaveOutcome
 from jobs.units import duration_micros, from_micros
 
 #: Characters kept of the reason why a save failed.
@@ -39,12 +36,13 @@ class SaveResult:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many results are to be saved, and given up, and since when the oldest of each wait."""
+    """How many jobs' results are to be saved, are given up, since when the oldest of each waits, and are saved."""
 
     owed: int
     oldest_owed: datetime | None
     unsaved: int
     oldest_unsaved: datetime | None
+    saved: int
     now: datetime
 
 
@@ -64,7 +62,7 @@ class Saves:
             self._scripts.call("announce_saves", self._settings.saves, duration_micros(ANNOUNCED))
 
     def find_due(self) -> tuple[bool, list[str]]:
-        """Return whether results are to be saved now, and the jobs whose deliveries waited for results now given up.
+        """Return whether to ask a worker to save results, and the jobs whose deliveries no longer wait for results.
 
         Results are given up here only if no process has had a result store for long.
         """
@@ -81,6 +79,12 @@ class Saves:
             for job, row in zip(jobs, rows, strict=True)
             if job
         ]
+
+    def renew(self, lease: float, held: Sequence[tuple[str, int]]) -> int:
+        """Extend the leases of saves under way, each a job's id and the fence of its claim; return how many."""
+        if not held:
+            return 0
+        return int(self._scripts.call("renew_saves", duration_micros(lease), *(part for each in held for part in each)))
 
     @translate_errors()
     def used_before(self) -> bool:
@@ -99,29 +103,25 @@ class Saves:
                 return done
         raise StoreUnavailable(f"The result of job {due.job.id} changes at each read; saving it is tried again.")
 
-    @translate_errors()
     def removed(self, job_id: str, created_at: datetime, at: datetime) -> bool:
         """Record that the saved outputs of a job no longer exist; return whether there is such a record.
 
         `created_at` tells the job from a later one with the same id.
         """
-        key = self._keys.member("result", job_id)
-        job = self._jobs.get_many([job_id])[0]
-        if job is None or job.created_at != created_at:
-            return False
-
-        def replace_result(pipe: Pipeline) -> bool:
-            text = str(pipe.get(key) or "")
-            with decoding(f"job {printable(job_id)}"):
-                result = Result.from_json(text) if text else None
-            if result is None or result.saved is None:
+        for _ in range(_READS):
+            job = self._jobs.get_many([job_id])[0]
+            if job is None or job.created_at != created_at or job.saved is None:
                 return False
-            pipe.multi()
-            pipe.set(key, replace(result, saved=replace(result.saved, removed_at=at)).to_json(), keepttl=True)
-            return True
-
-        client: Any = self._client  # its types know no value of the callable
-        return bool(client.transaction(replace_result, key, value_from_callable=True))
+            with translate_errors():
+                before = str(self._client.get(self._keys.member("result", job_id)) or "")
+            with decoding(f"job {printable(job_id)}"):
+                result = Result.from_json(before)
+            if result.saved is None:
+                continue
+            after = replace(result, saved=replace(result.saved, removed_at=at)).to_json()
+            if self._scripts.call("results_removed", job_id, before, after) == RemoveOutcome.REMOVED:
+                return True
+        raise StoreUnavailable(f"The result of job {job_id} changes at each read; its removal is not recorded.")
 
     def failed(self, due: Due, why: str, retry_in: float) -> SaveResult:
         """Record that a save failed, and is tried again in `retry_in` seconds."""
@@ -153,12 +153,14 @@ class Saves:
             for name in ("saves", "unsaved"):
                 pipe.zcard(self._keys.singleton(name))
                 pipe.zrange(self._keys.singleton(name), 0, 0, withscores=True)
-            (seconds, micros), owed, first_owed, unsaved, first_unsaved = pipe.execute()
+            pipe.hget(self._keys.singleton("totals"), "saved")
+            (seconds, micros), owed, first_owed, unsaved, first_unsaved, saved = pipe.execute()
         return Backlog(
             int(owed),
             _first(first_owed),
             int(unsaved),
             _first(first_unsaved),
+            int(saved or 0),
             from_micros(int(seconds) * 1_000_000 + int(micros)),
         )
 

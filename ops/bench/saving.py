@@ -27,7 +27,8 @@ from jobs.results.results import open_results
 from jobs.states import State
 from ops.bench.memory import Memory
 from worker.http.download import Bounds, Downloader
-from worker.save.outputs import LEAST_RATE, OutputSaver
+from worker.save.outputs import OutputSaver
+from worker.save_settings import MIN_RATE
 
 _BATCH = "bench"
 _MEGABYTE = 1_000_000
@@ -46,7 +47,7 @@ def main(jobs: int, size: int, threads: int) -> None:
         disk = _rate(jobs, size, threads, lambda number: _write(folder, number, content))
         results = open_results(f"file://{folder}/results")
         saver = OutputSaver(
-            results, Downloader(Bounds(2 * size, LEAST_RATE), private_hosts=True), Template.parse(DEFAULT)
+            results, Downloader(Bounds(2 * size, MIN_RATE), private_hosts=True), Template.parse(DEFAULT)
         )
         memory = Memory(os.getpid())
         saved = _rate(jobs, size, threads, lambda number: saver.save_outputs(_job(number, url), {}), memory.sample)

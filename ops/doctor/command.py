@@ -22,6 +22,7 @@ from ops.doctor.images import check_images
 from ops.doctor.limits import check_limits
 from ops.doctor.machine import check_machine, this_machine
 from ops.doctor.redis_servers import BROKER, STATE, check_redis
+from ops.doctor.results import check_results
 from ops.doctor.service import (
     check_callbacks,
     check_flower,
@@ -133,6 +134,7 @@ def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iter
         )
     yield from check_machine(worker.redis_url, this_machine(), local=local)
     yield from check_images(worker)
+    yield from check_results(worker)
     yield from check_workers(worker)
     yield from check_installation(worker)
     yield from check_rounds(worker)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from threading import Lock
 
@@ -19,9 +20,12 @@ SWEEP_EVERY = 3600.0
 
 
 class ManifestWriter:
-    """Writes one manifest at a time, in a thread of `executor`, and removes what killed writers left in the store."""
+    """Writes one manifest at a time, in a thread of `executor`, and removes what killed writers left in the store.
 
-    def __init__(self, store: Store, results: Bucket, executor: Executor) -> None:
+    `results` opens the store when it is first needed.
+    """
+
+    def __init__(self, store: Store, results: Callable[[], Bucket], executor: Executor) -> None:
         self._store = store
         self._results = results
         self._executor = executor
@@ -39,7 +43,7 @@ class ManifestWriter:
                 pass
             if time.monotonic() >= self._sweep_at:
                 self._sweep_at = time.monotonic() + SWEEP_EVERY
-                if count := self._results.sweep():
+                if count := self._results().sweep():
                     log.info("%d incomplete objects of killed workers are removed from the result store", count)
         except StoreUnavailable as error:
             log.warning("manifests are not written now: %s", error)
@@ -55,7 +59,7 @@ class ManifestWriter:
             return False
         batch_id, claim = claimed
         begun = time.monotonic()
-        lines = write_manifest(self._results, batch_id)
+        lines = write_manifest(self._results(), batch_id)
         took = time.monotonic() - begun
         self._store.manifests.finish(batch_id, claim, REST * took)
         if lines is None:

@@ -26,8 +26,6 @@ from worker.settings import Settings
 
 #: Seconds in which all outputs of a job must be fetched and stored. The lease of a save must be longer.
 LONGEST_SAVE = 600.0
-#: Bytes per second that an output must come with at least, on average.
-LEAST_RATE = 16_384.0
 #: Seconds after its end in which an output that the provider's servers do not know may still appear.
 VISIBLE_AFTER = 120.0
 
@@ -41,7 +39,7 @@ class _Fetched:
 def open_output_saver(store: Store, results: Bucket, settings: Settings) -> "OutputSaver":
     """Return a saver of these settings."""
     downloader = Downloader(
-        Bounds(settings.result_max_size, LEAST_RATE),
+        Bounds(settings.result_max_size, settings.result_min_rate),
         private_hosts=settings.allow_private_hosts,
         proxy=settings.provider_proxy,
         ca=settings.provider_ca,

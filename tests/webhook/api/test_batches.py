@@ -275,7 +275,7 @@ def test_results_of_an_empty_batch_are_empty(client: FlaskClient, store: Store) 
 
 def test_results_break_off_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
     class Failing(Batches):
-        def jobs(self, batch_id: str, states: Any = (), classes: Any = ()) -> Iterator[Any]:
+        def jobs(self, batch_id: str, states: Any = (), classes: Any = (), *, text: bool = False) -> Iterator[Any]:
             yield store.jobs.get("fox")
             raise StoreUnavailable("gone")
 
