@@ -6,13 +6,14 @@ the span tells an old count from a new one, so that nothing has to be cleared. C
 they do not show how fast the provider works.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from jobs.fields import BatchCounter
 from jobs.job import CLASSES
 from jobs.key_limits import KeyLimits
+from jobs.lanes import LaneSettings
 
 SPAN = 5
 RING = 12  #: fields in use: together they cover a minute
@@ -72,6 +73,18 @@ def share(flows: Mapping[str, int], limits: Mapping[str, KeyLimits], class_: str
         elif of_class < class_:
             higher += queues
     return own.weight / (own.weight + sum(others.values())) * weight / (higher + equal)
+
+
+def limits_of(
+    lanes: Sequence[LaneSettings], learned: Mapping[str, Mapping[str, float]]
+) -> dict[str, tuple[int, float]]:
+    """Return the slots and the submissions per second of lanes: the lower of the configured and the learned limit."""
+    limits = {}
+    for lane in lanes:
+        found = int(learned.get(lane.name, {}).get("limit") or 0) if lane.learn_limit else 0
+        slots = min(lane.max_in_flight or found, max(found, 1)) if found else lane.max_in_flight
+        limits[lane.name] = (slots, lane.submit_rate)
+    return limits
 
 
 def pace(

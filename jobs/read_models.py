@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from jobs.estimates import NOTHING, Estimate
 from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
@@ -47,7 +48,7 @@ class Batch:
     """A batch. `counts` has every state; `cost` sums all recorded results, in USD.
 
     `errors`: failed jobs by error code, without deleted ones; codes of more than 64 bytes count as "".
-    `expected_cost`: `cost` and the expected cost of unfinished jobs; None if a price is unknown. `reason`: why it is
+    `estimate`: `cost` and the cost of unfinished jobs. `reason`: why it is
     paused, or waits. `rate`: jobs that ended per second, recently. `eta`: seconds until all have ended; None if unknown
     (jobs.eta).
     """
@@ -63,7 +64,7 @@ class Batch:
     weight: int = 1
     max_cost: Decimal | None = None
     unknown_costs: int = 0  #: jobs whose cost is not known, and not part of `cost`
-    expected_cost: Decimal | None = None
+    estimate: Estimate = NOTHING
     reason: str | None = None
     pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
     paused: bool = False
@@ -73,6 +74,11 @@ class Batch:
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None
+
+    @property
+    def expected_cost(self) -> Decimal | None:
+        """The expected cost when all jobs have ended; None if a price is unknown."""
+        return self.estimate.expected
 
     @property
     def classes(self) -> Mapping[FailureClass, int]:

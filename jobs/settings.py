@@ -17,6 +17,7 @@ from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
 from jobs.link_settings import LinkSettings
+from jobs.list_prices import ListPrices, ListPricesField
 from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.result_settings import A_DAY
 from jobs.setting import described, read, setting
@@ -80,6 +81,15 @@ class Settings(LinkSettings):
         "jobs and images) limit what the key holds: beyond them it gets [429](guides/send-jobs.md#when-it-is-full). "
         '`callback_hosts`, such as `["hooks.shop.example", "*.eu.shop.example"]`, are the only hosts that [its '
         'notifications](explanation/notifications.md#where-a-producer-may-be-notified) may go to; `["*"]`: any.',
+    )
+    list_prices: ListPrices = setting(
+        "BOOMERANG_PRICES",
+        ListPricesField,
+        None,
+        "List prices, as a JSON object: USD for one image by model, or by resolution (`*`: all others): "
+        '`{"kirin_image_omni": "0.04", "kirin_v2_1_reference2image": {"2k": "0.09", "*": "0.05"}}`. They are used in '
+        "[quotes](guides/know-the-price.md) and expected costs until the costs of such jobs are learned. They neither "
+        "reserve nor limit money.",
     )
     poll_first: float = setting(
         "BOOMERANG_POLL_FIRST",
@@ -230,6 +240,7 @@ class Settings(LinkSettings):
         super().__post_init__()
         derived = {
             "key_limits": self.key_limits or {},
+            "list_prices": self.list_prices or ListPrices(),
             "poll_first": self.poll_first or (POLL_FIRST_WITH_CALLBACKS if self.public_url else POLL_FIRST_WITHOUT),
         }
         for name, value in derived.items():

@@ -152,6 +152,15 @@ class WaitQuery(Schema):
     )
 
 
+def dry_run() -> fields.Boolean:
+    """Make the parameter that asks for a quote instead of an upload."""
+    return fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Enqueue nothing, and answer with a quote, as `POST /v1/quote` does."},
+    )
+
+
 class OutputQuery(Schema):
     """`GET /v1/jobs/<id>/outputs/<index>`. A link has `expires` and `signature`."""
 
@@ -164,7 +173,7 @@ class OutputQuery(Schema):
 
 
 class BatchQuery(Schema):
-    """`POST /v1/batches`. The first upload of a batch sets all but `id` and `on_error`."""
+    """Options of an upload. The first upload of a batch sets all but `id` and `on_error`."""
 
     id = fields.String(
         validate=_batch_id,
@@ -209,6 +218,31 @@ class BatchQuery(Schema):
     def _check_approval(self, data: dict[str, Any], **_: Any) -> None:
         if data["paused"] and "pilot" in data:
             raise ValidationError("is given beside paused=true. Leave one of them out", "pilot")
+
+
+class QuoteQuery(BatchQuery):
+    """`POST /v1/quote`."""
+
+    images_later = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={
+            "description": "References to images that are not stored are no mistake: the images are uploaded before "
+            "the jobs are enqueued."
+        },
+    )
+
+
+class UploadQuery(QuoteQuery):
+    """`POST /v1/batches`."""
+
+    dry_run = dry_run()
+
+
+class EnqueueQuery(Schema):
+    """`POST /v1/jobs`."""
+
+    dry_run = dry_run()
 
 
 class BatchResumeQuery(Schema):

@@ -134,6 +134,13 @@ class Backpressure:
             429, f"{self._reason(why, owner)} {result}", headers={"Retry-After": str(RETRY_AFTER)}, **more
         )
 
+    def why_full(self, size: int, owner: str) -> str | None:
+        """Return why jobs of `size` bytes more would not fit now; None: they would, as far as is known."""
+        why, most = self.full(0, owner), self._limits(owner).max_stored
+        if why is None and most is not None and self._usage.held.stored.get(owner, 0) + size > most:
+            why = Full.STORED
+        return self._reason(why, owner) if why else None
+
     def warning(self, unfinished: int) -> str | None:
         """Return why the service is full for all, or what keeps a limit from working; None if all is well."""
         if self.full(0) is Full.MEMORY:

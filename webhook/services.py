@@ -143,8 +143,11 @@ class Services:
             raise self.pressure.refused("Send the same again later: nothing is stored twice.", owner=owner)
         return self.images.put(file, owner, counts=counts)
 
-    def load(self, data: object) -> GenerationRequest:
-        """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""
+    def load(self, data: object, put: Callable[[ImageFile], object] | None = None) -> GenerationRequest:
+        """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`.
+
+        `put` gets the images instead of the store.
+        """
         settings = self.settings
         try:
             wanted = load_request(
@@ -158,7 +161,7 @@ class Services:
             if error.unknown and caller().admin:
                 error.errors[error.unknown[0]].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
             raise
-        return checked_in(wanted, self.store_image)
+        return checked_in(wanted, put or self.store_image)
 
     def imageless(self, job: NewJob) -> RequestInvalid:
         """Return the error for a job that refers to a missing image."""

@@ -20,6 +20,10 @@ from boomerang_client.ids import new_id as new_id
 from boomerang_client.image_uploads import ImagesRefused as ImagesRefused
 from boomerang_client.outputs import Output as Output
 from boomerang_client.outputs import Saving as Saving
+from boomerang_client.quotes import CostEstimate as CostEstimate
+from boomerang_client.quotes import LineProblem as LineProblem
+from boomerang_client.quotes import Quote as Quote
+from boomerang_client.quotes import QuotedKind as QuotedKind
 from boomerang_client.records import Batch as Batch
 from boomerang_client.records import Job as Job
 from boomerang_client.records import JobError as JobError
@@ -28,6 +32,7 @@ from boomerang_client.records import Status as Status
 from boomerang_client.responses import BatchAccepted as BatchAccepted
 from boomerang_client.responses import BatchChanged as BatchChanged
 from boomerang_client.responses import Lane as Lane
+from boomerang_client.responses import Note as Note
 from boomerang_client.responses import Overview as Overview
 from boomerang_client.responses import Saved as Saved
 from boomerang_client.responses import Spend as Spend

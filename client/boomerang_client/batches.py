@@ -9,6 +9,7 @@ from typing import overload
 from boomerang_client.connection import (
     Query,
     attach_repeat_id,
+    batch_options,
     id_of,
     label_params,
     path_segment,
@@ -136,16 +137,10 @@ class Batches(Jobs):
         if key is not None and (id is not None or not key.isprintable()):
             raise UsageError(f"The key {key!r} cannot be used. Pass printable text as `key`, and no `id` beside it.")
         batch = new_id() if id is None else id
-        options = query(
-            id=None if key is not None else batch,
-            on_error=on_error,
-            label=label_params(labels),
-            priority=priority,
-            weight=weight,
-            max_cost=None if max_cost is None else str(max_cost),
-            paused="true" if paused else None,
-            pilot=pilot,
-        )
+        options = batch_options(
+            None if key is not None else batch, labels=labels, priority=priority, weight=weight, max_cost=max_cost,
+            on_error=on_error, paused=paused, pilot=pilot,
+        )  # fmt: skip
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         upload = Upload(
             self._transport, caller, self._images.reference, batch, options,

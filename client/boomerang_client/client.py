@@ -1,11 +1,18 @@
 """The client: one object for each service and key."""
 
+from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 
 from boomerang_client.batches import Batches
-from boomerang_client.connection import Connection, query
+from boomerang_client.connection import Connection, batch_options, query
+from boomerang_client.image_folders import Folders
+from boomerang_client.ndjson import Lines, open_lines
 from boomerang_client.parsing import read_overview, read_spend
+from boomerang_client.quotes import Quote
 from boomerang_client.responses import Lane, Overview, Spend
+from boomerang_client.retrying import PatientCaller
+from boomerang_client.uploading import Upload
 
 
 class Client(Batches):
@@ -33,6 +40,36 @@ class Client(Batches):
         days = {name: day.isoformat() for name, day in (("from", start), ("to", end)) if day is not None}
         params = query(by=by, key=key, batch=batch, model=model, lane=lane, **days)
         return read_spend(self._transport.get("/v1/spend", params))
+
+    def quote(
+        self,
+        lines: Lines,
+        id: str | None = None,  # noqa: A002 -- the API's name
+        *,
+        labels: Mapping[str, str] | None = None,
+        priority: str | None = None,
+        weight: int | None = None,
+        max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
+        on_error: str | None = None,
+        folder: Folders | None = None,
+    ) -> Quote:
+        """Check requests, and return what `enqueue_batch` with the same arguments would do and cost.
+
+        Nothing is enqueued. Local images are checked, and not uploaded.
+        """
+        options = batch_options(
+            id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, on_error=on_error, paused=paused,
+            pilot=pilot,
+        )  # fmt: skip
+        caller = PatientCaller(0, self._clock, self._sleep, None)
+        upload = Upload(
+            self._transport, caller, self._images.future_reference, id or "", {**options, "images_later": "true"},
+            folder=folder, clock=self._clock, progress=None,
+        )  # fmt: skip
+        with open_lines(lines) as numbered:
+            return upload.quote(numbered)
 
     def lanes(self) -> list[Lane]:
         """Return the provider accounts: how busy each is, and whether and why it sends nothing."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from decimal import Decimal
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
@@ -127,6 +128,30 @@ def id_of(batch: "str | Batch") -> str:
 def label_params(labels: Mapping[str, str] | None) -> list[str]:
     """Write labels for a query: `name=value` each."""
     return [f"{name}={value}" for name, value in (labels or {}).items()]
+
+
+def batch_options(
+    id_: str | None,
+    *,
+    labels: Mapping[str, str] | None,
+    priority: str | None,
+    weight: int | None,
+    max_cost: Decimal | str | None,
+    on_error: str | None,
+    paused: bool,
+    pilot: int | None,
+) -> Query:
+    """Write the options of an upload for its query."""
+    return query(
+        id=id_,
+        on_error=on_error,
+        label=label_params(labels),
+        priority=priority,
+        weight=weight,
+        max_cost=None if max_cost is None else str(max_cost),
+        paused="true" if paused else None,
+        pilot=pilot,
+    )
 
 
 def to_iso(value: datetime | None) -> str | None:

@@ -60,22 +60,29 @@ class ImageUploader:
         Raises UsageError for an image that the API would not accept; its message follows on "<field>: ". Raises Invalid
         when the service refuses the image.
         """
-        name, content = _name_of(image), None
-        if isinstance(image, Path):
-            key = _file_identity(image)
-            digest = self._hashes.get(key)
-            if digest is None:
-                content = _read(image)
-                digest = _cache(self._hashes, key, _checked_hash(content, name))
-        else:
-            content = image
-            digest = _checked_hash(content, name)
+        name, content, digest = self._checked(image)
         reference = f"image:sha256:{digest}"
         seen = self._present.get(reference)
         if seen is None or self._clock() - seen > _PRESENT_SECONDS:
             self._upload(reference, _read(image) if content is None else content, digest, name)
             _cache(self._present, reference, self._clock())
         return reference
+
+    def future_reference(self, image: LocalImage) -> str:
+        """Return the reference that an image will have, without an upload. Raises UsageError as `reference` does."""
+        return f"image:sha256:{self._checked(image)[2]}"
+
+    def _checked(self, image: LocalImage) -> tuple[str, bytes | None, str]:
+        """Return a checked image's name, its content unless its hash was known, and its hash."""
+        name = _name_of(image)
+        if not isinstance(image, Path):
+            return name, image, _checked_hash(image, name)
+        key = _file_identity(image)
+        digest = self._hashes.get(key)
+        if digest is not None:
+            return name, None, digest
+        content = _read(image)
+        return name, content, _cache(self._hashes, key, _checked_hash(content, name))
 
     def _upload(self, reference: str, content: bytes, digest: str, name: str) -> None:
         if self._store.has(f"/v1/images/{reference}"):

@@ -1,6 +1,6 @@
 """Parse the service's answers into records. Unknown fields are ignored; missing ones are an error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -8,14 +8,15 @@ from typing import Any
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.outputs import Output, Saving
 from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Status
-from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
+from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Note, Overview, Spend, SpendRow, Trouble
 
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
+#: What wrong answers raise when they are read.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 
 
 def read_job(data: object, service: JobService | None = None) -> Job:
     """Parse a job. Raises UnexpectedAnswer."""
-    view = _object(data, "job")
+    view = as_object(data, "job")
     try:
         error, usage = view.get("error"), view.get("usage") or {}
         return Job(
@@ -26,7 +27,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             error=_error(error) if error else None,
             warnings=tuple(map(_error, view.get("warnings") or ())),
             # A service of an earlier version counts only the last attempt.
-            cost=_money(view["cost"] if "cost" in view else usage.get("cost")),
+            cost=as_money(view["cost"] if "cost" in view else usage.get("cost")),
             failure=view.get("class"),
             attempt=int(view.get("attempt") or 1),
             revision=int(view.get("revision") or 1),
@@ -48,8 +49,8 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             raw=view,
             service=service,
         )
-    except _MALFORMED as problem:
-        raise _unexpected("job", problem) from problem
+    except MALFORMED as problem:
+        raise unexpected("job", problem) from problem
 
 
 def _output(view: Mapping[str, Any]) -> Output:
@@ -87,7 +88,7 @@ def _error(view: Mapping[str, Any]) -> JobError:
 
 def read_batch(data: object, service: BatchService | None = None) -> Batch:
     """Parse a batch. Raises UnexpectedAnswer."""
-    view = _object(data, "batch")
+    view = as_object(data, "batch")
     try:
         counts: dict[Status, int] = {}
         for name, number in view["counts"].items():
@@ -96,12 +97,12 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             id=str(view["id"]),
             accepted=int(view["accepted"]),
             done=bool(view["done"]),
-            cost=_money(view.get("cost")) or Decimal(0),
+            cost=as_money(view.get("cost")) or Decimal(0),
             counts=counts,
             errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
             classes={str(name): int(number) for name, number in (view.get("classes") or {}).items()},
-            rate=_number(view.get("rate")),
-            eta=_number(view.get("eta")),
+            rate=as_number(view.get("rate")),
+            eta=as_number(view.get("eta")),
             paused=bool(view.get("paused")),
             awaits_approval=bool(view.get("awaits_approval")),
             pilot=_pilot(view.get("pilot")),
@@ -109,28 +110,28 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             labels=dict(view.get("labels") or {}),
             priority=view.get("priority"),
             weight=None if view.get("weight") is None else int(view["weight"]),
-            max_cost=_money(view.get("max_cost")),
+            max_cost=as_money(view.get("max_cost")),
             unknown_costs=int(view.get("unknown_costs") or 0),
-            expected_cost=_money(view.get("expected_cost")),
+            expected_cost=as_money(view.get("expected_cost")),
             created_at=_time(view.get("created_at")),
             owner=view.get("owner"),
             raw=view,
             service=service,
         )
-    except _MALFORMED as problem:
-        raise _unexpected("batch", problem) from problem
+    except MALFORMED as problem:
+        raise unexpected("batch", problem) from problem
 
 
 def _pilot(view: Mapping[str, Any] | None) -> Pilot | None:
     if view is None:
         return None
-    cost = _money(view.get("cost")) or Decimal(0)
+    cost = as_money(view.get("cost")) or Decimal(0)
     return Pilot(jobs=_whole(view.get("jobs")), unfinished=int(view.get("unfinished") or 0), cost=cost)
 
 
 def read_changed(data: object) -> BatchChanged:
     """Parse the outcome of a change to a batch. Raises UnexpectedAnswer."""
-    view = _object(data, "change of a batch")
+    view = as_object(data, "change of a batch")
     try:
         return BatchChanged(
             id=str(view["id"]),
@@ -139,13 +140,13 @@ def read_changed(data: object) -> BatchChanged:
             pending=int(view.get("pending") or 0),
             raw=view,
         )
-    except _MALFORMED as problem:
-        raise _unexpected("change of a batch", problem) from problem
+    except MALFORMED as problem:
+        raise unexpected("change of a batch", problem) from problem
 
 
 def read_accepted(data: object) -> BatchAccepted:
     """Parse the outcome of an upload. Raises UnexpectedAnswer."""
-    view = _object(data, "batch")
+    view = as_object(data, "batch")
     try:
         errors = line_errors(view.get("errors") or ())
         return BatchAccepted(
@@ -155,33 +156,39 @@ def read_accepted(data: object) -> BatchAccepted:
             rejected=int(view.get("rejected") or len(errors)),
             errors=errors,
             pilot=_whole(view.get("pilot")),
+            warnings=read_notes(view.get("warnings")),
         )
-    except _MALFORMED as problem:
-        raise _unexpected("batch", problem) from problem
+    except MALFORMED as problem:
+        raise unexpected("batch", problem) from problem
+
+
+def read_notes(given: Iterable[Mapping[str, Any]] | None) -> tuple[Note, ...]:
+    """Parse what will stop or delay jobs. A service of an earlier version does not say it."""
+    return tuple(Note(code=str(one["code"]), message=str(one["message"])) for one in given or ())
 
 
 def read_spend(data: object) -> Spend:
     """Parse a spending report. Raises UnexpectedAnswer."""
-    view = _object(data, "spend")
+    view = as_object(data, "spend")
     try:
         rows = tuple(
-            SpendRow(name=str(row["name"]), cost=_money(row["cost"]) or Decimal(0), jobs=int(row.get("jobs") or 0))
+            SpendRow(name=str(row["name"]), cost=as_money(row["cost"]) or Decimal(0), jobs=int(row.get("jobs") or 0))
             for row in view["rows"]
         )
         return Spend(
             by=str(view["by"]),
             rows=rows,
-            cost=_money(view.get("cost")) or sum((row.cost for row in rows), Decimal(0)),
+            cost=as_money(view.get("cost")) or sum((row.cost for row in rows), Decimal(0)),
             jobs=int(view.get("jobs") or sum(row.jobs for row in rows)),
             raw=view,
         )
-    except _MALFORMED as problem:
-        raise _unexpected("spend", problem) from problem
+    except MALFORMED as problem:
+        raise unexpected("spend", problem) from problem
 
 
 def read_lane(data: object) -> Lane:
     """Parse a lane. Raises UnexpectedAnswer."""
-    view = _object(data, "lane")
+    view = as_object(data, "lane")
     try:
         return Lane(
             name=str(view["name"]),
@@ -194,27 +201,27 @@ def read_lane(data: object) -> Lane:
             reason=view.get("reason"),
             breaker=view.get("breaker"),
             configured=bool(view.get("configured", True)),
-            spent=_money(view.get("spent")),
+            spent=as_money(view.get("spent")),
             raw=view,
         )
-    except _MALFORMED as problem:
-        raise _unexpected("lane", problem) from problem
+    except MALFORMED as problem:
+        raise unexpected("lane", problem) from problem
 
 
 def read_overview(data: object) -> Overview:
     """Parse the lanes with the troubles of the service. Raises UnexpectedAnswer."""
     lanes = tuple(read_lane(each) for each in read_list(data, "lanes"))
-    view = _object(data, "list of lanes")
+    view = as_object(data, "list of lanes")
     try:
         # A service of an earlier version does not report troubles.
         troubles = tuple(_trouble(each) for each in view.get("troubles") or ())
-        return Overview(lanes=lanes, troubles=troubles, last_round_age=_number(view.get("last_round_age")))
-    except _MALFORMED as problem:
-        raise _unexpected("list of lanes", problem) from problem
+        return Overview(lanes=lanes, troubles=troubles, last_round_age=as_number(view.get("last_round_age")))
+    except MALFORMED as problem:
+        raise unexpected("list of lanes", problem) from problem
 
 
 def _trouble(data: object) -> Trouble:
-    view = _object(data, "trouble")
+    view = as_object(data, "trouble")
     return Trouble(
         code=str(view["code"]),
         what=str(view["what"]),
@@ -229,22 +236,25 @@ def read_list(data: object, name: str) -> list[Any]:
     found = data.get(name) if isinstance(data, Mapping) else None
     if isinstance(found, list):
         return found
-    raise _unexpected(f"list of {name}", f"it has no list {name!r}")
+    raise unexpected(f"list of {name}", f"it has no list {name!r}")
 
 
-def _object(data: object, what: str) -> Mapping[str, Any]:
+def as_object(data: object, what: str) -> Mapping[str, Any]:
+    """Return an answer that is an object. Raises UnexpectedAnswer."""
     if isinstance(data, Mapping):
         return data
-    raise _unexpected(what, f"{type(data).__name__} instead of an object")
+    raise unexpected(what, f"{type(data).__name__} instead of an object")
 
 
-def _unexpected(what: str, problem: object) -> UnexpectedAnswer:
+def unexpected(what: str, problem: object) -> UnexpectedAnswer:
+    """Return the error for an answer that is not what it should be."""
     return UnexpectedAnswer(
         f"The answer is not a {what} of Boomerang's API ({problem!r}). Check BOOMERANG_URL, then the versions."
     )
 
 
-def _money(value: object) -> Decimal | None:
+def as_money(value: object) -> Decimal | None:
+    """Return an amount of US dollars; None where there is none."""
     return None if value is None or value == "" else Decimal(str(value))
 
 
@@ -252,7 +262,8 @@ def _whole(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
+    """Return a number; None where there is none."""
     return None if value is None else float(value)
 
 

@@ -11,11 +11,20 @@ from boomerang_client.errors import LineError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What will stop or delay jobs. `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAccepted:
     """The outcome of an upload.
 
     `accepted` counts new jobs, `known` lines whose job existed already, `rejected` refused lines. `errors` lists the
     first 1,000 refused lines. `pilot` is the number of jobs that begin before the batch is approved.
+    `warnings` tells of a `max_cost` that the batch will reach before its end.
     """
 
     id: str
@@ -24,13 +33,15 @@ class BatchAccepted:
     rejected: int = 0
     errors: tuple[LineError, ...] = ()
     pilot: int | None = None
+    warnings: tuple[Note, ...] = ()
 
     @property
     def view(self) -> dict[str, Any]:
         """The outcome as the service returns it in JSON."""
         errors = [{"line": one.line, "errors": dict(one.errors), "codes": list(one.codes)} for one in self.errors]
         counts = {"accepted": self.accepted, "known": self.known, "rejected": self.rejected}
-        return {"id": self.id, **counts, "errors": errors, "pilot": self.pilot}
+        warnings = [{"code": one.code, "message": one.message} for one in self.warnings]
+        return {"id": self.id, **counts, "errors": errors, "pilot": self.pilot, "warnings": warnings}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from boomerang_client.image_folders import Folders
 from boomerang_client.image_uploads import ImagesRefused, LocalImage, resolve_images
 from boomerang_client.ndjson import Line, NotEncodable, Numbered, encode, parse_request
 from boomerang_client.parsing import read_accepted
+from boomerang_client.quotes import Quote, read_quote
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.retrying import PatientCaller
 from boomerang_client.transport import Params, Transport
@@ -155,6 +156,27 @@ class Upload:
 
         Raises UsageError, with the refused `lines`, when a line cannot be sent and there is no key.
         """
+        with self._packed(lines) as (path, refused):
+            if refused and key is None:
+                nothing = UsageError(f"Nothing was sent: {len(refused):,} lines cannot be sent. Correct them.")
+                nothing.lines = tuple(refused[:MOST_ERRORS])
+                raise nothing
+            answer = self._caller(lambda: self._transport.post_lines("/v1/batches", path, self._options, key=key))
+        self._done = read_accepted(answer)
+        for one in refused:
+            self._add_refused(one)
+        self._progress(self._done)
+        return self._done
+
+    def quote(self, lines: Iterator[Numbered]) -> Quote:
+        """Ask what the lines would cost, in one request, from a temporary file. Nothing is enqueued."""
+        with self._packed(lines) as (path, refused):
+            answer = self._caller(lambda: self._transport.post_lines("/v1/quote", path, self._options))
+        return read_quote(answer).with_refused(refused)
+
+    @contextmanager
+    def _packed(self, lines: Iterator[Numbered]) -> Iterator[tuple[Path, list[LineError]]]:
+        """Yield a temporary gzip file of all lines, and the lines that cannot be sent: they are empty in the file."""
         refused: list[LineError] = []
         with tempfile.TemporaryDirectory(prefix="boomerang-") as folder:
             path = Path(folder, "lines.gz")
@@ -168,16 +190,7 @@ class Upload:
                         refused.append(error.line)
                     file.write(b"\n")
                     next_number = number + 1
-            if refused and key is None:
-                nothing = UsageError(f"Nothing was sent: {len(refused):,} lines cannot be sent. Correct them.")
-                nothing.lines = tuple(refused[:MOST_ERRORS])
-                raise nothing
-            answer = self._caller(lambda: self._transport.post_lines("/v1/batches", path, self._options, key=key))
-        self._done = read_accepted(answer)
-        for one in refused:
-            self._add_refused(one)
-        self._progress(self._done)
-        return self._done
+            yield path, refused
 
     def _with_id(self, number: int, line: Line | LineError) -> tuple[bytes, bool]:
         """Return the line with an id, and whether it needed none: it has one, or it is no request at all."""
@@ -239,6 +252,8 @@ class Upload:
             known=before.known + part.known,
             rejected=before.rejected + part.rejected,
             errors=tuple(sorted((*before.errors, *errors), key=lambda one: one.line)[:MOST_ERRORS]),
+            pilot=part.pilot if part.pilot is not None else before.pilot,
+            warnings=part.warnings or before.warnings,
         )
 
     def _add_refused(self, line: LineError) -> None:

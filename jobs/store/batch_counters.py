@@ -7,6 +7,7 @@ from typing import Any
 from jobs import eta
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
+from jobs.estimates import Estimate, Price, sum_up
 from jobs.fields import BatchCounter, printable
 from jobs.job import PRIORITIES
 from jobs.read_models import Batch, Pilot
@@ -18,12 +19,12 @@ from jobs.units import dollars, from_micros
 def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
     """Read the script's answer. Raises `BatchNotFound` and `RecordDamaged`."""
     with decoding(f"batch {printable(batch_id)}"):
-        now, hold, expected, shared, *flat = row
+        now, speed, prices, *flat = row
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
             raise BatchNotFound(batch_id)
         counts = {state: int(fields.get(state, 0)) for state in State}
-        created, seconds, rest = int(fields["created"]) / 1e6, int(now) / 1e6, json.loads(shared)
+        created, seconds, rest = int(fields["created"]) / 1e6, int(now) / 1e6, json.loads(speed)
         # Neither a pause nor a stall of the service is a base for an estimate.
         resumed = max(created, int(fields.get("resumed", 0)) / 1e6, int(rest["resumed"]) / 1e6)
         cap = fields.get("cap")
@@ -32,7 +33,7 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             accepted=int(fields["accepted"]),
             counts=counts,
             cost=dollars(fields.get("spent", 0)),
-            expected_cost=dollars(int(expected) + int(fields.get("spent", 0))) if expected else None,
+            estimate=_estimate(fields, json.loads(prices), settings),
             pools=tuple(
                 {
                     name.removeprefix(BatchCounter.PLACE).partition("|")[0]
@@ -62,7 +63,7 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
                 queued=counts[State.QUEUED],
                 per_second=eta.rate(fields, seconds, resumed),
                 submit_rate=_submit_rate(settings),
-                held=max(0.0, int(hold) / 1e6 - seconds),
+                held=max(0.0, int(rest["hold"]) / 1e6 - seconds),
                 paused="paused" in fields or "hold" in fields,
                 age=seconds - resumed,
                 pace=_pace(fields, rest, settings),
@@ -87,8 +88,13 @@ def _pace(fields: Mapping[str, str], shared: dict[str, Any], settings: Settings)
         fields.get("key", ""),
         int(fields.get("weight", 1)),
     )
-    limits = {lane.name: (lane.max_in_flight, lane.submit_rate) for lane in settings.lanes}
-    return eta.pace(shared["lanes"], limits, share)
+    return eta.pace(shared["lanes"], eta.limits_of(settings.lanes, shared["lanes"]), share)
+
+
+def _estimate(fields: Mapping[str, str], learned: Mapping[str, Any], settings: Settings) -> Estimate:
+    counts = _by(fields, BatchCounter.UNFINISHED)
+    jobs = [(Price.of(learned[name], settings.list_prices.of(name)), int(count)) for name, count in counts.items()]
+    return sum_up(jobs, dollars(fields.get("spent", 0)))
 
 
 def _submit_rate(settings: Settings) -> float:

@@ -45,6 +45,7 @@ _SHARED = (
     "money",
     "unknown_costs",
     "queues",
+    "forecast",
     "turns",
     "images",
     "epoch",

@@ -10,6 +10,7 @@ from jobs.store.context import StoreContext
 from jobs.store.continuity import Continuity
 from jobs.store.deliveries import Deliveries
 from jobs.store.event_stream import EventStream
+from jobs.store.forecasts import Forecasts
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
 from jobs.store.limits import Limits
@@ -50,6 +51,7 @@ class Store:
         self.batches = Batches(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
+        self.forecasts = Forecasts(context)
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)
         self.continuity = Continuity(context)

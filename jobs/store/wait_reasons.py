@@ -129,7 +129,7 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
             return ON_REQUEST
     if stall:
         return stall
-    closed = {lane.name: _closed(lane.name, answer["lanes"]) for lane in lanes}
+    closed = {lane.name: closed_text(lane.name, answer["lanes"]) for lane in lanes}
     # Price classes stop one by one: a reason is worth saying where none of the jobs can go.
     whys = [_why_class(settings, answer, stops, lanes, closed) for stops in answer["classes"].values()]
     whys = whys or [_if_all(list(closed.values()))]
@@ -138,7 +138,7 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
 
 def _why_paused(answer: Mapping[str, Any]) -> str:
     """Say why a batch is paused at its cap, which is decided anew when it is resumed."""
-    cap, unknown = f"max_cost of {_usd(answer['cap'])}", int(answer["unknown"])
+    cap, unknown = f"max_cost of {usd(answer['cap'])}", int(answer["unknown"])
     if unknown:
         way_on = f"paused until it is resumed with a max_cost, or an operator settles the costs ({SETTLE_COST})"
         return f"the costs of {unknown} of its jobs are unknown, so {cap} cannot be kept: {way_on}"
@@ -173,7 +173,7 @@ def _why_class(
 ) -> str | None:
     now = int(answer["now"]) / 1e6
     if "batch" in stops:
-        return _at_cap(stops["batch"], f"max_cost of {_usd(answer['cap'])}")
+        return _at_cap(stops["batch"], f"max_cost of {usd(answer['cap'])}")
     if "key" in stops:
         key = answer["key"]
         budget = settings.key_limits[key].max_cost_per_day
@@ -188,7 +188,8 @@ def _why_class(
     return _if_all(by_lane)
 
 
-def _closed(lane: str, closed: Mapping[str, Mapping[str, str]]) -> str | None:
+def closed_text(lane: str, closed: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Say why nothing is sent through a lane; None if it is not closed. `closed`: `closed_state` in Lua, by lane."""
     if lane not in closed:
         return None
     stands = closed[lane]
@@ -212,14 +213,15 @@ def _at_cap(stop: Mapping[str, str], cap: str, today: float | None = None) -> st
         case Stop.ONE_AT_A_TIME:
             return f"{cap}: such jobs are sent one at a time until their cost is known"
         case Stop.TOO_DEAR:
-            return f"{cap} is less than the expected cost of the next job ({_usd(stop['price'])})"
+            return f"{cap} is less than the expected cost of the next job ({usd(stop['price'])})"
         case Stop.RESERVED:
             return f"{cap} is used up or reserved for jobs under way"
         case Stop.USED_UP if price and left:
-            return f"the expected cost of the next job ({_usd(price)}) exceeds the {_usd(left)} left of {cap}{goes_on}"
+            return f"the expected cost of the next job ({usd(price)}) exceeds the {usd(left)} left of {cap}{goes_on}"
         case Stop.USED_UP:
             return f"{cap} is used up{goes_on}"
 
 
-def _usd(amount: str | int) -> str:
+def usd(amount: str | int) -> str:
+    """Write nano-dollars as an amount."""
     return f"{dollars(amount):f} USD"

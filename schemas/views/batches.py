@@ -27,6 +27,20 @@ class LineError(Schema):
     )
 
 
+class Note(Schema):
+    """What will stop or delay jobs."""
+
+    code = fields.String(
+        required=True,
+        metadata=described(
+            "max_cost, unknown_price, key_budget, lane_budget, room, memory, lane_closed, stalled, paused, approval or "
+            "refused_lines.",
+            "max_cost",
+        ),
+    )
+    message = fields.String(required=True, metadata=described("What will happen, for people."))
+
+
 class BatchAccepted(Schema):
     """The result of an upload."""
 
@@ -47,6 +61,11 @@ class BatchAccepted(Schema):
         required=True,
         allow_none=True,
         metadata=described("Number of jobs that run before the batch is approved, or null without a pilot.", None),
+    )
+    warnings = fields.List(
+        fields.Nested(Note),
+        required=True,
+        metadata=described("A `max_cost` that the batch will reach before its end, or that is kept at unknown prices."),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from boomerang_client import Batch, Client, Job, Lane, Status
+from boomerang_client import Batch, Client, Job, Lane, Quote, Status
 from boomerang_client.batches import Batches
 from boomerang_client.cli import formats
 from boomerang_client.cli.columns import MEMBERS
@@ -26,7 +26,13 @@ def members(openapi: dict[str, Any], view: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("view", "record"),
-    [("JobView", Job), ("BatchView", Batch), ("BatchAccepted", BatchAccepted), ("BatchChanged", BatchChanged)],
+    [
+        ("JobView", Job),
+        ("BatchView", Batch),
+        ("BatchAccepted", BatchAccepted),
+        ("BatchChanged", BatchChanged),
+        ("QuoteView", Quote),
+    ],
 )
 def test_records_know_every_member_of_their_views(openapi: dict[str, Any], view: str, record: Any) -> None:
     documented = {ELSEWHERE.get(name, name) for name in members(openapi, view)}

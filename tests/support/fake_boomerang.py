@@ -110,6 +110,8 @@ class FakeService:
                 id_ = seen.query.get("id") or "key-" + seen.headers["idempotency-key"]
                 self.options.setdefault(id_, many)
                 return 201, self.batch(id_, gzip.decompress(seen.body), whole=many.get("on_error") == ["abort"])
+            case "POST", "v1", "quote":
+                return 200, quoted(gzip.decompress(seen.body))
             case "GET", "v1", "batches", id_:
                 return 200, self.progress(id_)
             case "POST", "v1", "batches", id_, ("pause" | "resume" | "approve" | "cancel" | "retry") as verb:
@@ -233,7 +235,7 @@ class FakeService:
         pilot = self.options[id_].get("pilot")
         if pilot or self.options[id_].get("paused"):
             self.held.add(id_)
-        return {**view, "pilot": int(pilot[0]) if pilot else None}
+        return {**view, "pilot": int(pilot[0]) if pilot else None, "warnings": []}
 
     def listed_batches(self, query: dict[str, list[str]]) -> dict[str, Any]:
         wanted = query.get("label", [])
@@ -293,6 +295,17 @@ class FakeService:
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),
             "max_cost": given.get("max_cost", [None])[0],
         }  # fmt: skip
+
+
+def quoted(body: bytes) -> dict[str, Any]:
+    jobs = sum(bool(line.strip()) for line in body.split(b"\n"))
+    price = {"base": "learned", "expected": "0.05", "low": "0.03", "median": "0.04", "high": "0.05"}
+    kind = {"model": "kirin_image_omni", "n": 1, "resolution": "", "jobs": jobs, **price}
+    return {
+        "accepted": jobs, "known": 0, "rejected": 0, "errors": [], "problems": [], "kinds": [kind], "unpriced": 0,
+        "cost": {**price, "expected": "1.50"}, "seconds": 640.0,
+        "blocks": [{"code": "max_cost", "message": "max_cost is too low"}],
+    }  # fmt: skip
 
 
 def state_of(batch: dict[str, Any]) -> str:

@@ -13,13 +13,16 @@ from jobs.new_job import BatchOptions
 from jobs.producer_ids import owner_in
 from jobs.read_models import Progress
 from jobs.serializers import serialize_batch
-from schemas.queries import BatchListQuery, BatchQuery
+from schemas.queries import BatchListQuery, QuoteQuery, UploadQuery
 from schemas.views.batches import BatchAccepted, BatchList, BatchView
+from schemas.views.quotes import QuoteView
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
 from webhook.api.ownership import batch_to_fill, filter_from
+from webhook.api.quotes import Quote
+from webhook.api.quotes import quote as make_quote
 from webhook.api.uploads import Upload, upload, upload_whole
 from webhook.http.bodies import decoded, lines
 from webhook.http.connection import Direction
@@ -39,9 +42,9 @@ _FINAL = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTP
     blueprint,
     "POST",
     "/batches",
-    {201: BatchAccepted},
+    {201: BatchAccepted, 200: QuoteView},
     scope=Scope.ENQUEUE,
-    query=BatchQuery,
+    query=UploadQuery,
     body=NDJSON,
     refusals=(400, 409, 413, 415, 422, 503),
 )
@@ -61,7 +64,11 @@ def create(query: dict[str, Any]) -> Response:
     When the service is full, the answer is 429: the service keeps what it has enqueued, and the same upload
     after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight`,
     `max_cost`, `paused` and `pilot`. Later ones may leave them out, and are refused (422) if they differ.
+
+    With `dry_run`, the answer is a quote (200), and nothing is enqueued.
     """
+    if query["dry_run"]:
+        return _quote(query)
     shared = services()
     batch = batch_to_fill(_given_batch_id(query.get("id"), request.headers.get("Idempotency-Key")))
     store_lines = upload_whole if query.get("on_error") == "abort" else upload
@@ -80,6 +87,45 @@ def create(query: dict[str, Any]) -> Response:
         count("known").inc(done.known)
         count("refused").inc(done.rejected)
     return json_response(done.view(), 201, {"Location": url_for("batches.show", batch_id=done.given_id)})
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/quote",
+    {200: QuoteView},
+    scope=Scope.ENQUEUE,
+    query=QuoteQuery,
+    body=NDJSON,
+    refusals=(400, 409, 413, 415, 422, 503),
+)
+def quote(query: dict[str, Any]) -> Response:
+    """Check an upload and say what it would cost, without enqueueing anything.
+
+    Takes what `POST /v1/batches` takes, and checks each line in the same way, against what is stored now. Answers with
+    the counts by kind of job and by mistake, the expected cost with its base and spread, the expected duration, and
+    what would stop or delay the jobs. Nothing is stored, not even images, and an id is not used up.
+    """
+    return _quote(query)
+
+
+def _quote(query: dict[str, Any]) -> Response:
+    shared = services()
+    batch = batch_to_fill(_given_batch_id(query.get("id"), request.headers.get("Idempotency-Key")))
+    options, given = options_from(query, owner_in(batch))
+    done = Quote(batch, shared.imageless, options, given, images_later=query["images_later"])
+    memory = shared.memory.for_body()
+    whole = query.get("on_error") == "abort"
+    with shared.transfers.enter(Direction.BODY):
+        view = make_quote(
+            shared,
+            done,
+            lines(decoded(request), shared.settings.max_body, memory),
+            shared.memory.for_body(),
+            whole=whole,
+        )
+    annotate(dry_run="yes", accepted=done.accepted, known=done.known, rejected=done.rejected)
+    return json_response(view)
 
 
 @operation(blueprint, "GET", "/batches", {200: BatchList}, scope=Scope.READ, query=BatchListQuery, refusals=(422, 503))

@@ -14,13 +14,15 @@ from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
-from schemas.queries import JobQuery, WaitQuery
+from schemas.queries import EnqueueQuery, JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
+from webhook.api.quotes import quote_job
+from webhook.http.bodies import read_decoded
 from webhook.http.json_response import json_response
 from webhook.links import links
 from webhook.services import services
@@ -34,16 +36,25 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jo
     "/jobs",
     {201: JobView, 200: JobView},
     scope=Scope.ENQUEUE,
+    query=EnqueueQuery,
     body=JSON,
     refusals=(400, 409, 411, 413, 422, 503),
 )
-def create() -> Response:
+def create(query: dict[str, Any]) -> Response:
     """Enqueue a job.
 
     The answer is 201 for a new job, and 200 for a job that existed already with the same request. Both mean that the
     job is recorded and will not be lost. When the service is full, the answer is 429: send the same request
     again after the time in Retry-After. The body may be compressed with gzip (Content-Encoding).
+
+    With `dry_run`, nothing is enqueued, and the answer is a quote, as `POST /v1/quote` gives it for one line; a request
+    that would be refused is refused.
     """
+    if query["dry_run"]:
+        shared = services()
+        memory = shared.memory.for_body()
+        body = read_decoded(request, shared.settings.max_body, memory)
+        return json_response(quote_job(shared, body, memory))
     given, job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=given)}
     recorded = services().store.jobs.get(job.id if created else find_job(given))

@@ -12,8 +12,9 @@ from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.pilot import Sample
 from jobs.producer_ids import given_id, internal_id
+from jobs.store.forecasts import Block, at_cap
 from jobs.task_names import SUBMIT
-from schemas import BodyInvalid, RequestInvalid, parse_json
+from schemas import BodyInvalid, GenerationRequest, RequestInvalid, parse_json
 from webhook.access.auth import caller
 from webhook.api.enqueue import conflict, new_id
 from webhook.http.problems import REFUSED, ProblemError, unavailable
@@ -46,6 +47,7 @@ class Upload:
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
     pilot: int | None = None
+    warnings: tuple[Block, ...] = ()
     _sample: Sample | None = None
     _bytes_left: int = MOST_ERROR_BYTES
 
@@ -137,6 +139,7 @@ class Upload:
             "rejected": self.rejected,
             "errors": sorted(self.errors, key=lambda each: int(each["line"])),
             "pilot": self.pilot,
+            "warnings": [{"code": each.code, "message": each.message} for each in self.warnings],
         }
 
 
@@ -162,7 +165,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         # Creates the batch even if every line is bad, and finds out at once whether Redis answers.
         store.jobs.enqueue([], batch, done.options)
         done.join(store.batches.options(batch))
-        for chunk in _chunks(_jobs(shared, done, lines)):
+        for chunk in chunks(jobs_in(shared, done, lines, shared.load)):
             jobs = [job for _, job in chunk]
             room = shared.pressure.room(_size(jobs), done.options.owner)
             enqueued = store.jobs.enqueue(jobs, batch, done.options, room=room, caller=caller().owner)
@@ -175,7 +178,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
                     owner=done.options.owner,
                     **done.view(),
                 )
-        _begin_pilot(shared, done)
+        _end(shared, done)
     except WorkRefused as error:
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
@@ -194,7 +197,7 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
     store, batch, token = shared.store, done.id, new_id()
     try:
         done.join(store.batches.options(batch))
-        _stage(shared, token, done, _chunks(_jobs(shared, done, lines)))
+        _stage(shared, token, done, chunks(jobs_in(shared, done, lines, shared.load)))
         staged, done.accepted = done.accepted, 0
         room = shared.pressure.room(0, done.options.owner)
         acted = store.uploads.commit(token, batch, staged, done.options, room=room)
@@ -215,16 +218,19 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
     if acted.admit_hint:
         shared.send(SUBMIT)
     try:
-        _begin_pilot(shared, done)
+        _end(shared, done)
     except StoreUnavailable as error:
         raise unavailable(
-            "The job store stopped answering: all lines are enqueued, but the pilot has not begun. "
+            "The job store stopped answering: all lines are enqueued, but a pilot may not have begun. "
             f"Send them again with ?id={done.given_id}."
         ) from error
 
 
-def _begin_pilot(shared: Services, done: Upload) -> None:
-    """Begin the pilot of a batch that has one, at the end of its upload."""
+def _end(shared: Services, done: Upload) -> None:
+    """End an upload: begin the pilot of a batch that has one, and warn of a cap that is too low."""
+    if done.options.max_cost is not None:
+        batch = shared.store.batches.get(done.id)
+        done.warnings = tuple(at_cap(batch.max_cost, batch.estimate))
     if done.options.pilot is None:
         return
     begun = shared.store.batches.begin_pilot(done.id, done.pilot_jobs())
@@ -233,10 +239,10 @@ def _begin_pilot(shared: Services, done: Upload) -> None:
         shared.send(SUBMIT)
 
 
-def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tuple[int, NewJob]]]) -> None:
+def _stage(shared: Services, token: str, done: Upload, parts: Iterable[list[tuple[int, NewJob]]]) -> None:
     store, whole = shared.store, False
     try:
-        for chunk in chunks:
+        for chunk in parts:
             if done.rejected:
                 continue  # read on only to list the other bad lines
             jobs = [job for _, job in chunk]
@@ -263,7 +269,13 @@ def _size(jobs: Iterable[NewJob]) -> int:
     return sum(len(job.text) for job in jobs)
 
 
-def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> Iterator[tuple[int, NewJob]]:
+def jobs_in(
+    shared: Services,
+    done: Upload,
+    lines: Iterable[tuple[int, bytes | None]],
+    load: Callable[[object], GenerationRequest],
+) -> Iterator[tuple[int, NewJob]]:
+    """Yield the job of each valid line with the line's number, and refuse the other lines. `load` validates."""
     settings = shared.settings
     limit = settings.max_body
     for number, line in lines:
@@ -273,7 +285,7 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
         if not line or line.isspace():
             continue
         try:
-            request = shared.load(parse_json(line))
+            request = load(parse_json(line))
         except RequestInvalid as error:
             done.refuse(number, error.errors, error.codes)
         except BodyInvalid as error:
@@ -296,7 +308,8 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
                 done.refuse(number, {"model": [str(error)]}, [])
 
 
-def _chunks(jobs: Iterator[tuple[int, NewJob]]) -> Iterator[list[tuple[int, NewJob]]]:
+def chunks(jobs: Iterator[tuple[int, NewJob]]) -> Iterator[list[tuple[int, NewJob]]]:
+    """Divide the jobs of an upload into chunks for one call of the store each."""
     chunk: list[tuple[int, NewJob]] = []
     size = 0
     for each in jobs:

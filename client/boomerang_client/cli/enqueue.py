@@ -28,6 +28,7 @@ from boomerang_client.cli.options import (
 )
 from boomerang_client.cli.plain_output import echo
 from boomerang_client.cli.progress_bars import sending
+from boomerang_client.cli.quote_text import report_quote
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines
 from boomerang_client.cli.watch import follow
 from boomerang_client.errors import BoomerangError, LineError, ServiceUnavailable, TooBusy, UnexpectedAnswer
@@ -55,7 +56,8 @@ class EnqueueCommand(click.Command):
         "boomerang enqueue jobs.jsonl --wait",
         "boomerang enqueue jobs.jsonl --id boats --label season=spring --max-cost 250",
         "boomerang enqueue goods.csv --set model=kirin_image_omni \\\n"
-        "      --template 'prompt=A photo of {Title}' --map image_list=Photo --dry-run",
+        "      --template 'prompt=A photo of {Title}' --map image_list=Photo --print",
+        "boomerang enqueue jobs.jsonl --dry-run",
         "boomerang enqueue prompts.txt --set n=2",
         "generate-requests | boomerang enqueue -",
     ),
@@ -115,7 +117,8 @@ class EnqueueCommand(click.Command):
 @expires_option
 @patience_option("1d")
 @click.option("--wait", is_flag=True, help="Watch the batch until all its jobs have ended.")
-@click.option("--dry-run", is_flag=True, help="Send nothing. Print the requests, one a line.")
+@click.option("--dry-run", is_flag=True, help="Enqueue nothing. Check all, and print what it would cost.")
+@click.option("--print", "prints", is_flag=True, help="Send nothing. Print the requests, one a line.")
 @json_option
 @click.pass_context
 def enqueue(
@@ -143,6 +146,7 @@ def enqueue(
     patience: float,
     wait: bool,
     dry_run: bool,
+    prints: bool,
 ) -> None:
     """Enqueue the requests in FILE as one batch. "-" reads stdin.
 
@@ -167,9 +171,16 @@ def enqueue(
         for member, text in members:
             assign(defaults, member, text)
         source = _requests(screen, input_file, defaults)
-        if dry_run:
+        if prints:
             ctx.exit(FAILED if _print(screen, source, input_file.unit) else 0)
-        client = screen.client()
+        client, folders = screen.client(), [Path(_name(file)).parent, *pictures]
+        if dry_run:
+            quote = client.quote(
+                source, id_, labels=dict(labels), priority=priority, weight=weight, max_cost=max_cost, paused=paused,
+                pilot=pilot, on_error=on_error, folder=folders,
+            )  # fmt: skip
+            report_quote(screen, quote, input_file.unit)
+            ctx.exit(FAILED if quote.rejected else 0)
         if id_ is None and key is None and not screen.as_json:
             # Before anything is sent: a command that is killed cannot say it.
             screen.message(f"Batch {batch}. If the upload breaks, repeat the command with --id {batch}.", "dim")
@@ -185,26 +196,30 @@ def enqueue(
                 pilot=pilot,
                 on_error=on_error,
                 key=key,
-                folder=[Path(_name(file)).parent, *pictures],
+                folder=folders,
                 patience=patience,
                 progress=progress,
                 on_wait=screen.report_wait,
             )
-    _report(screen, accepted, input_file.unit)
-    jobs = accepted.accepted + accepted.known
-    failed = accepted.rejected > 0 or not jobs
+    failed = _report_upload(ctx, screen, accepted, input_file.unit)
+    if wait and accepted.accepted + accepted.known:
+        failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
+    ctx.exit(FAILED if failed else 0)
+
+
+def _report_upload(ctx: click.Context, screen: Screen, accepted: BatchAccepted, unit: str) -> bool:
+    """Print the outcome of the upload and what to do next. Return whether something failed."""
+    _report(screen, accepted, unit)
+    jobs, options = accepted.accepted + accepted.known, ctx.params
     if accepted.rejected and jobs and not screen.as_json:
-        unit = input_file.unit
         screen.message(
             f"Correct the rejected {unit}s, leave the others in their places, and run: {_repeat(ctx, accepted.id)}"
         )
-    if wait and jobs:
-        failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
-    elif jobs:
+    if jobs and not options["wait"]:
         id_word = shell_word(accepted.id)
-        approval = [f"boomerang approve {id_word}"] if paused or pilot is not None else []
-        screen.next_step(f"boomerang {'show' if paused else 'watch'} {id_word}", *approval)
-    ctx.exit(FAILED if failed else 0)
+        approval = [f"boomerang approve {id_word}"] if options["paused"] or options["pilot"] is not None else []
+        screen.next_step(f"boomerang {'show' if options['paused'] else 'watch'} {id_word}", *approval)
+    return accepted.rejected > 0 or not jobs
 
 
 @contextmanager
@@ -213,7 +228,7 @@ def _continuable(ctx: click.Context, screen: Screen, batch: str) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        if ctx.params["dry_run"]:
+        if ctx.params["dry_run"] or ctx.params["prints"]:
             raise
         option = "the same --idempotency-key" if ctx.params["key"] else f"--id {batch or ctx.params['id_']}"
         screen.message(f"Stopped. To send the rest, repeat the command with {option}. Nothing is paid twice.")
@@ -312,6 +327,8 @@ def _report(screen: Screen, accepted: BatchAccepted, unit: str) -> None:
         f"Batch {clean(accepted.id)}: {accepted.accepted:,} accepted, {accepted.known:,} known before, "
         f"{accepted.rejected:,} rejected."
     )
+    for note in accepted.warnings:
+        screen.message(f"Note: {clean(note.message)}.", "yellow")
     _report_lines(screen, accepted.errors, unit)
     if accepted.rejected > len(accepted.errors):
         screen.message(f"  and {accepted.rejected - len(accepted.errors):,} more")

@@ -21,6 +21,7 @@ from boomerang_client.cli.options import (
     private_hosts_option,
     set_option,
 )
+from boomerang_client.cli.quote_text import report_quote
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.ids import new_id
 from boomerang_client.records import Job, Status
@@ -56,6 +57,7 @@ DEFAULT_MODEL = "kirin_image_omni"
 )
 @private_hosts_option
 @click.option("--timeout", type=duration, metavar="DURATION", help="Stop waiting after this time. The job continues.")
+@click.option("--dry-run", is_flag=True, help="Enqueue nothing. Check it, and print what it would cost.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and do not wait for its end.")
 @json_option
 @click.pass_context
@@ -74,6 +76,7 @@ def generate(
     private_hosts: bool,
     timeout: float | None,
     no_wait: bool,
+    dry_run: bool,
 ) -> None:
     """Generate images for PROMPT and wait for them. "-" reads the prompt from stdin.
 
@@ -96,9 +99,14 @@ def generate(
     }
     request |= {name: value for name, value in options.items() if value}
     client = screen.client(private_hosts=private_hosts or None)
+    # The user has typed the names of images, so they may be anywhere.
+    folders = [Path(), Path(Path().absolute().anchor)]
+    if dry_run:
+        quote = client.quote([request], folder=folders)
+        report_quote(screen, quote)
+        ctx.exit(FAILED if quote.rejected else 0)
     with _stoppable(ctx, request["external_task_id"]):
-        # The user has typed the names of images, so they may be anywhere.
-        job = client.enqueue(request, folder=[Path(), Path(Path().absolute().anchor)])
+        job = client.enqueue(request, folder=folders)
         if no_wait:
             _print_id(screen, job)
             return

@@ -14,15 +14,13 @@ if free then free = free - redis.call('LLEN', ids) end
 local outcomes = {}
 for i = 5, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
-  local recorded, is_known = recorded_id(id), nil
-  if recorded then
-    is_known = has_request(recorded, text) and is_job_of(recorded, ARGV[4])
-  else
-    local earlier = redis.call('HGET', lines, id)
-    if earlier then is_known = cmsgpack.unpack(earlier)[2] == text end
+  local outcome, earlier = find_recorded(id, text, ARGV[4]), nil
+  if not outcome then
+    earlier = redis.call('HGET', lines, id)
+    if earlier then outcome = cmsgpack.unpack(earlier)[2] == text and 'known' or 'conflict' end
   end
-  if is_known ~= nil then
-    outcomes[#outcomes + 1] = is_known and 'known' or 'conflict'
+  if outcome then
+    outcomes[#outcomes + 1] = outcome
   elseif not all_stored(images_in(text), ARGV[4]) then
     outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then

@@ -45,15 +45,7 @@ else
   end
 end
 for _, name in ipairs(lanes) do
-  if is_closed(name, now) then
-    local hold, why, open, because, paused, paused_why, till = unpack(
-      redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because', 'paused', 'paused_why', 'paused_until'))
-    if is_pause(paused, till, now) then
-      found.lanes[name] = {paused = paused_why or '', paused_until = till or nil}
-    else
-      found.lanes[name] = open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
-    end
-  end
+  found.lanes[name] = closed_state(name, now)
 end
 for _, class in ipairs(classes) do
   local function stop(limit, payer, spent, unknown)

@@ -40,6 +40,14 @@ local function recorded_id(id)
   return earlier_id(id)
 end
 
+-- Return what a request is under the id of a recorded job: known (the same, of a producer whose jobs the caller may
+-- know) or conflict; nil: no job has the id.
+local function find_recorded(id, text, caller)
+  local recorded = recorded_id(id)
+  if not recorded then return nil end
+  return has_request(recorded, text) and is_job_of(recorded, caller) and 'known' or 'conflict'
+end
+
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
 -- membership. `free`: how many new ones are allowed; nil: no limit. `caller`: ANYONE to whom jobs of other producers are
 -- known. Returns an outcome for each (created | known | conflict | imageless: an image that it names is not stored

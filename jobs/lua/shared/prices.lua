@@ -61,12 +61,12 @@ local function price_of(class, owner)
   local key = class .. '|' .. owner
   if not known_prices[key] then
     local all, own = costs_of(class, owner)
-    local price, least = estimate(parse_costs(own))
+    local costs, price, least = own, estimate(parse_costs(own))
     if least then
       local of_all, least_of_all = estimate(parse_costs(all))
-      if not least_of_all or not price then price, least = of_all, least_of_all end
+      if not least_of_all or not price then costs, price, least = all, of_all, least_of_all end
     end
-    known_prices[key] = {price = price, least = least}
+    known_prices[key] = {price = price, least = least, costs = costs}
   end
   return known_prices[key].price, known_prices[key].least
 end

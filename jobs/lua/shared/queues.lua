@@ -255,6 +255,16 @@ local function is_closed(name, now)
   return open or tonumber(hold or 0) > now or is_pause(paused, till, now)
 end
 
+-- Return why nothing may be sent through a lane: {paused = why, paused_until}, {open = since when, because} or
+-- {hold = until when, why}; nil: it may.
+local function closed_state(name, now)
+  if not is_closed(name, now) then return nil end
+  local hold, why, open, because, paused, paused_why, till = unpack(
+    redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because', 'paused', 'paused_why', 'paused_until'))
+  if is_pause(paused, till, now) then return {paused = paused_why or '', paused_until = till or nil} end
+  return open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
+end
+
 -- Return whether a lane of a pool could admit now. A lane whose admitted jobs are still on their way needs no hint: the
 -- worker that submits them admits more.
 local function any_lane_open(lanes, now)

@@ -95,7 +95,7 @@ def test_a_table_with_a_mapping(service: FakeService, run: Command, tmp_path: Pa
         "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2",
     }  # fmt: skip
     assert service.requests["b.3"] == common | {"prompt": "a car", "external_task_id": "b.3"}
-    dry = run("enqueue", str(path), "--dry-run", *args)
+    dry = run("enqueue", str(path), "--print", *args)
     assert [json.loads(line)["prompt"] for line in dry.stdout.splitlines()] == ["a boat", "a car"]
     assert len(service.seen) == 1
 

@@ -49,10 +49,11 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("pause", "--job", "b.2"),
     ("resume", "--job", "b.2"),
     ("retry", "--batch", "b"),
+    ("enqueue", "FILE", "--print"),
     ("enqueue", "FILE", "--dry-run"),
-    ("enqueue", "TABLE", "--dry-run", "--set", f"model={HOSTILE}"),
-    ("enqueue", "TABLE", "--dry-run", "--map", f"prompt={HOSTILE}"),
-    ("enqueue", "BROKEN", "--dry-run"),
+    ("enqueue", "TABLE", "--print", "--set", f"model={HOSTILE}"),
+    ("enqueue", "TABLE", "--print", "--map", f"prompt={HOSTILE}"),
+    ("enqueue", "BROKEN", "--print"),
     ("enqueue", HOSTILE.replace("/", "-")),
     ("enqueue", "FILE", "--delimiter", HOSTILE),
     ("enqueue", "FILE", "--pictures", HOSTILE),
@@ -141,7 +142,7 @@ def ask(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
         assert_plain(result.stdout)
         assert_plain(result.stderr)
         assert result.exit_code in (0, 1, 2, 3), result.output
-        if mode == "json" and not {"--dry-run", "csv", "completion"} & set(words) and result.exit_code < 2:
+        if mode == "json" and not {"--print", "csv", "completion"} & set(words) and result.exit_code < 2:
             for line in result.stdout.splitlines():
                 json.loads(line)
         if files["RESULTS"].exists():

@@ -228,5 +228,5 @@ def test_a_file_whose_rows_are_all_refused_makes_no_batch(service: FakeService, 
     result = run("enqueue", str(path), *MODEL)
     assert (result.exit_code, service.seen) == (1, [])
     assert "row 3: row: has more cells" in result.stderr
-    dry = run("enqueue", str(path), *MODEL, "--dry-run")
+    dry = run("enqueue", str(path), *MODEL, "--print")
     assert (dry.exit_code, dry.stdout) == (1, "")

@@ -259,6 +259,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "unstage": (lambda b: b.store.uploads.stage("t", new_jobs("a", "b")), lambda b, _: b.store.uploads.discard("t")),
 }
 READS: dict[str, Callable[[Any], Any]] = {
+    "check": lambda b: b.store.forecasts.check(new_jobs("fox", "hare")),
+    "forecast": lambda b: b.store.forecasts.forecast("", {"m|1|": 3}, {""}, BatchOptions()),
     "batch": lambda b: b.store.batches.get("x"),
     "list": lambda b: b.store.jobs.page(),
     "owners": lambda b: b.store.jobs.owners(["fox"]),

@@ -28,7 +28,15 @@ def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, m
 
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
     assert BatchAccepted().validate(json.loads(answer.text)) == {}
-    assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": [], "pilot": None}
+    assert answer.json == {
+        "id": "foxes",
+        "accepted": 1203,
+        "known": 0,
+        "rejected": 0,
+        "errors": [],
+        "pilot": None,
+        "warnings": [],
+    }
     assert [job.given_id for job in store.batches.jobs(own("foxes"))] == [
         f"foxes.{number}" for number in range(1, 1204)
     ]

@@ -38,7 +38,15 @@ def test_a_valid_upload_enqueues_all_lines(
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203)
     assert answer.status_code == 201
     assert BatchAccepted().validate(json.loads(answer.text)) == {}
-    assert answer.json == {"id": "b", "accepted": 1203, "known": 0, "rejected": 0, "errors": [], "pilot": None}
+    assert answer.json == {
+        "id": "b",
+        "accepted": 1203,
+        "known": 0,
+        "rejected": 0,
+        "errors": [],
+        "pilot": None,
+        "warnings": [],
+    }
     assert [job.given_id for job in store.batches.jobs(own("b"))] == [f"b.{number}" for number in range(1, 1204)]
     assert messages("boomerang.submit") == [[]]
     assert audit(store) == []
