@@ -181,7 +181,9 @@ class Job:
 
     @property
     def failure(self) -> FailureClass | None:
-        """The class of its failure; None: it has not failed."""
+        """The class of its failure; None: it has not failed, and its results are saved or may still be."""
+        if self.save and self.save.given_up_at:
+            return FailureClass.UNSAVED
         if self.state is not State.FAILED:
             return None
         return classify(((self.result.error if self.result else None) or {}).get("code", ""))

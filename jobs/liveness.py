@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from jobs.task_names import DELIVER, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, RECONCILE, SAVE, SUBMIT
 
 #: Seconds between two rounds of reconcile, and between two heartbeats of a worker.
 ROUND_INTERVAL = 1.0
@@ -71,8 +71,9 @@ class Pulse:
     """The signs of life at one moment. Times are seconds since 1970 by the clock of the jobs' Redis; None: never.
 
     `round_at`: the last round of reconcile began. `resumed_at`: the first round after a stall, or at all, began.
-    `first_heartbeat`: of any worker. `read_at`: the last heartbeat of a worker that reads the queue, by queue.
-    `busy_at`, `cut_off_at`: the last heartbeat of a worker in that state. `refusal`: why no work is accepted.
+    `first_heartbeat`: of any worker. `read_at`: the last heartbeat of a worker that reads the queue, by queue. `saves`:
+    results are saved. `busy_at`, `cut_off_at`: the last heartbeat of a worker in that state. `refusal`: why no work is
+    accepted.
     """
 
     now: float
@@ -82,6 +83,7 @@ class Pulse:
     read_at: Mapping[str, float] = field(default_factory=dict)
     busy_at: float | None = None
     cut_off_at: float | None = None
+    saves: bool = False
     refusal: str = ""
 
     @property
@@ -176,15 +178,17 @@ def _unread_queues(pulse: Pulse) -> list[Trouble]:
         _unread(queue, pulse.read_at.get(queue, first))
         for queue in _QUEUES
         if queue != RECONCILE
+        and (queue != SAVE or pulse.saves)
         and pulse.now - pulse.read_at.get(queue, first) > (UNREAD_AFTER if queue in pulse.read_at else NEVER_READ_AFTER)
     ]
 
 
-#: The queues that every installation needs, and what waits while no worker reads one.
+#: The queues that an installation needs (SAVE: with a result store), and what waits while no worker reads one.
 _QUEUES: Mapping[str, str] = {
     SUBMIT: "no job is submitted",
     RECONCILE: "lost callbacks, retries and deliveries wait",
     DELIVER: "no notification and no Celery result is delivered",
+    SAVE: "no result is saved before the provider deletes it",
 }
 
 
@@ -194,7 +198,7 @@ def _unread(queue: str, since: float) -> Trouble:
         f"no worker has read the queue {queue} since {_text(since)}: {_QUEUES[queue]}",
         f"Start a worker that reads it: without -Q and -X, or with -Q {queue}.",
         _moment(since),
-        stops_jobs=queue != DELIVER,
+        stops_jobs=queue not in {DELIVER, SAVE},
     )
 
 

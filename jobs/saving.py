@@ -10,8 +10,13 @@ BASE = 2.0
 LONGEST = 300.0
 #: Seconds before the expiry at which a save is tried once more.
 LAST_CHANCE = 30.0
-#: Seconds that a lease is longer than a save may take (BOOMERANG_SAVE_TIMEOUT).
-LEASE_MARGIN = 30.0
+#: Seconds of the lease on a save, and between two renewals of it. So what a killed worker held is soon tried again.
+LEASE = 60.0
+RENEW_EVERY = 20.0
+#: Seconds for which a lease is renewed at most: longer than a save may take (worker.save.outputs).
+LONGEST_SAVE = 900.0
+#: Seconds after which a message that asks a worker to save results counts as lost.
+HINT = 10.0
 #: Seconds for which the announcement of a result store holds (announce_saves.lua), and between two of them.
 ANNOUNCED = 3600.0
 ANNOUNCE_EVERY = 60.0
@@ -33,4 +38,7 @@ def next_save(failures: int, left: float, random: float) -> float | None:
 
 def constants() -> str:
     """Return the numbers of the scripts as Lua constants, times in µs."""
-    return f"local MOST_TURNS={MOST_TURNS}\nlocal HELD_RECHECK={HELD_RECHECK * 1e6:.0f}\n"
+    return (
+        f"local MOST_TURNS={MOST_TURNS}\nlocal HELD_RECHECK={HELD_RECHECK * 1e6:.0f}\n"
+        f"local SAVE_HINT={HINT * 1e3:.0f}\n"
+    )

@@ -4,11 +4,13 @@
 take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from jobs.decoding import UNREADABLE
 from jobs.job import Job, Result
 from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneSettings
@@ -17,6 +19,7 @@ from jobs.links import Links
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
 from jobs.read_models import Batch, Lane, Pilot
+from jobs.revision import Revision
 from jobs.serialized_outputs import serialize_for_provider, serialize_outputs, serialize_saving
 from jobs.states import State
 from jobs.store.spending import Row, Spend
@@ -31,8 +34,22 @@ _ENDED_HERE = {
 }
 
 
-def serialize_job(job: Job, links: Links) -> dict[str, Any]:
-    """Return a job as `schemas.views.jobs.JobView` documents it."""
+def serialize_job(
+    job: Job, links: Links, revisions: Sequence[Revision] | None = None, *, with_request: bool = False
+) -> dict[str, Any]:
+    """Return a job as `schemas.views.jobs.JobView` documents it.
+
+    `with_request`: with its request, which must have been read (`Job.text`). `revisions`: the earlier ones.
+    """
+    view = _job(job, links)
+    if with_request:
+        view["request"] = read_request(job, job.text or "")
+    if revisions is not None:
+        view["revisions"] = [_revision(job, each, with_request=with_request) for each in revisions]
+    return view
+
+
+def _job(job: Job, links: Links) -> dict[str, Any]:
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
     return {
@@ -63,6 +80,38 @@ def serialize_job(job: Job, links: Links) -> dict[str, Any]:
         "reason": job.reason and job.reason.replace(job.id, job.given_id),
         "unknown_cost": job.unknown_cost,
     }
+
+
+def read_request(job: Job, text: str) -> dict[str, Any] | None:
+    """Return a stored request in the form in which it can be enqueued again; None if it cannot be read."""
+    try:
+        body = json.loads(text)
+        params, model = dict(body["params"]), body["model"]
+        own = {name: body[name] for name in _OWN_MEMBERS if name in body}
+    except UNREADABLE:
+        return None
+    return {"model": model, **params, **own, "external_task_id": job.given_id}
+
+
+#: Members of a request that are stored beside its parameters.
+_OWN_MEMBERS = ("labels", "metadata", "priority", "expires_in", "callback_url")
+
+
+def _revision(job: Job, revision: Revision, *, with_request: bool) -> dict[str, Any]:
+    view = {
+        "revision": revision.number,
+        "status": revision.state.value,
+        "error": _with_given_id(job, revision.error),
+        "class": revision.failure and revision.failure.value,
+        "cost": _money(revision.cost),
+        "first_attempt": revision.attempts[0],
+        "last_attempt": revision.attempts[1],
+        "finished_at": revision.ended_at.isoformat(),
+        "corrected_at": revision.corrected_at.isoformat(),
+    }
+    if with_request:
+        view["request"] = read_request(job, revision.text) or {}
+    return view
 
 
 def _with_given_id(job: Job, error: Mapping[str, str] | None) -> Mapping[str, str] | None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from boomerang_client.cli import main as client_main
 from jobs import lane_health, liveness, policy, receivers
+from jobs.failures import CODES
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
@@ -63,6 +64,12 @@ def state_machine() -> str:
     """The transitions as a Mermaid diagram."""
     edges = [f"    {before} --> {after}" for before, row in TRANSITIONS.items() for after in row]
     return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> queued", *edges, "```"])
+
+
+def failure_classes() -> str:
+    """The error codes with their classes of failure."""
+    rows = [(f"`{code}`", f"`{each.failure}`", each.meaning) for code, each in CODES.items()]
+    return table(("code", "class", "meaning"), rows)
 
 
 def limits() -> str:

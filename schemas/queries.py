@@ -1,5 +1,6 @@
 """Query parameters of the HTTP API."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,8 @@ from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
+#: What a view of a job has only on request.
+INCLUDED = ("request", "revisions")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
 #: Jobs of a pilot.
@@ -46,6 +49,28 @@ def _most_cost(description: str) -> fields.Decimal:
         validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
         error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
         metadata={"description": description},
+    )
+
+
+class Names(fields.List[Any]):
+    """Names of a fixed set, repeated or separated by commas."""
+
+    def __init__(self, options: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(fields.String(validate=Options(options)), load_default=list, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        given = value if isinstance(value, list) else [value]
+        split = [name.strip() for each in given for name in (each.split(",") if isinstance(each, str) else [str(each)])]
+        return super()._deserialize(split, *args, **kwargs)
+
+
+def _include() -> Names:
+    return Names(
+        INCLUDED,
+        metadata={
+            "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
+            "revisions: the earlier revisions of the request. Repeatable, or separated by commas."
+        },
     )
 
 
@@ -127,6 +152,7 @@ class JobQuery(ListQuery):
 
     status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
     failure = _classes("Only failed jobs of these classes of failure.")
+    include = _include()
     batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
 
 
@@ -150,6 +176,7 @@ class WaitQuery(Schema):
         error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
         metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
     )
+    include = _include()
 
 
 def dry_run() -> fields.Boolean:
@@ -259,6 +286,7 @@ class ResultsQuery(Schema):
         load_default=list,
         metadata={"description": "Only jobs in these states. Repeatable."},
     )
+    include = _include()
     failure = _classes("Only failed jobs of these classes of failure.")
     format = fields.String(
         load_default="ndjson",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -14,7 +15,7 @@ from jobs.liveness import Trouble, TroubleCode
 from jobs.read_models import Lane
 from jobs.serializers import serialize_liveness
 from webhook.access.auth import authenticator
-from webhook.condition import OK, examine
+from webhook.condition import OK, Condition, examine
 from webhook.http.connection import Direction, connection_of
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
@@ -45,8 +46,8 @@ def readyz() -> Response:
     not repeat the provider's answers.
     """
     shared, detailed = services(), _may_read_details()
-    now = examine(shared)
-    notes = _notes(shared, store_answers=now.redis == OK)
+    now, found = shared.readiness.run(partial(_examine, shared))
+    notes = dict(found)
     troubles = now.troubles if detailed else tuple(map(_public, now.troubles))
     if now.pulse:
         notes["workers"] = "; ".join(f"{each.code}: {each.what}" for each in troubles) or OK
@@ -65,6 +66,11 @@ def metrics() -> Response:
     if connection := connection_of(request.environ):
         connection.wait_for(Direction.ANSWER, allowed=True)
     return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _examine(shared: Services) -> tuple[Condition, Mapping[str, str]]:
+    now = examine(shared)
+    return now, _notes(shared, store_answers=now.redis == OK)
 
 
 def _may_read_details() -> bool:

@@ -8,6 +8,7 @@ Every process reports the same state. Counters are per process, and one process 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Pulse, TroubleCode, find_troubles
 from jobs.read_models import Lane, Totals
+from jobs.store.saves import Backlog
 from jobs.store.store import Store
 from jobs.store.stuck import counted
 
@@ -206,10 +208,30 @@ HINTS = Declaration(
     'Messages to workers. Those with sent="no" could not be sent: the alarms replace them.',
     Source.PROCESS,
 )
+SAVES_OWED = Declaration(
+    "boomerang_saves_owed", Kind.GAUGE, (), "Jobs whose results are still to be saved to the result store."
+)
+SAVES_OLDEST = Declaration(
+    "boomerang_saves_oldest_seconds",
+    Kind.GAUGE,
+    (),
+    "Seconds since the oldest result came that is still to be saved; 0 without one.",
+)
+UNSAVED = Declaration(
+    "boomerang_unsaved",
+    Kind.GAUGE,
+    (),
+    "Jobs whose results could not be saved: `boomerang-server stuck` lists them, `boomerang-server save` tries again.",
+)
+UNSAVED_OLDEST = Declaration(
+    "boomerang_unsaved_oldest_seconds", Kind.GAUGE, (), "Seconds since the oldest of them was given up; 0 without one."
+)
+SAVED = Declaration("boomerang_saved", Kind.COUNTER, (), "Jobs whose results were saved.")
 #: All metrics, in the order of the reference page.
 DECLARATIONS = (
     *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, UNKNOWN_COSTS),
     *(CONTRADICTED, UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES),
+    *(SAVES_OWED, SAVES_OLDEST, UNSAVED, UNSAVED_OLDEST, SAVED),
     *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, CONNECTIONS_CLOSED, PLACES, HINTS),
 )
 
@@ -246,7 +268,7 @@ class StateCollector(Collector):
             store = self._store()
             totals, lanes = store.statistics.totals(), store.lanes.get_all()
             pulse = store.liveness.pulse()
-            stuck = counted(store, lanes)
+            stuck, backlog = counted(store, lanes), store.saves.backlog()
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield STORE_UP.family([((), 0)])
@@ -255,6 +277,7 @@ class StateCollector(Collector):
         yield REFUSED.family([((), int(bool(pulse.refusal)))])
         yield DEAD_ENDS.family(_labelled(stuck))
         yield from _of_totals(totals)
+        yield from _of_backlog(backlog)
         yield from _of_pulse(pulse)
         yield from _of_lanes([lane for lane in lanes if lane.settings])
 
@@ -267,6 +290,17 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
     yield CONTRADICTED.family([((), totals.contradicted)])
     yield UNREADABLE.family([((), totals.unreadable)])
     yield EPOCHS.family([((), totals.epoch)])
+
+
+def _of_backlog(backlog: Backlog) -> Iterator[Metric]:
+    def age(since: datetime | None) -> float:
+        return 0.0 if since is None else max(0.0, (backlog.now - since).total_seconds())
+
+    yield SAVES_OWED.family([((), backlog.owed)])
+    yield SAVES_OLDEST.family([((), age(backlog.oldest_owed))])
+    yield UNSAVED.family([((), backlog.unsaved)])
+    yield UNSAVED_OLDEST.family([((), age(backlog.oldest_unsaved))])
+    yield SAVED.family([((), backlog.saved)])
 
 
 def _of_pulse(pulse: Pulse) -> Iterator[Metric]:

@@ -33,9 +33,9 @@ class Places:
         self.name = name
         self._pool = FairPool(amount, lambda outcome: counter.labels(name, outcome).inc())
 
-    def take(self, holder: str, amount: int, give_way: Callable[[], None]) -> Place | None:
+    def take(self, holder: str, amount: int, give_way: Callable[[], None], is_slow: Callable[[], bool]) -> Place | None:
         """Return a place, or None if the holder has its share. The request ends when `give_way` is called."""
-        return self._pool.take(holder, amount, give_way)
+        return self._pool.take(holder, amount, give_way, is_slow)
 
     @contextmanager
     def try_enter(self, direction: Direction | None = None) -> Iterator[Place | None]:
@@ -43,7 +43,7 @@ class Places:
 
         When the place is lost, the body or the answer is cut; without a `direction`, the block watches `place.lost`.
         """
-        place = self.take(caller().name, 1, _cutter(direction))
+        place = self.take(caller().name, 1, _cutter(direction), _slowness())
         try:
             yield place
         finally:
@@ -73,7 +73,7 @@ class Places:
 
     def for_body(self) -> Place:
         """Return an empty place for the body of this request. It is given back when the request has been handled."""
-        place = self.take(caller().name, 0, _cutter(Direction.BODY))
+        place = self.take(caller().name, 0, _cutter(Direction.BODY), _slowness())
         if place is None:
             raise RuntimeError("an empty place is always there")
         g.setdefault("places_of_bodies", []).append(place)
@@ -92,3 +92,8 @@ def set_up(app: Flask) -> None:
 def _cutter(direction: Direction | None) -> Callable[[], None]:
     connection = connection_of(request.environ)
     return partial(connection.cut, direction) if connection and direction else lambda: None
+
+
+def _slowness() -> Callable[[], bool]:
+    connection = connection_of(request.environ)
+    return connection.is_slow if connection else lambda: False

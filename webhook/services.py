@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import cast
+from typing import Any, cast
 
 from flask import current_app
 
@@ -36,6 +36,7 @@ from webhook.http.problems import unavailable
 from webhook.metrics import Counters
 from webhook.places import DOWNLOADS, EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
+from webhook.shared_work import SharedWork
 from webhook.thumbnails import Thumbnails
 
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
@@ -61,6 +62,7 @@ class Services:
     strangers: Places = field(init=False)
     memory: Places = field(init=False)
     pressure: Backpressure = field(init=False)
+    readiness: SharedWork[Any] = field(default_factory=SharedWork)
 
     def __post_init__(self) -> None:
         counter = self.counters.places
@@ -97,10 +99,12 @@ class Services:
         given += [(key.name, key.scopes) for key in made if key.opens(now)]
         return {name for name, scopes in given if Scope.ENQUEUE in scopes and Scope.ADMIN not in scopes}
 
-    def take_slow_place(self, producer: str, address: str) -> Place | None:
+    def take_slow_place(self, producer: str, address: str, is_slow: Callable[[], bool]) -> Place | None:
         """Return a place for a client that a thread waits for, or None: `webhook.http.connection.TakePlace`."""
         # A place that is lost ends the wait: see there.
-        return self.slow.take(producer, 1, _nothing) if producer else self.strangers.take(address, 1, _nothing)
+        if producer:
+            return self.slow.take(producer, 1, _nothing, is_slow)
+        return self.strangers.take(address, 1, _nothing, is_slow)
 
     @cached_property
     def store(self) -> Store:

@@ -10,7 +10,7 @@ from jobs.connections.kombu import ASKS_ONLY, for_kombu
 from jobs.connections.link_queues import LinkQueues
 from jobs.liveness import ROUND_INTERVAL
 from jobs.settings import NO_CALLBACK_SECRETS
-from jobs.task_names import DELIVER, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, RECONCILE, SAVE, SUBMIT
 from worker.bootsteps import Guard
 from worker.broker_scripts import LoadScripts
 from worker.continuity import compare_step
@@ -38,7 +38,8 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("boomerang", amqp=Routes, set_as_current=False)
     app.conf.update(configuration(settings))
     # Only these: Celery would also consume every queue that it has sent to, and discard unknown messages there.
-    app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
+    queues = [settings.generate_queue, SUBMIT, RECONCILE, DELIVER]
+    app.amqp.queues.select([*queues, SAVE] if settings.result_store else queues)
     app.amqp.link_queues = LinkQueues(settings.link_patterns)
     app.events.dispatcher_cls = Dispatcher
     services = Services(app, settings)
@@ -79,7 +80,7 @@ class NoMingleOrGossip(bootsteps.Step):
 
 
 def _stop_step(services: Services) -> type:
-    """Return a step that lets no further notification begin when a worker stops. Those under way end."""
+    """Return a step that lets no further notification or save begin when a worker stops. Those under way end."""
 
     class BeginNoMore(bootsteps.StartStopStep):
         def start(self, _parent: Any) -> None:
@@ -94,13 +95,13 @@ def _stop_step(services: Services) -> type:
 def _secrets_step(settings: Settings, app: Celery) -> type:
     """Return a step that ends a worker without its secrets.
 
-    Beat, Flower and a worker that only delivers load this app, too, and need none.
+    Beat, Flower and a worker that only delivers or saves load this app, too, and need none.
     """
 
     class NeedsSecrets(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
-            if set(app.amqp.queues.consume_from) == {DELIVER}:
+            if set(app.amqp.queues.consume_from) <= {DELIVER, SAVE}:
                 return
             if settings.lacks_callback_secrets:
                 raise SystemExit(f"BOOMERANG_CALLBACK_SECRETS: {NO_CALLBACK_SECRETS}.")
@@ -131,7 +132,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 64,
         "broker_pool_acquire_timeout": 10,
         # The anonymous exchange routes to queues by name and needs no binding, which could get lost.
-        "task_queues": [_generate_queue(settings), *map(_queue, (SUBMIT, RECONCILE, DELIVER))],
+        "task_queues": [_generate_queue(settings), *map(_queue, (SUBMIT, RECONCILE, DELIVER, SAVE))],
         "task_default_queue": settings.generate_queue,
         # Links, chains and chords of producers are sent to their queues, whose names are not known here. worker.routes
         # creates none of them at the broker.

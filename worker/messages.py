@@ -12,7 +12,7 @@ from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils.json import dumps, loads
 
 from jobs.store.celery_messages import Message
-from jobs.task_names import DELIVER, GENERATE, SUBMIT
+from jobs.task_names import DELIVER, GENERATE, SAVE, SUBMIT
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,10 @@ class Messages:
     def deliver(self, ids: Sequence[str]) -> None:
         """Ask a worker to make the deliveries of these ended jobs."""
         self._send(DELIVER, [ids])
+
+    def save(self) -> None:
+        """Ask a worker to save results. Call only when `saves.find_due` says so."""
+        self._send(SAVE, [[]])
 
     def finish(self, job_id: str, message: Message, queue: str) -> None:
         """Send a parked message again after its job has ended. Raises kombu's OperationalError."""

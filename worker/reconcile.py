@@ -15,6 +15,7 @@ from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
 from jobs.policy import next_lookup, next_poll, next_submit, refusal_stands
 from jobs.provider_result import ended
+from jobs.saving import ANNOUNCE_EVERY
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.store import Store
@@ -75,6 +76,7 @@ class Reconciler:
         self._purge_images = ImagePurge(images)
         self._random = random
         self._epoch: int | None = None
+        self._announce_at = 0.0
 
     def __call__(self) -> int:
         """Run one round: due jobs, probes, steps of sweeps, admission, and removal of old data.
@@ -100,9 +102,20 @@ class Reconciler:
         wait(probes)
         self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
+        self._step(self._ask_to_save)
         self._step(self._store.jobs.purge)
         self._step(self._purge_images)
         return total
+
+    def _ask_to_save(self) -> None:
+        if time.monotonic() >= self._announce_at:
+            self._store.saves.announce()
+            self._announce_at = time.monotonic() + ANNOUNCE_EVERY
+        due, released = self._store.saves.find_due()
+        if released:
+            self._messages.deliver(released)
+        if due and self._settings.result_store:
+            self._messages.save()
 
     @staticmethod
     def _step(step: Callable[[], _T]) -> _T | None:

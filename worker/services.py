@@ -13,18 +13,23 @@ from jobs.images.backends import open_images
 from jobs.images.images import Images
 from jobs.links import Links
 from jobs.liveness import ROUND_INTERVAL
+from jobs.results.names import Template
+from jobs.results.results import open_results
 from jobs.store.store import Store
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate.enqueue import GenerateHandler
 from worker.generate.unreachable import Reachability
+from worker.http.download import Bounds, Downloader
 from worker.messages import Messages
 from worker.notification import Notifier
 from worker.notifications import Notifications
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
+from worker.save.outputs import OutputSaver
+from worker.save.saver import Saver
 from worker.settings import Settings, Switch
 from worker.submit import Submitter
 from worker.task_events import TaskEvents
@@ -97,6 +102,34 @@ class Services:
         notifications = Notifications(self.store, Notifier(self.settings), threads, limit, self.stopping)
         queue = self.settings.generate_queue
         return Deliverer(self.store, self.messages, notifications, self._threads("deliver"), queue)
+
+    @cached_property
+    def outputs(self) -> OutputSaver:
+        """Saves the outputs of a job to the result store. Raises `ResultsUnavailable`."""
+        settings = self.settings
+        results = open_results(settings.result_store or "", self.store.saves.used_before)
+        downloader = Downloader(
+            Bounds(settings.result_max_size, settings.result_min_rate),
+            private_hosts=settings.allow_private_hosts,
+            proxy=settings.provider_proxy,
+            ca=settings.provider_ca,
+        )
+        return OutputSaver(results, downloader, Template.parse(settings.result_names))
+
+    @cached_property
+    def saver(self) -> Saver:
+        """The use case of boomerang.save. It has its own threads, so that slow results delay nothing else."""
+        limit = self.settings.max_saving
+        threads = ThreadPoolExecutor(limit, thread_name_prefix="boomerang-save")
+        return Saver(
+            self.store,
+            lambda: self.outputs.save_outputs,
+            threads,
+            self.messages.deliver,
+            self.stopping,
+            threads=limit,
+            limit=limit,
+        )
 
     @cached_property
     def generate_handler(self) -> GenerateHandler:

@@ -8,7 +8,6 @@ from typing import Any, Self
 from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
-from jobs import settings as shared
 from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.lanes import PROVIDER_KEY, LaneSettings
@@ -16,6 +15,7 @@ from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated, QueuePatterns, certificate_file
 from schemas.signatures import check_secrets
 from worker.health import HEALTH_FILE
+from worker.save_settings import SaveSettings
 
 PROVIDER = "https://cloud.vtrix.ai"
 NOT_HEADER_SAFE = "must be printable ASCII without spaces"
@@ -67,7 +67,7 @@ LEASE_MARGIN = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(shared.Settings):
+class Settings(SaveSettings):
     """The settings of a worker. `lookup_path` is None if the provider has no look-up by external id.
 
     `provider_key` is None in beat and Flower, which load the worker's app but never call the provider.

@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 
 from jobs.errors import WorkRefused
-from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, GENERATE, RECONCILE, SAVE, SUBMIT
 from worker.admission import admit
 from worker.flower_events import publish_changes
 from worker.generate.task import Generate, parse_call, process
@@ -56,6 +56,11 @@ def register(app: Celery, services: Services) -> None:
     def deliver(*ids: str) -> None:
         """Make the deliveries of these ended jobs."""
         services.deliverer(ids)
+
+    @app.task(name=SAVE, shared=False, send_events=False, ignore_result=True)
+    def save() -> int:
+        """Begin to save the results that are due."""
+        return services.saver() if services.settings.result_store else 0
 
 
 def _submit(services: Services, ids: Sequence[str]) -> int:

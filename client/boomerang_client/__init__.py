@@ -28,6 +28,7 @@ from boomerang_client.records import Batch as Batch
 from boomerang_client.records import Job as Job
 from boomerang_client.records import JobError as JobError
 from boomerang_client.records import Pilot as Pilot
+from boomerang_client.records import Revision as Revision
 from boomerang_client.records import Status as Status
 from boomerang_client.responses import BatchAccepted as BatchAccepted
 from boomerang_client.responses import BatchChanged as BatchChanged

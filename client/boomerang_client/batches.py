@@ -211,15 +211,20 @@ class Batches(Jobs):
         return self._change(batch, "retry", params)
 
     def results(
-        self, batch: str | Batch, statuses: Iterable[Status | str] = (), *, classes: Iterable[str] = ()
+        self,
+        batch: str | Batch,
+        statuses: Iterable[Status | str] = (),
+        *,
+        classes: Iterable[str] = (),
+        include: Iterable[str] = (),
     ) -> Iterator[Job]:
         """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
-        `classes`: only failed jobs of these classes of failure (`Job.failure`). (`Batch.results` yields them as they
-        end.) The answer is streamed: read it to its end, or close the iterator (`contextlib.closing`) to free its
-        connection. Raises NotFound.
+        `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
+        (`Batch.results` yields them as they end.) The answer is streamed: read it to its end, or close the iterator
+        (`contextlib.closing`) to free its connection. Raises NotFound.
         """
-        params = query(status=[str(each) for each in statuses])
+        params = query(status=[str(each) for each in statuses], include=list(include))
         return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
 
     def failures(self, batch: str | Batch) -> Iterator[Job]:
@@ -257,16 +262,21 @@ class Batches(Jobs):
         batch: str | Batch,
         timeout: float | None = None,
         *,
+        include: Iterable[str] = (),
         patience: float = PATIENCE,
         on_wait: OnWait | None = None,
     ) -> Iterator[Job]:
-        """Yield each job of the batch once, when it has ended. See `Batch.results`; `patience` is as in `wait`."""
+        """Yield each job of the batch once, when it has ended. See `Batch.results`; `patience` is as in `wait`.
+
+        `include` is as in `job`.
+        """
+        included = list(include)
         id_ = id_of(batch)
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         end = None if timeout is None else self._clock() + timeout
 
         def fetch(cursor: str | None) -> tuple[list[Job], str | None]:
-            params = query(batch=id_, limit=PAGE, cursor=cursor)
+            params = query(batch=id_, limit=PAGE, cursor=cursor, include=included)
             page = caller(lambda: self._transport.get("/v1/jobs", params))
             next_cursor = page.get("cursor") if isinstance(page, Mapping) else None
             return [read_job(view, self) for view in read_list(page, "jobs")], next_cursor

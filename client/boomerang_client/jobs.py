@@ -43,6 +43,7 @@ class Jobs(Connection):
         resolution: str | None = None,
         aspect_ratio: str | None = None,
         labels: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
         priority: str | None = None,
         expires_in: int | None = None,
         external_task_id: str | None = None,
@@ -57,7 +58,8 @@ class Jobs(Connection):
         members = {
             "model": model, "prompt": prompt, "image_list": image_list, "subject_image_list": subject_image_list,
             "scene_image": scene_image, "style_image": style_image, "n": n, "resolution": resolution,
-            "aspect_ratio": aspect_ratio, "labels": labels, "priority": priority, "expires_in": expires_in,
+            "aspect_ratio": aspect_ratio, "labels": labels, "metadata": metadata, "priority": priority,
+            "expires_in": expires_in,
             "external_task_id": external_task_id,
         }  # fmt: skip
         return self.enqueue({name: value for name, value in members.items() if value is not None} | more)
@@ -79,12 +81,20 @@ class Jobs(Connection):
         with attach_repeat_id(str(with_id["external_task_id"])):
             return read_job(self._transport.post("/v1/jobs", resolved), self)
 
-    def job(self, id: str, wait: float | None = None) -> Job:  # noqa: A002 -- the API's name
+    def job(
+        self,
+        id: str,  # noqa: A002 -- the API's name
+        wait: float | None = None,
+        *,
+        include: Iterable[str] = (),
+    ) -> Job:
         """Return the job. With `wait` (seconds, at most 60) the call returns once it has ended or the time is over.
 
-        Raises NotFound.
+        `include`: "request" for its request, "revisions" for the earlier ones. Raises NotFound.
         """
-        params = None if wait is None else {"wait": round(min(max(wait, 0), self._long_poll), 3)}
+        params = query(
+            wait=None if wait is None else round(min(max(wait, 0), self._long_poll), 3), include=list(include)
+        )
         return read_job(try_spellings(id, lambda segment: self._transport.get(f"/v1/jobs/{segment}", params)), self)
 
     def jobs(
@@ -95,12 +105,13 @@ class Jobs(Connection):
         *,
         labels: Mapping[str, str] | None = None,
         classes: Iterable[str] = (),
+        include: Iterable[str] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> Iterator[Job]:
         """Yield jobs, newest first; those of a `batch` in input order. At most `limit`.
 
-        `classes`: only failed jobs of these classes of failure (`Job.failure`).
+        `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
 
         The iterator requests one page at a time.
         """
@@ -108,6 +119,7 @@ class Jobs(Connection):
             status=None if status is None else str(status),
             batch=batch,
             label=label_params(labels),
+            include=list(include),
             created_after=to_iso(created_after),
             created_before=to_iso(created_before),
         )
@@ -137,13 +149,28 @@ class Jobs(Connection):
         """Continue a paused job, at its old place. Raises NotFound; Conflict if it is not queued."""
         return self._change_job(id, "resume")
 
-    def retry(self, id: str) -> Job:  # noqa: A002
+    def retry(
+        self,
+        id: str,  # noqa: A002
+        request: Mapping[str, Any] | None = None,
+        *,
+        folder: Folders | None = None,
+        key: str | None = None,
+    ) -> Job:
         """Retry a job that ended without a result. Raises NotFound; Conflict when its state does not allow it.
 
-        The client does not repeat this call by itself. After ServiceUnavailable check the job first (`Client.job`): if
-        it has not ended, or its `attempt` has risen, the service accepted the retry.
+        With a `request`, that is the job's request from now on: its next revision, under the same id. Images may be
+        local, as in `enqueue`. A repeat of the call changes nothing; `key`, an Idempotency-Key, makes sure of that even
+        after later corrections. Raises also what `enqueue` raises.
+
+        Without a `request` the client does not repeat this call by itself. After ServiceUnavailable check the job first
+        (`Client.job`): if it has not ended, or its `attempt` has risen, the service accepted the retry.
         """
-        return self._change_job(id, "retry")
+        if request is None:
+            return self._change_job(id, "retry")
+        resolved = resolve_images(dict(request), self._images.reference, folder)
+        post = self._transport.post
+        return read_job(try_spellings(id, lambda each: post(f"/v1/jobs/{each}/retry", resolved, key=key)), self)
 
     def wait_for_job(
         self, job: Job, timeout: float | None = None, progress: Callable[[Job], None] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.outputs import Output, Saving
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Status
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Revision, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Note, Overview, Spend, SpendRow, Trouble
 
 #: What wrong answers raise when they are read.
@@ -44,6 +44,8 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             expires_at=_time(view.get("expires_at")),
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
+            request=view.get("request"),
+            revisions=tuple(map(_revision, view.get("revisions") or ())),
             owner=view.get("owner"),
             saving=_saving(view.get("saving")),
             raw=view,
@@ -84,6 +86,22 @@ def _saving(view: Mapping[str, Any] | None) -> Saving | None:
 
 def _error(view: Mapping[str, Any]) -> JobError:
     return JobError(str(view.get("code") or ""), str(view.get("message") or ""))
+
+
+def _revision(view: Mapping[str, Any]) -> Revision:
+    error = view.get("error")
+    return Revision(
+        revision=int(view["revision"]),
+        status=Status(view["status"]),
+        error=_error(error) if error else None,
+        failure=view.get("class"),
+        cost=as_money(view.get("cost")),
+        first_attempt=int(view.get("first_attempt") or 1),
+        last_attempt=int(view.get("last_attempt") or 1),
+        finished_at=_time(view.get("finished_at")),
+        corrected_at=_time(view.get("corrected_at")),
+        request=view.get("request"),
+    )
 
 
 def read_batch(data: object, service: BatchService | None = None) -> Batch:

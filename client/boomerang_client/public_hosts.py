@@ -5,9 +5,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import urlsplit
 
 #: The one block that IANA allocates addresses from, and ranges inside it that wrap an IPv4 address or are for
-#: documentation (RFC 3056, 4380, 9637). `ipaddress` calls 6to4 global, and NAT64 (64:ff9b::/96), too.
+#: documentation (RFC 3056, 4380, 9637). `ipaddress` calls 6to4 global.
 _ALLOCATED = IPv6Network("2000::/3")
 _WRAPPED = (IPv6Network("2002::/16"), IPv6Network("2001::/32"), IPv6Network("3fff::/20"))
+#: Where a network has only IPv6, its resolver returns IPv4 addresses in the last 32 bits of this block (RFC 6052).
+NAT64 = IPv6Network("64:ff9b::/96")
 #: Protocol assignments of RFC 6890, and shared addresses of RFC 6598. Some releases of Python call them global.
 _NOT_PUBLIC = (IPv4Network("192.0.0.0/24"), IPv4Network("100.64.0.0/10"))
 
@@ -17,7 +19,13 @@ class NotPublic(Exception):
 
 
 def is_public(address: "IPv4Address | IPv6Address") -> bool:
-    """Return whether an address is public: not private, not reserved, and not another address wrapped."""
+    """Return whether an address is public: not private, not reserved, and not another address wrapped.
+
+    An address of NAT64 is what its IPv4 address is. Those of a local prefix (64:ff9b:1::/48, RFC 8215) are not public:
+    where in them the IPv4 address is depends on the network.
+    """
+    if address in NAT64:
+        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
     if isinstance(address, IPv4Address):

@@ -82,6 +82,29 @@ class Pilot:
     cost: Decimal = Decimal(0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """An earlier revision of a job's request: how it ended, and what it cost, before the request was corrected.
+
+    `request` is set where it was included.
+    """
+
+    revision: int
+    status: Status
+    error: JobError | None = None
+    failure: str | None = None
+    cost: Decimal | None = None
+    first_attempt: int = 1
+    last_attempt: int = 1
+    finished_at: datetime | None = None
+    corrected_at: datetime | None = None
+    request: Mapping[str, Any] | None = None
+
+
+#: What a job has only where a call included it.
+INCLUDED = ("request", "revisions")
+
+
 class JobService(Protocol):
     """The calls that a job makes through its client."""
 
@@ -119,7 +142,8 @@ _Service = TypeVar("_Service", JobService, BatchService)
 
 def _update(old: _Record, new: _Record) -> _Record:
     for one in fields(old):
-        if one.name not in ("service", "upload"):
+        # What was included before stays where the new answer does not include it.
+        if one.name not in ("service", "upload") and (one.name not in INCLUDED or one.name in new.raw):
             setattr(old, one.name, getattr(new, one.name))
     return old
 
@@ -140,6 +164,7 @@ class Job:
     the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
     `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
     `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
+    `request` and the earlier `revisions` are set where a call included them (`include`).
     """
 
     id: str
@@ -167,6 +192,8 @@ class Job:
     unknown_cost: str | None = None
     owner: str | None = None
     saving: Saving | None = None
+    request: Mapping[str, Any] | None = None
+    revisions: tuple[Revision, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 

@@ -16,6 +16,7 @@ from requests.exceptions import ConnectTimeout, RequestException, SSLError, Time
 from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, ResponseError
 from urllib3.util.retry import Retry
 
+from boomerang_client import spooling
 from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
 from boomerang_client.ndjson import encode
 
@@ -120,7 +121,8 @@ class Adapter(ClosingAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         path = request.path_url.partition("?")[0]
-        if path.endswith(SENT_ONCE):
+        # A retry with a corrected request changes nothing when it is repeated.
+        if path.endswith(SENT_ONCE) and not request.body:
             return self._unrepeated.send(request, *args, **kwargs)
         if path.endswith("/batches") and request.method == "POST":
             return self._uploads.send(request, *args, **kwargs)
@@ -174,10 +176,19 @@ class Transport:
             return False
         return True
 
-    def post(self, path: str, request: Mapping[str, Any] | None = None, params: Params | None = None) -> Any:
-        """POST a JSON object, or nothing, and return the parsed JSON answer."""
+    def post(
+        self,
+        path: str,
+        request: Mapping[str, Any] | None = None,
+        params: Params | None = None,
+        *,
+        key: str | None = None,
+    ) -> Any:
+        """POST a JSON object, or nothing, and return the parsed JSON answer. `key`: the Idempotency-Key."""
         body = None if request is None else encode(request)
-        headers = {"Content-Type": "application/json"} if body else None
+        headers: dict[str, Any] = {"Content-Type": "application/json"} if body else {}
+        if key is not None:
+            headers["Idempotency-Key"] = key.encode()  # a key may be any text, but a header is bytes
         return self._json("POST", path, data=body, params=params, headers=headers)
 
     def post_bytes(self, path: str, body: bytes, content_type: str) -> Any:
@@ -218,11 +229,15 @@ class Transport:
             raise ServiceUnavailable(f"The event stream of {self.url} broke. Try again.") from error
 
     def lines(self, path: str, params: Params | None = None) -> Iterator[Any]:
-        """Yield the parsed lines of an NDJSON answer as they arrive. Closing the iterator closes the connection."""
+        """Yield the parsed lines of an NDJSON answer. Closing the iterator closes the connection.
+
+        The answer is read as fast as it comes, however slowly the lines are taken.
+        """
         number = 0
         try:
-            with closing(self._send("GET", path, params=params, stream=True)) as response:
-                for number, line in enumerate(filter(None, response.iter_lines(chunk_size=64 * 1024)), start=1):
+            response = self._send("GET", path, params=params, stream=True)
+            with closing(spooling.lines(response.iter_content(64 * 1024), response.close)) as lines:
+                for number, line in enumerate(filter(None, lines), start=1):
                     yield _parsed(line, f"Line {number} of the answer")
         except RequestException as error:
             raise ServiceUnavailable(

@@ -92,16 +92,25 @@ class Batches:
         ids = dict.fromkeys((internal_id(given, owner), given))  # version 1 recorded it under the given id
         return next((each for each in ids if self.owner(each) == owner), None)
 
-    def jobs(self, batch_id: str, states: Sequence[State] = (), classes: Sequence[FailureClass] = ()) -> Iterator[Job]:
+    def jobs(
+        self,
+        batch_id: str,
+        states: Sequence[State] = (),
+        classes: Sequence[FailureClass] = (),
+        *,
+        text: bool = False,
+    ) -> Iterator[Job]:
         """Yield every job of a batch, or those in these states, in input order, read in chunks.
 
-        `classes`: only failed jobs of these classes of failure.
+        `classes`: only failed jobs of these classes of failure. `text`: with their requests.
         """
         self.get(batch_id)
         start = 0
         while ids := self._members(batch_id, start, CHUNK):
             wanted = self._jobs.in_states(ids, states) if states else ids
-            found = (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
+            found = (
+                job for job in self._jobs.get_many(wanted, text=text) if job and (not states or job.state in states)
+            )
             yield from (job for job in found if not classes or job.failure in classes)
             start += len(ids)
 
@@ -114,8 +123,12 @@ class Batches:
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        text: bool = False,
     ) -> Page:
-        """List jobs of a batch in input order. Raises `BatchNotFound` also if `only.owner` does not own it."""
+        """List jobs of a batch in input order; `text`: with their requests.
+
+        Raises `BatchNotFound` also if `only.owner` does not own it.
+        """
         only = only or Filter()
         if only.owner not in (None, self.get(batch_id).owner):
             raise BatchNotFound(batch_id)
@@ -124,7 +137,7 @@ class Batches:
         seen = 0
         while seen < SCAN:
             ids = self._members(batch_id, start, min(CHUNK, limit))
-            for position, job in enumerate(self._jobs.get_many(ids), start):
+            for position, job in enumerate(self._jobs.get_many(ids, text=text), start):
                 wanted = job and (state is None or job.state is state) and (not classes or job.failure in classes)
                 if job and wanted and only.admits(job.created_at, job.labels):
                     found.append(job)

@@ -12,7 +12,7 @@ import redis
 from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
-from jobs.failures import FailureClass, classify
+from jobs.failures import FailureClass
 from jobs.fields import Field, printable
 from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
@@ -82,13 +82,14 @@ class Jobs:
         """Read a job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
         return _found(job_id, self.inspect_many([job_id], text=text)[0])
 
-    def show(self, job_id: str) -> Job:
-        """Read a job with the reason why it waits. Raises `JobNotFound` and `RecordDamaged`.
+    def show(self, job_id: str, *, text: bool = False) -> Job:
+        """Read a job with the reason why it waits; `text`: with its request. Raises `JobNotFound` and `RecordDamaged`.
 
         Takes one round trip, and for a waiting job another one.
         """
-        row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, _BESIDE), PULSE)
-        return self.with_reason(_found(job_id, _job(job_id, row, _BESIDE)), pulse)
+        beside = (*_BESIDE, "text") if text else _BESIDE
+        row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, beside), PULSE)
+        return self.with_reason(_found(job_id, _job(job_id, row, beside)), pulse)
 
     def with_reason(self, job: Job, pulse: Any = None) -> Job:
         """Return the job with the reason why it waits. `pulse`: the signs of life, if they were read before."""
@@ -191,27 +192,31 @@ class Jobs:
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        text: bool = False,
     ) -> Page:
         """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page.
 
-        `classes`: only failed jobs of these classes of failure.
+        `classes`: only failed jobs of these classes of failure. `text`: with their requests, in the same round trip.
         """
         only = only or Filter()
+        states = [state] if state else list(State)
         if classes:
-            if state not in (None, State.FAILED):
+            states = [each for each in states if each in (State.FAILED, State.COMPLETED)]
+            if FailureClass.UNSAVED not in classes:
+                states = [each for each in states if each is State.FAILED]
+            if not states:
                 return Page((), None)
-            state = State.FAILED
-        entries, keeps = self._of_states([state] if state else list(State)), list[Keep]()
+        entries, keeps = self._of_states(states), list[Keep]()
         if only.labels:
             keys = [self._keys.member("labelled", each) for each in only.named]
             entries, *keeps = index_entries(self._client, keys)
-            keeps += [partial(self.in_states, states=[state])] if state else []
+            keeps += [partial(self.in_states, states=states)] if state or classes else []
         if only.owner is not None:
             keeps.append(partial(self._owned, only.owner))
         if classes:
             keeps.append(partial(self._failed_as, classes))
         ids, further = scan(entries, only.bounds(cursor), keeps, limit)
-        return Page(tuple(job for job in self.get_many(ids) if job), further)
+        return Page(tuple(job for job in self.get_many(ids, text=text) if job), further)
 
     def _of_states(self, states: Sequence[State]) -> Entries:
         def entries(before: str, since: str, most: int) -> dict[str, str]:
@@ -224,9 +229,8 @@ class Jobs:
         return [job_id for job_id, name in zip(ids, self.owners(ids), strict=True) if name == owner]
 
     def _failed_as(self, classes: Sequence[FailureClass], ids: Sequence[str]) -> list[str]:
-        """Return those of these failed jobs whose error is of one of the classes."""
-        codes = [((each and each.error) or {}).get("code", "") for each in self.results(ids)]
-        return [job_id for job_id, code in zip(ids, codes, strict=True) if classify(code) in classes]
+        """Return those of these jobs whose failure is of one of the classes."""
+        return [job.id for job in self.get_many(ids) if job and job.failure in classes]
 
     # --- change -----------------------------------------------------------------------------------------------------
 

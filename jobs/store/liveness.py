@@ -36,7 +36,7 @@ PULSE = "pulse"
 
 def read_pulse(answer: Sequence[Any]) -> Pulse:
     """Read the script's answer. What is damaged counts as never."""
-    now, round_at, resumed_at, installed, lost, flat = answer
+    now, round_at, resumed_at, installed, lost, flat, saves_until = answer
     fields = {name: at for name, value in zip(flat[::2], flat[1::2], strict=True) if (at := _seconds(value))}
     refusal = why_refused("lost", lost) if lost else "" if installed else why_refused("new")
     return Pulse(
@@ -48,6 +48,7 @@ def read_pulse(answer: Sequence[Any]) -> Pulse:
         busy_at=fields.get(WorkerState.BUSY),
         cut_off_at=fields.get(WorkerState.CUT_OFF),
         refusal=refusal,
+        saves=(_seconds(saves_until) or 0.0) > int(now) / 1e6,
     )
 
 

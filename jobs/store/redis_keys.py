@@ -20,7 +20,7 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
     # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
-    # saves_until
+    # saves_until; saved (results so far)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
@@ -44,6 +44,7 @@ SINGLE: Mapping[str, str] = {
     "written": "written",  # STRING written before waiting for replicas, never read
     "repair": "repair",  # STRING the lock of the process that is correcting counters (jobs.audit.repair)
     "admit_hint": "wake",  # STRING a hint to admit is under way
+    "save_hint": "save-hint",  # STRING a hint to save results is under way
     "reconcile_hint": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
@@ -123,7 +124,7 @@ _TYPES = {
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent lines receiver",
-    "string": "written repair admit_hint reconcile_hint text labels result refusals celery object",
+    "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
     "list": "history staged members revisions",
     "stream": "changes",

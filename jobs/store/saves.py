@@ -36,12 +36,13 @@ class SaveResult:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many results are to be saved, and given up, and since when the oldest of each wait."""
+    """How many jobs' results are to be saved, are given up, since when the oldest of each waits, and are saved."""
 
     owed: int
     oldest_owed: datetime | None
     unsaved: int
     oldest_unsaved: datetime | None
+    saved: int
     now: datetime
 
 
@@ -61,7 +62,7 @@ class Saves:
             self._scripts.call("announce_saves", self._settings.saves, duration_micros(ANNOUNCED))
 
     def find_due(self) -> tuple[bool, list[str]]:
-        """Return whether results are to be saved now, and the jobs whose deliveries waited for results now given up.
+        """Return whether to ask a worker to save results, and the jobs whose deliveries no longer wait for results.
 
         Results are given up here only if no process has had a result store for long.
         """
@@ -78,6 +79,17 @@ class Saves:
             for job, row in zip(jobs, rows, strict=True)
             if job
         ]
+
+    def renew(self, lease: float, held: Sequence[tuple[str, int]]) -> int:
+        """Extend the leases of saves under way, each a job's id and the fence of its claim; return how many."""
+        if not held:
+            return 0
+        return int(self._scripts.call("renew_saves", duration_micros(lease), *(part for each in held for part in each)))
+
+    @translate_errors()
+    def used_before(self) -> bool:
+        """Return whether results were ever saved, so that a result store without its marker is another one."""
+        return bool(self._client.hexists(self._keys.singleton("totals"), "saved"))
 
     def saved(self, due: Due, saved: Saved) -> SaveResult:
         """Record that all outputs of a claimed job are in the result store."""
@@ -121,12 +133,14 @@ class Saves:
             for name in ("saves", "unsaved"):
                 pipe.zcard(self._keys.singleton(name))
                 pipe.zrange(self._keys.singleton(name), 0, 0, withscores=True)
-            (seconds, micros), owed, first_owed, unsaved, first_unsaved = pipe.execute()
+            pipe.hget(self._keys.singleton("totals"), "saved")
+            (seconds, micros), owed, first_owed, unsaved, first_unsaved, saved = pipe.execute()
         return Backlog(
             int(owed),
             _first(first_owed),
             int(unsaved),
             _first(first_unsaved),
+            int(saved or 0),
             from_micros(int(seconds) * 1_000_000 + int(micros)),
         )
 

@@ -28,6 +28,7 @@ LONG = 600.0
 MOST = 1_000
 SETTLE = "boomerang-server settle"
 REDELIVER = "boomerang-server redeliver"
+SAVE = "boomerang-server save"
 
 
 class Kind(StrEnum):
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     SERVICE = "service"  #: everything, or much: no worker answers, beat is away, a queue is not read
     IN_DOUBT = "in_doubt"  #: a job whose look-ups fail, or do not find the submission
     DELIVERY = "delivery"  #: a job whose delivery was given up
+    UNSAVED = "unsaved"  #: a job whose results could not be saved before the provider deletes them
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
     CAP = "cap"  #: a batch, or the jobs of an API key, that wait because of a spending cap
     COST = "cost"  #: a job whose cost is unknown
@@ -64,6 +66,7 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
         Kind.SERVICE: len(list(_troubles(pulse))),
         Kind.IN_DOUBT: stuck.doubts.count,
         Kind.DELIVERY: stuck.undelivered.count,
+        Kind.UNSAVED: stuck.unsaved.count,
         Kind.LANE: sum(_lane_waits(lane, stuck.now, longer_than) for lane in lanes),
         Kind.CAP: stuck.at_cap.count + stuck.capped.count,
         Kind.COST: stuck.unknown_costs.count,
@@ -82,6 +85,7 @@ def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iter
         yield DeadEnd(Kind.SERVICE, trouble.code, trouble.since, trouble.what, trouble.do)
     yield from _doubts(store, stuck)
     yield from _undelivered(store, stuck)
+    yield from _unsaved(store, stuck)
     for lane in _lanes(store):
         if _lane_waits(lane, stuck.now, longer_than):
             yield _lane(lane)
@@ -115,6 +119,13 @@ def _undelivered(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
         kinds = " and ".join(names[kind] for kind in sorted(job.undelivered))
         why = f"{job.state}, but its {kinds} could not be delivered: {job.delivery_error or 'unknown'}"
         yield DeadEnd(Kind.DELIVERY, job.id, since, why, f"{REDELIVER} {job.id}")
+
+
+def _unsaved(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
+    for job, since in _jobs(store, stuck.unsaved.named):
+        tries, error = (job.save.tries, job.save.error) if job.save else (0, None)
+        why = f"{job.state} and paid for, but its results are not saved after {tries} tries: {error or 'unknown'}"
+        yield DeadEnd(Kind.UNSAVED, job.id, since, why, f"{SAVE} {job.id}")
 
 
 def _unknown_costs(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:

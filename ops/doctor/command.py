@@ -19,8 +19,10 @@ from ops.commands.table import show_table
 from ops.commands.terminal import echo
 from ops.doctor.check import Finding, Level, bad
 from ops.doctor.images import check_images
+from ops.doctor.limits import check_limits
 from ops.doctor.machine import check_machine, this_machine
 from ops.doctor.redis_servers import BROKER, STATE, check_redis
+from ops.doctor.results import check_results
 from ops.doctor.service import (
     check_callbacks,
     check_flower,
@@ -132,6 +134,7 @@ def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iter
         )
     yield from check_machine(worker.redis_url, this_machine(), local=local)
     yield from check_images(worker)
+    yield from check_results(worker)
     yield from check_workers(worker)
     yield from check_installation(worker)
     yield from check_rounds(worker)
@@ -141,6 +144,7 @@ def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iter
     yield from check_flower(flower)
     yield from check_keys(webhook)
     yield from check_secrets(webhook, worker)
+    yield from check_limits(webhook, env)
 
 
 def _read(

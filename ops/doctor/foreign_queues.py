@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.pidbox import Mailbox
 from kombu.transport.redis import Channel
 
-from jobs.task_names import DELIVER, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, RECONCILE, SAVE, SUBMIT
 
 _CELERY = Celery("doctor", set_as_current=False)
 #: Exchanges of Celery's remote control and events. They have the same names in every application.
@@ -24,7 +24,7 @@ _SHARED = frozenset(
 
 def foreign_queues(client: redis.Redis, generate_queue: str) -> list[str]:
     """Return bound queues of other applications, with the key prefix if the application uses one."""
-    ours = {generate_queue, SUBMIT, RECONCILE, DELIVER}
+    ours = {generate_queue, SUBMIT, RECONCILE, DELIVER, SAVE}
     start = Channel.keyprefix_queue % ""
     found: set[str] = set()
     for key in client.scan_iter(match=f"*{start}*", count=1000):

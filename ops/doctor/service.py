@@ -17,7 +17,7 @@ from jobs.liveness import Pulse, TroubleCode, find_troubles
 from jobs.store.store import Store
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
-from jobs.task_names import DELIVER, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, RECONCILE, SAVE, SUBMIT
 from ops.commands.store import RULES, open_store
 from ops.doctor.check import Finding, bad, ok, refused, warning
 from schemas import callback_path
@@ -58,7 +58,8 @@ def check_workers(settings: WorkerSettings) -> Iterator[Finding]:
         )
         return
     read = {queue["name"] for each in queues.values() for queue in each}
-    missing = {SUBMIT, RECONCILE, DELIVER, settings.generate_queue} - read
+    needed = {SUBMIT, RECONCILE, DELIVER, settings.generate_queue, *([SAVE] if settings.result_store else [])}
+    missing = needed - read
     if not queues:
         remedy = "Start one with the same BOOMERANG_BROKER_URL: celery -A worker.main:app worker"
         yield bad("workers", "none answers", remedy)

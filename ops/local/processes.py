@@ -30,6 +30,7 @@ _CALLBACK_SECRETS = "BOOMERANG_CALLBACK_SECRETS"
 _CALLBACKS = ("BOOMERANG_PUBLIC_URL", _CALLBACK_SECRETS, "BOOMERANG_LINK_SECRETS")
 _KEYS = (PROVIDER_KEY, *_ACCESS_KEYS, *_WEBHOOK_ONLY, *_WORKER_ONLY)
 _STATE_URL = "BOOMERANG_REDIS_URL"
+_RESULT_STORE = "BOOMERANG_RESULT_STORE"
 #: The names of the two Redis servers: the first one holds the jobs.
 STATE, BROKER = "redis", "broker"
 #: The processes that use them.
@@ -85,6 +86,7 @@ def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None
     result_url = redis_url or "" if broker_url.startswith("amqp") else broker_url
     given = {name: value for name, value in plan.environ.items() if not name.startswith((*_KEYS, _STATE_URL))}
     env = {
+        _RESULT_STORE: f"file://{plan.folder.resolve() / 'results'}",
         **given,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and simulator are on loopback
         _CALLBACK_SECRETS: plan.environ.get(_CALLBACK_SECRETS) or plan.secrets.callback_secret,

@@ -15,6 +15,7 @@ from schemas.requests.fields import (
     Flag,
     Item,
     Labels,
+    Metadata,
     Options,
     Pattern,
     Prompt,
@@ -71,7 +72,7 @@ def aspect_ratio(options: tuple[str, ...], default: str) -> Text:
 
 
 class RequestSchema(StrictSchema):
-    """Parameters of both pages, and `labels`, `priority` and `expires_in`, which the provider does not get."""
+    """Parameters of both pages, and some that the provider does not get: labels, metadata, priority, expires_in."""
 
     model: Text
 
@@ -105,6 +106,14 @@ class RequestSchema(StrictSchema):
         metadata={
             "description": "Your own labels of the job. The provider does not get them.",
             "example": {"shop": "berlin"},
+        }
+    )
+    metadata = Metadata(
+        metadata={
+            "description": "Any texts of yours beside the job, such as the other columns of its row. They come back "
+            f"with `include=request`; nothing selects by them. At most {Metadata.COUNT} texts, {Metadata.TOTAL:,} "
+            "characters together. The provider does not get them.",
+            "example": {"Title": "Coffee cup"},
         }
     )
     priority = Text(

@@ -269,6 +269,37 @@ class Labels(Strict, fields.Dict):
         return encoding_problem(text)
 
 
+class Metadata(Strict, fields.Dict):
+    """A producer's own texts beside a job, by any name, such as the headings of a table: nothing selects by them."""
+
+    COUNT, NAME, TOTAL = 64, 128, 8192
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(keys=fields.String(), values=fields.String(), **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise ValidationError(f"must be an object of texts, not {quoted(value)}")
+        if len(value) > self.COUNT:
+            raise ValidationError(f"has {len(value):,} entries; at most {self.COUNT} are allowed: remove some")
+        problems = {
+            clean(str(name)): [problem] for name, text in value.items() if (problem := self._problem(name, text))
+        }
+        if problems:
+            raise ValidationError(problems)
+        total = sum(len(name) + len(text) for name, text in value.items())
+        if total > self.TOTAL:
+            raise ValidationError(f"has {total:,} characters; at most {self.TOTAL:,} are allowed: shorten it")
+        return dict(value)
+
+    def _problem(self, name: object, text: object) -> str | None:
+        if not isinstance(name, str) or not 0 < len(name) <= self.NAME or not name.isprintable():
+            return f"is not a valid name; use 1 to {self.NAME} printable characters"
+        if type(text) is not str:
+            return f"must be a string, not {quoted(text)}"
+        return encoding_problem(name) or encoding_problem(text)
+
+
 def paths(messages: Any, path: Sequence[str] = ()) -> dict[str, list[str]]:
     """Flatten marshmallow's nested messages to `{"image_list.0.image": [...]}`.
 

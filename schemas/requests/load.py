@@ -73,6 +73,7 @@ def _load(data: object, *, pass_unknown: bool) -> GenerationRequest:
         external_task_id=params.pop("external_task_id", None),
         callback_url=params.pop("callback_url", None),
         labels=params.pop("labels", {}),
+        metadata=params.pop("metadata", {}),
         priority=params.pop("priority", None),
         expires_in=params.pop("expires_in", None),
         n=params.get("n", 1),

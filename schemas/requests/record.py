@@ -34,6 +34,7 @@ class GenerationRequest:
     external_task_id: str | None = None
     callback_url: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     priority: str | None = None
     expires_in: int | None = None
     n: int = 1
@@ -60,7 +61,7 @@ class GenerationRequest:
             body["callback_url"] = self.callback_url
             if self.callback_form is not CallbackForm.JOB:
                 body["callback_form"] = self.callback_form
-        for name in ("labels", "priority", "expires_in"):
+        for name in ("labels", "metadata", "priority", "expires_in"):
             if value := getattr(self, name):
                 body[name] = value
         return _canonical(body)
@@ -76,6 +77,7 @@ class GenerationRequest:
             external_task_id=external_task_id,
             callback_url=body.get("callback_url"),
             labels=body.get("labels", {}),
+            metadata=body.get("metadata", {}),
             priority=body.get("priority"),
             expires_in=body.get("expires_in"),
             n=params.get("n", 1),

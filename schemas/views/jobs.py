@@ -69,6 +69,33 @@ class UsageView(Schema):
     discount = fields.Raw(allow_none=True, metadata=described("Discount, as the provider sent it."))
 
 
+class RevisionView(Schema):
+    """An earlier revision of a job's request: how it ended, before the request was corrected."""
+
+    revision = fields.Integer(required=True, metadata=described("Number of the revision, from 1.", 1))
+    status = fields.String(required=True, metadata=described("State in which the job was.", "failed"))
+    error = fields.Nested(
+        ErrorView, required=True, allow_none=True, metadata=described("Why it failed, otherwise null.")
+    )
+    failure = fields.String(
+        required=True,
+        allow_none=True,
+        attribute="class",
+        data_key="class",
+        validate=validate.OneOf(FAILURE_CLASSES),
+        metadata=described("Class of the failure, or null if it had not failed.", "moderation"),
+    )
+    cost = money("Cost of all attempts of this revision.", required=True)
+    first_attempt = fields.Integer(required=True, metadata=described("Number of its first attempt.", 1))
+    last_attempt = fields.Integer(required=True, metadata=described("Number of its last attempt.", 1))
+    finished_at = instant("When the job ended.", required=True)
+    corrected_at = instant("When the request was corrected.", required=True)
+    request = fields.Dict(
+        keys=fields.String(),
+        metadata=described("The request, with `include=request`.", {"model": "kirin_image_omni", "prompt": "a fox"}),
+    )
+
+
 class JobView(Schema):
     """A job."""
 
@@ -119,7 +146,9 @@ class JobView(Schema):
         attribute="class",
         data_key="class",
         validate=validate.OneOf(FAILURE_CLASSES),
-        metadata=described("Class of the failure (`error.code`), or null if the job has not failed.", "moderation"),
+        metadata=described(
+            "Class of the failure (`error.code`); unsaved: its images cannot be saved; else null.", "moderation"
+        ),
     )
     attempt = fields.Integer(
         required=True,
@@ -195,6 +224,19 @@ class JobView(Schema):
             "What the provider sent as the cost of an attempt, if that is no amount in USD (empty: nothing, although a "
             "limit applies). It is not part of `usage.cost` until an operator settles it; then null, as usual.",
         ),
+    )
+    request = fields.Dict(
+        keys=fields.String(),
+        allow_none=True,
+        metadata=described(
+            "With `include=request`: the generation request in its present revision, as it can be enqueued again. "
+            "Images that came with it are references. null if it cannot be read.",
+            {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "order-4711.front"},
+        ),
+    )
+    revisions = fields.List(
+        fields.Nested(RevisionView),
+        metadata=described("With `include=revisions`: the earlier revisions of the request, oldest first."),
     )
 
 

@@ -42,8 +42,7 @@ def schedule(
 
 
 def cause_fault(running: Chaos, step: Step) -> None:
-    """Wait, cause the step's fault, and end it if it is temporary."""
-    time.sleep(step.after)
+    """Cause the step's fault, and end it if it is temporary."""
     FAULTS[step.fault](running, random.Random(step.seed))
 
 

@@ -25,7 +25,9 @@ PUBLIC, PRIVATE = "127.0.0.1", "127.0.0.2"
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("93.184.216.34", True), ("2606:2800:220:1::1", True),
+        ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("64:ff9b::5db8:d822", True),
+        ("64:ff9b::a00:1", False), ("64:ff9b::a9fe:a9fe", False), ("64:ff9b::", False), ("64:ff9b::e000:1", False),
+        ("64:ff9b::6440:1", False), ("64:ff9b:1::5db8:d822", False), ("64:ff9b:0:1::5db8:d822", False),
         ("127.0.0.1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.0.1", False),
         ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("255.255.255.255", False),
         ("224.0.0.1", False), ("240.0.0.1", False), ("192.0.0.8", False), ("192.0.2.1", False),

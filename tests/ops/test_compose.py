@@ -19,7 +19,7 @@ from flower import options as flower_options
 from gunicorn.app.wsgiapp import WSGIApplication
 
 from jobs.setting import settings_of
-from jobs.task_names import DELIVER
+from jobs.task_names import DELIVER, SAVE
 from ops import access
 from ops.cli import main
 from ops.local.data_folder import PREFERRED_PORTS
@@ -45,17 +45,22 @@ ENV_FILE = {
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-of-some-length",
     "BOOMERANG_API_KEYS": "a-key-of-some-length",
     "BOOMERANG_PROVIDER_KEY": "provider-key",
+    "BOOMERANG_RESULT_STORE": "file:///results",
     "BOOMERANG_PUBLIC_URL": "https://boomerang.example",
     "FLOWER_BASIC_AUTH": "user:password",
     "FLOWER_COOKIE_SECRET": "cookie",
 }
 #: Commands are called through their group, as a user does.
 GROUP = click.Context(main, **main.context_settings)
-CELERY = ("worker", "deliverer", "beat", "flower")
+CELERY = ("worker", "deliverer", "saver", "beat", "flower")
 #: service -> what follows Celery's command
-ARGUMENTS = {"worker": ["-X", DELIVER], "deliverer": ["-Q", DELIVER, "-n", "deliverer@%h"]}
+ARGUMENTS = {
+    "worker": ["-X", f"{DELIVER},{SAVE}"],
+    "deliverer": ["-Q", DELIVER, "-n", "deliverer@%h"],
+    "saver": ["-Q", SAVE, "-n", "saver@%h"],
+}
 #: service -> its user at the Redis servers, unless it has its name
-USERS = {"deliverer": "worker"}
+USERS = {"deliverer": "worker", "saver": "worker"}
 OURS = (*CELERY, "webhook", "operator")
 #: server -> its users' file (ops.access), and its `appendfsync`
 REDIS = {"redis": ("state", "always"), "broker": ("broker", "everysec")}
@@ -130,19 +135,19 @@ def test_celery_is_started_with_the_app_and_a_valid_command(service: str) -> Non
     assert celery_command.commands[name].make_context(name, args[5:], obj=group)
 
 
-def test_worker_and_deliverer_together_read_every_queue() -> None:
+def test_the_workers_together_read_every_queue() -> None:
     everything = set(create_worker(WorkerSettings.from_env(environment("worker"))).amqp.queues.consume_from)
     read: dict[str, set[str]] = {}
     for service, (option, name, *_) in ARGUMENTS.items():
         queues = create_worker(WorkerSettings.from_env(environment(service))).amqp.queues
-        (queues.select if option == "-Q" else queues.deselect)([name])
+        (queues.select if option == "-Q" else queues.deselect)(name.split(","))
         read[service] = set(queues.consume_from)
-    assert read["worker"] & read["deliverer"] == set()
-    assert read["worker"] | read["deliverer"] == everything
+    assert sum(map(len, read.values())) == len(everything)
+    assert set().union(*read.values()) == everything
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("service", ["worker", "deliverer", "webhook"])
+@pytest.mark.parametrize("service", ["worker", "deliverer", "saver", "webhook"])
 def test_each_process_starts_with_its_environment_alone(service: str) -> None:
     (target,) = [token for token in command(service) if token.endswith(":app")]
     module, _, name = target.partition(":")
@@ -195,7 +200,8 @@ def test_flowers_options_exist() -> None:
 def test_only_worker_and_operator_have_the_providers_key() -> None:
     holders = [name for name in SERVICES if "provider-key" in environment(name).values()]
     assert holders == ["worker", "operator", "simulator"]
-    assert SERVICES["operator"]["env_file"] == SERVICES["worker"]["env_file"]
+    (keys,) = SERVICES["worker"]["env_file"]
+    assert [name for name in SERVICES if keys in SERVICES[name].get("env_file", [])] == ["worker", "operator"]
 
 
 def test_only_processes_that_make_or_check_callback_addresses_have_their_secrets() -> None:

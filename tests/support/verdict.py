@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,8 @@ def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait
         purchases=[
             {**each, "external_task_id": given_id(each["external_task_id"])}
             for each in ledger["purchases"]
-            if each["external_task_id"].startswith(f"{batch}.")
+            # Another producer may use the same ids.
+            if re.fullmatch(rf"{re.escape(batch)}\.\d+@{LOCAL}(~\d+)?", each["external_task_id"])
         ],
         fired=fired,
         spent=spent,
@@ -107,7 +109,9 @@ def promise_is_kept(outcome: Outcome, count: int) -> None:
     # no job has another job's images
     task_of = {purchase["external_task_id"]: purchase["task_id"] for purchase in outcome.purchases}
     mixed = [
-        job.id for job in outcome.jobs if any(task_of[job.external_task_id] not in output.url for output in job.output)
+        job.id
+        for job in outcome.jobs
+        if any(task_of[job.external_task_id] not in (output.source_url or output.url) for output in job.output)
     ]
     assert mixed == []
     assert outcome.findings == []

@@ -17,6 +17,7 @@ from jobs.store.memory import Memory
 from jobs.store.statistics import Held
 from jobs.store.store import Store
 from schemas.views.provider_compat import TaskRefused
+from tests.support.hints import one_hint
 from tests.support.producers import own
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
@@ -226,7 +227,8 @@ def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     # Given a limit of one and a half chunks
     client = limited(max_unfinished=750)
 
-    stopped = client.post("/v1/batches", data=LINE * 1200 + b"not json\n")
+    with one_hint(lambda: messages("boomerang.submit")):
+        stopped = client.post("/v1/batches", data=LINE * 1200 + b"not json\n")
 
     # Then the answer says how many were accepted and how to continue, and workers get a hint
     assert (stopped.status_code, stopped.headers["Retry-After"]) == (429, "30")
@@ -234,7 +236,6 @@ def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     batch = stopped.json["id"]
     assert "750 jobs" in stopped.json["detail"]
     assert f"?id={batch}" in stopped.json["detail"]
-    assert messages("boomerang.submit") == [[]]
     assert counted(client, 'boomerang_jobs_received_total{outcome="created"}') == 750
     # Until a job ends, a repeat adds nothing and loses nothing
     again = client.post(f"/v1/batches?id={batch}", data=LINE * 1200)

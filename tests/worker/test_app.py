@@ -115,7 +115,7 @@ def test_a_worker_reads_only_its_queues_even_after_sending_to_another() -> None:
 def test_each_app_has_its_own_tasks() -> None:
     app = create_app(SETTINGS)
     ours = {name for name in app.tasks if not name.startswith("celery.")}
-    assert ours == {"boomerang.generate", "boomerang.submit", "boomerang.reconcile", "boomerang.deliver"}
+    assert ours == {f"boomerang.{name}" for name in ("generate", "submit", "reconcile", "deliver", "save")}
     other = create_app(SETTINGS)
     assert other.tasks["boomerang.submit"] is not app.tasks["boomerang.submit"]
 
@@ -309,7 +309,7 @@ def test_remote_control_is_optional_and_gossip_is_off(
 def test_only_internal_tasks_ignore_their_results() -> None:
     """Those of Celery follow jobs: `self.replace(group(…))` waits for the result of `celery.accumulate`."""
     tasks = create_app(SETTINGS).tasks
-    internal = {"boomerang.submit", "boomerang.reconcile", "boomerang.deliver", "celery.chord_unlock"}
+    internal = {*(f"boomerang.{name}" for name in ("submit", "reconcile", "deliver", "save")), "celery.chord_unlock"}
     assert {name for name, task in tasks.items() if task.ignore_result} == internal
 
 

@@ -5,6 +5,7 @@ A stream occupies a thread, so that the number of streams and their duration are
 
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 
 from flask import Response, request
 from flask_smorest import Blueprint
@@ -18,6 +19,7 @@ from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import operation
 from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
+from webhook.http.problems import ProblemError
 from webhook.services import services
 
 blueprint = Blueprint("batch_events", __name__, url_prefix="/v1", description="Progress of a batch as events.")
@@ -29,6 +31,8 @@ INTERVAL = 1.0
 HEARTBEAT = 15.0
 #: Seconds after which a stream ends, so that other callers get their turn. Clients reconnect by themselves.
 MAX_DURATION = 900.0
+#: Seconds until a client without a place connects again.
+AGAIN = 5
 #: Name and id of the last event. A client that has received it must not reconnect.
 _DONE = "done"
 
@@ -48,7 +52,9 @@ def events(batch_id: str) -> Response:
     The answer is a stream of server-sent events; the data of each is the batch. A `progress` event comes at once, and
     then after each change, at most once per second. A `done` event ends the stream when all jobs have ended. Comments
     in between keep the connection open. A stream ends without `done` after 15 minutes, when its key is revoked, or when
-    another producer needs its place: connect again, as an EventSource does by itself.
+    another producer needs its place: connect again, as an EventSource does by itself. If you have your share of the
+    places, a client that accepts only this content type gets a stream with a `retry:` and no event, since an
+    EventSource would give up after a 503.
     """
     shared = services()
     batch = shared.store.batches.get(batch_id)
@@ -67,7 +73,18 @@ def events(batch_id: str) -> Response:
 
         return Response(progress(batch, read), content_type=EVENTS, headers=headers)
 
-    return shared.events.stream(stream)
+    try:
+        return shared.events.stream(stream)
+    except ProblemError as error:
+        if error.status != HTTPStatus.SERVICE_UNAVAILABLE or request.headers.get("Accept", "").strip() != EVENTS:
+            raise
+        return Response(_later(error), content_type=EVENTS, headers=headers)
+
+
+def _later(error: ProblemError) -> str:
+    """Return a stream without events after which an EventSource connects again, in the time of Retry-After."""
+    seconds = int(error.headers.get("Retry-After", AGAIN))
+    return f"retry: {seconds * 1000}\n: {error.detail}\n\n"
 
 
 def progress(

@@ -1,7 +1,8 @@
 """/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -13,11 +14,14 @@ from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.links import Links
 from jobs.serialized_outputs import serialize_outputs
-from jobs.serializers import serialize_job, warnings_of
+from jobs.serializers import warnings_of
 from jobs.states import State
+from jobs.store.store import Store
 from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
+from webhook.api.included import Views
 from webhook.api.openapi import NDJSON, operation
+from webhook.api.request_columns import RequestColumns
 from webhook.http.connection import Direction
 from webhook.http.csv_text import csv_text
 from webhook.http.fair_pool import Place
@@ -76,14 +80,19 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
 
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
     `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
-    and `labels` is JSON.
+    and `labels` is JSON. With `include=request`, CSV has further columns: `prompt`, `labels.<name>` for each label and
+    `metadata.<name>` for each text of metadata.
     If the connection breaks before the last chunk, ask again.
     """
-    states = [State(status) for status in query["status"]]
-    classes = [FailureClass(each) for each in query["classes"]]
+    which = _Selection(
+        batch_id,
+        [State(status) for status in query["status"]],
+        [FailureClass(each) for each in query["classes"]],
+        query["include"],
+    )
     if query["format"] == "csv":
-        return _stream(batch_id, states, classes, _csv, f"{CSV}; charset=utf-8")
-    return _stream(batch_id, states, classes, _ndjson, NDJSON)
+        return _stream(which, _csv, f"{CSV}; charset=utf-8")
+    return _stream(which, _ndjson, NDJSON)
 
 
 @operation(
@@ -101,38 +110,50 @@ def errors(batch_id: str) -> Response:
     One job per line, in input order. `error` says why the job failed. Refused lines are not jobs: the answer to the
     upload lists them.
     """
-    return _stream(batch_id, [State.FAILED], [], _ndjson, NDJSON)
+    return _stream(_Selection(batch_id, [State.FAILED]), _ndjson, NDJSON)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Jobs of a batch, and what is added to their views."""
+
+    batch_id: str
+    states: Sequence[State] = ()
+    classes: Sequence[FailureClass] = ()
+    include: Collection[str] = ()
+
+    def read(self, store: Store) -> Iterator[Job]:
+        """Yield the jobs, in input order."""
+        return store.batches.jobs(self.batch_id, self.states, self.classes, text="request" in self.include)
 
 
 def _stream(
-    batch_id: str,
-    states: Sequence[State],
-    classes: Sequence[FailureClass],
-    form: Callable[[Iterable[Job], Links], Iterator[str]],
-    content_type: str,
+    which: _Selection, form: Callable[[Views, _Selection, Iterable[Job]], Iterator[str]], content_type: str
 ) -> Response:
-    addresses = links()
+    views = Views(services().store, links(), which.include)
 
     def stream(_: Place) -> Response:
-        jobs = services().store.batches.jobs(batch_id, states, classes)
+        jobs = which.read(views.store)
         first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
-        return Response(form(chain(first, jobs), addresses), content_type=content_type)
+        return Response(form(views, which, chain(first, jobs)), content_type=content_type)
 
     return services().transfers.stream(stream, Direction.ANSWER)
 
 
-def _ndjson(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
+def _ndjson(views: Views, _: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
     remaining = iter(jobs)
     while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{encode(serialize_job(job, addresses))}\n" for job in some)
+        yield "".join(f"{encode(view)}\n" for view in views.of(some))
 
 
-def _csv(jobs: Iterable[Job], addresses: Links) -> Iterator[str]:
+def _csv(views: Views, which: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
+    # The heading comes first, so the names of labels and metadata are found in a reading of their own.
+    more = RequestColumns.of(which.read(views.store)) if "request" in which.include else None
     remaining = iter(jobs)
-    some: list[Sequence[str]] = [COLUMNS]
+    some: list[Sequence[str]] = [(*COLUMNS, *(more.heading if more else ()))]
     while some:
         yield csv_text(some)
-        some = [_row(job, addresses) for job in islice(remaining, _LINES)]
+        some = [(*_row(job, views.links), *(more.cells(job) if more else ())) for job in islice(remaining, _LINES)]
 
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """/v1/jobs: enqueue, list, show and change single jobs."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -9,6 +11,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
 from jobs.failures import FailureClass
+from jobs.job import Job
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
@@ -19,6 +22,7 @@ from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body
 from webhook.api.enqueue import enqueue_body
+from webhook.api.included import Views
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
 from webhook.api.quotes import quote_job
@@ -69,8 +73,8 @@ def page(query: dict[str, Any]) -> Response:
     and stays valid while jobs change. A page by label or of a batch may be short although more follow. `label` means
     the labels of the job itself, not those of its batch.
     """
-    found, addresses = _page(query), links()
-    return json_response({"jobs": [serialize_job(job, addresses) for job in found.jobs], "cursor": found.cursor})
+    found, views = _page(query), Views(services().store, links(), query["include"])
+    return json_response({"jobs": views.of(found.jobs), "cursor": found.cursor})
 
 
 @operation(
@@ -83,15 +87,21 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     callers wait already, or another producer needs the place, it comes at once, with a Retry-After.
     """
     shared = services()
-    seconds, store = query["wait"], shared.store
+    seconds, store, include = query["wait"], shared.store, query["include"]
+
+    def answer(job: Job, headers: Mapping[str, str]) -> Response:
+        return json_response(Views(store, links(), include).of([job])[0], headers=headers)
+
     if not seconds:
-        return json_response(serialize_job(store.jobs.show(job_id), links()))
+        return answer(store.jobs.show(job_id, text="request" in include), {})
     with shared.waits.try_enter() as place:
         if place:
             job = store.jobs.wait(job_id, seconds, lambda: place.lost)
             headers = {"Retry-After": "1"} if place.lost and not job.state.final else {}
-            return json_response(serialize_job(store.jobs.with_reason(job), links()), headers=headers)
-    return json_response(serialize_job(store.jobs.show(job_id), links()), headers={"Retry-After": "1"})
+            if "request" in include:
+                job = replace(job, text=store.jobs.get_text(job_id))
+            return answer(store.jobs.with_reason(job), headers)
+    return answer(store.jobs.show(job_id, text="request" in include), {"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -147,6 +157,7 @@ def _page(query: dict[str, Any]) -> Page:
     state = State(query["status"]) if "status" in query else None
     classes = [FailureClass(each) for each in query["classes"]]
     where: dict[str, Any] = {
+        "text": "request" in query["include"],
         "classes": classes,
         "only": filter_from(query),
         "cursor": query.get("cursor"),

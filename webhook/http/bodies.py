@@ -127,6 +127,8 @@ def drain(request: Request, most: int) -> None:
     end = time.monotonic() + _DRAIN_SECONDS
     if _is_too_slow(request):
         return
+    if connection := connection_of(request.environ):
+        connection.in_haste = True
     _wait_at_most(request, _DRAIN_SECONDS)
     try:
         while most > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
@@ -151,9 +153,12 @@ def _cut_short(request: Request, detail: str) -> ProblemError:
     """Return the problem of a body that ended early: we cut it, or else the client did as `detail` says."""
     connection = connection_of(request.environ)
     if connection and (connection.refused or Direction.BODY in connection.cut_off):
-        return unavailable("Other producers need the place of this request, and your key has more. Send it again.")
+        return unavailable(
+            "Another request needs the place of this one: your key has more than others, or the body came slower than "
+            f"{LEAST_RATE:,} bytes per second. Send it again."
+        )
     if connection and connection.too_slow:
-        detail = f"The body came too slowly. Send it again, at least {LEAST_RATE:,} bytes per second."
+        detail = "The connection was silent, or the body took too long. Send it again, faster."
     return ProblemError(400, detail)
 
 

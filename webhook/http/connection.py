@@ -25,6 +25,9 @@ _LONGEST_POLL = 0.5
 #: Seconds that a client may make a thread wait for a body, and with an answer, at any rate.
 LONGEST_BODY = 60.0
 LONGEST_ANSWER = 1800.0
+#: Seconds that a producer with a place may be slower, while nobody else wants the place: without any byte, and in all.
+LONGEST_SILENCE = 60.0
+LONGEST_PATIENCE = 4 * 3600.0
 
 
 class TooSlow(ConnectionResetError):
@@ -41,29 +44,44 @@ class Pace:
     longest: float
     credit: float = field(default_factory=lambda: GRACE)
     waited: float = 0.0
+    silent: float = 0.0
+    #: Whether the client is slower than it may be where others want its place.
+    is_slow: bool = False
 
     @property
     def left(self) -> float:
         """The seconds for which a thread may wait now."""
         return min(self.credit, self.longest - self.waited)
 
+    @property
+    def left_for_patience(self) -> float:
+        """The same where nobody else wants the place."""
+        return min(LONGEST_SILENCE - self.silent, LONGEST_PATIENCE - self.waited)
+
     def count_bytes(self, count: int) -> None:
         """Count bytes that arrived or were read: each of them allows the client to be that much slower."""
         self.credit = max(self.credit, min(MOST_CREDIT, self.credit + count / LEAST_RATE))
+        self.silent = 0.0
+        if self.credit >= BRIEF and self.waited < self.longest:
+            self.is_slow = False
 
     def count_wait(self, seconds: float) -> None:
         """Count seconds for which a thread waited for the client."""
-        self.credit -= seconds
+        # No debt: who was slow for long, and is faster now, is no longer slow.
+        self.credit = max(0.0, self.credit - seconds)
         self.waited += seconds
+        self.silent += seconds
+        if self.left <= 0:
+            self.is_slow = True
 
 
 class TakePlace(Protocol):
     """Returns a place for a client that a thread waits for, or None if its holder has its share.
 
-    `producer` is "" for a request without a valid key; those of an `address` then share.
+    `producer` is "" for a request without a valid key; those of an `address` then share. `is_slow`: of `Place`.
     """
 
-    def __call__(self, producer: str, address: str, /) -> Place | None: ...
+    def __call__(self, producer: str, address: str, is_slow: Callable[[], bool], /) -> Place | None: ...
 
 
 class Direction(StrEnum):
@@ -77,7 +95,7 @@ class Connection(socket.socket):
     """The socket of a client. Only time that a thread spends waiting for the client counts, not our own work.
 
     `on_slow` is called with the direction in which the client was too slow. `producer`: the name of the producer that
-    makes the request; "" without a valid key.
+    makes the request; "" without a valid key. `in_haste`: the client must not be slow, whoever wants its place.
     """
 
     def __init__(
@@ -98,7 +116,7 @@ class Connection(socket.socket):
         """Begin to count anew, for the next request. Threads wait for it in the directions `waits`, with a place."""
         self.paces = {Direction.BODY: Pace(LONGEST_BODY), Direction.ANSWER: Pace(LONGEST_ANSWER)}
         self.producer = ""
-        self.too_slow = self.refused = False
+        self.too_slow = self.refused = self.in_haste = False
         self.cut_off: frozenset[Direction] = frozenset()
         self.waits = frozenset(waits)
         self._address = address
@@ -168,13 +186,14 @@ class Connection(socket.socket):
             if direction not in self.waits:
                 self.too_slow = True
                 raise TooSlow(f"this kind of request does not wait for the {direction}")
-            if pace.left <= 0:
+            left = pace.left_for_patience if self._is_patient else pace.left
+            if left <= 0:
                 self.too_slow = True
                 self._on_slow(direction)
                 raise TooSlow(f"the client makes the server wait too long for the {direction}")
             self._have_place()
             began = self._clock()
-            ready = poller.poll(min(pace.left, _LONGEST_POLL) * 1000)
+            ready = poller.poll(min(left, _LONGEST_POLL) * 1000)
             pace.count_wait(self._clock() - began)
             if ready:
                 break
@@ -183,10 +202,19 @@ class Connection(socket.socket):
         if pace.waited < BRIEF:
             self.give_back()
 
+    @property
+    def _is_patient(self) -> bool:
+        """Whether a producer makes the request, in a place that another one can take."""
+        return bool(self._take_place and self.producer and not self.in_haste)
+
+    def is_slow(self) -> bool:
+        """Return whether the client is slower than it may be where others want its place. For other threads."""
+        return any(pace.is_slow for pace in self.paces.values())
+
     def _have_place(self) -> None:
         if self._take_place is None or (self._place and not self._place.lost):
             return
-        self._place = self._take_place(self.producer, self._address)
+        self._place = self._take_place(self.producer, self._address, self.is_slow)
         if self._place is None:
             self.refused = True
             raise TooSlow("the places for slow clients are taken")

@@ -3,6 +3,9 @@
 One holder may use all of it while no other wants any. A holder that asks for more than is free takes it from the one
 that has most, if that is more than it would have itself; the place given last ends first. So an attacker, or a busy
 producer, with all places keeps only its share, and no other waits until it has finished.
+
+A place whose client is slow is kept while nobody wants it. It also ends for a holder that has as much without it, and
+for another place of its own holder.
 """
 
 from collections import Counter
@@ -14,13 +17,21 @@ class Place:
     """What one request has of a pool. `lost`: another holder has taken it, so the request must end.
 
     `give_way` ends the request; without it the place cannot be taken. It is called in another thread, without a lock.
+    `is_slow` returns whether its client is; it is called in other threads, too.
     """
 
-    def __init__(self, pool: "FairPool", holder: str, give_way: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        pool: "FairPool",
+        holder: str,
+        give_way: Callable[[], None] | None,
+        is_slow: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._pool = pool
         self.holder = holder
         self.amount = 0
         self.give_way = give_way
+        self.is_slow = is_slow
         self.lost = False
 
     def grow(self, amount: int) -> bool:
@@ -48,9 +59,15 @@ class FairPool:
         self._places: dict[Place, None] = {}
         self._lock = Lock()
 
-    def take(self, holder: str, amount: int = 1, give_way: Callable[[], None] | None = None) -> Place | None:
+    def take(
+        self,
+        holder: str,
+        amount: int = 1,
+        give_way: Callable[[], None] | None = None,
+        is_slow: Callable[[], bool] = lambda: False,
+    ) -> Place | None:
         """Return a place, or None if the pool is full and the holder has its share."""
-        place = Place(self, holder, give_way)
+        place = Place(self, holder, give_way, is_slow)
         return place if self.grow(place, amount) else None
 
     def grow(self, place: Place, amount: int) -> bool:
@@ -58,7 +75,7 @@ class FairPool:
         with self._lock:
             if place.lost:
                 return False
-            victims = self._victims(place.holder, amount)
+            victims = self._victims(place, amount)
             if victims is not None:
                 for victim in victims:
                     victim.lost = True
@@ -85,26 +102,27 @@ class FairPool:
             del self._places[place]
             self.free += place.amount
 
-    def _victims(self, holder: str, amount: int) -> list[Place] | None:
-        """Return the places that must end so that the holder gets so much more. None: it would exceed its share."""
+    def _victims(self, place: Place, amount: int) -> list[Place] | None:
+        """Return the places that must end so that one can grow. None: its holder would exceed its share."""
         missing = amount - self.free
         if missing <= 0:
             return []
         totals = Counter[str]()
         for each in self._places:
             totals[each.holder] += each.amount
-        wanted = totals[holder] + amount
-        others = [
-            each for each in reversed(self._places) if each.give_way and each.amount > 0 and each.holder != holder
-        ]
+        wanted = totals[place.holder] + amount
+        others = [each for each in reversed(self._places) if each.give_way and each.amount > 0 and each is not place]
+        slow = {each for each in others if each.is_slow()}
+
+        def gives_way(each: Place) -> bool:
+            if each.holder == place.holder:
+                return each in slow
+            return totals[each.holder] >= wanted if each in slow else totals[each.holder] > wanted
+
         victims: list[Place] = []
         while missing > 0:
-            # The holder with most first, and of its places the youngest.
-            victim = max(
-                (each for each in others if totals[each.holder] > wanted),
-                key=lambda each: totals[each.holder],
-                default=None,
-            )
+            # Slow ones first, then the holder with most, and of its places the youngest.
+            victim = max(filter(gives_way, others), key=lambda each: (each in slow, totals[each.holder]), default=None)
             if victim is None:
                 return None
             others.remove(victim)

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 
 from webhook.http.bodies import MOST_FORM
 from webhook.http.connection import Direction
+from webhook.server.turns import Turns
 
 #: Threads for each.
 CALLBACKS, HEALTHZ, READYZ, METRICS, PAGES = 96, 2, 8, 4, 12
+#: What a target in absolute form (RFC 9112, 3.2.2) has before its path.
+_AUTHORITY = re.compile(rb"https?://[^/? ]*", re.IGNORECASE)
+#: Bytes of a head that are searched for the path.
+_MOST_TARGET = 512
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -22,40 +27,50 @@ class Pool:
     """The threads for some requests.
 
     `waits`: the directions in which a thread may wait for the client, in which case it needs a place if `takes_places`.
-    `has_forms`: the event loop waits for the body, because no thread does.
+    `has_forms`: the event loop waits for the body, because no thread does. `always_open`: also for an address that has
+    too many connections, because all clients may share it.
     """
 
-    threads: Executor
+    turns: Turns
     waits: Collection[Direction] = tuple(Direction)
     takes_places: bool = True
     has_forms: bool = False
+    always_open: bool = False
 
 
 class Pools:
     """The pools by the beginnings of paths. `others` serves all other requests."""
 
-    def __init__(self, others: Executor) -> None:
+    def __init__(self, others: Executor, amount: int) -> None:
         # A callback's body is waited for only if its path proves that the provider sends it.
-        callbacks = Pool(ThreadPoolExecutor(CALLBACKS), (Direction.BODY,), takes_places=False)
-        pages = Pool(ThreadPoolExecutor(PAGES), (Direction.ANSWER,), has_forms=True)
+        callbacks = Pool(_turns(CALLBACKS), (Direction.BODY,), takes_places=False, always_open=True)
+        pages = Pool(_turns(PAGES), (Direction.ANSWER,), has_forms=True)
         self._own = {
             b"/callbacks/": callbacks,
-            b"/healthz": Pool(ThreadPoolExecutor(HEALTHZ), ()),
-            b"/readyz": Pool(ThreadPoolExecutor(READYZ), ()),
-            b"/metrics": Pool(ThreadPoolExecutor(METRICS), (), takes_places=False),
+            b"/healthz": Pool(_turns(HEALTHZ), (), always_open=True),
+            b"/readyz": Pool(_turns(READYZ), (), always_open=True),
+            b"/metrics": Pool(_turns(METRICS), (), takes_places=False),
             **dict.fromkeys((b"/ ", b"/?", b"/login", b"/logout", b"/docs", b"/static/", b"/favicon.ico"), pages),
         }
-        self._others = Pool(others)
+        self._others = Pool(Turns(others, amount))
 
     def of(self, head: bytearray) -> Pool:
         """Return the pool for the request with this head."""
-        target = bytes(head[:128]).partition(b" ")[2]
+        target = bytes(head[:_MOST_TARGET]).partition(b" ")[2]
+        if not target.startswith(b"/") and (authority := _AUTHORITY.match(target)):
+            # Without a path, it is that of the start page.
+            target = target[authority.end() :]
+            target = target if target.startswith(b"/") else b"/" + target
         return next((pool for path, pool in self._own.items() if target.startswith(path)), self._others)
 
     def close(self) -> None:
         """Start no further requests."""
-        for pool in self._own.values():
-            pool.threads.shutdown(wait=False)
+        for pool in (*self._own.values(), self._others):
+            pool.turns.close()
+
+
+def _turns(amount: int) -> Turns:
+    return Turns(ThreadPoolExecutor(amount), amount)
 
 
 def form_length(head: bytearray) -> int:

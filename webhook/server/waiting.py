@@ -1,12 +1,13 @@
 """The connections that wait for a request: they hold no thread, only a file descriptor and the beginning of a head."""
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from ipaddress import IPv6Address, ip_network
 from typing import Generic, Protocol, TypeVar
 
-from webhook.http.client_address import Network, client_address, is_in
+from webhook.http.client_address import Address, Network, client_address, is_in
 
 
 class Stage(IntEnum):
@@ -63,6 +64,13 @@ class Waiting(Generic[C]):
         return [client for client in self if client.ends <= now]
 
 
+_FORWARDED = re.compile(rb"\r\nx-forwarded-for:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+def _network(address: Address) -> str:
+    return str(ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+
+
 class AddressLimit:
     """The number of open connections of each group of addresses."""
 
@@ -79,14 +87,26 @@ class AddressLimit:
         address = client_address(peer, "", ())
         if not self._most or address is None or is_in(address, self._proxies):
             return None
-        return str(ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+        return _network(address)
+
+    def turn(self, group: str | None, head: bytearray) -> str:
+        """Return whose turn a request is: its group, or behind our own proxies the address that they name."""
+        if group is not None or not self._proxies:
+            return group or ""
+        found = _FORWARDED.findall(head)
+        address = client_address(str(self._proxies[0][0]), b",".join(found).decode("latin-1"), self._proxies)
+        return _network(address) if address else ""
 
     def open(self, group: str | None) -> bool:
         """Count a connection. Return whether the group has too many now."""
         if group is None:
             return False
         self._open[group] += 1
-        return self._open[group] > self._most
+        return self.is_exceeded(group)
+
+    def is_exceeded(self, group: str | None) -> bool:
+        """Return whether the group has too many connections."""
+        return group is not None and self._open[group] > self._most
 
     def close(self, group: str | None) -> None:
         """Count a connection less."""

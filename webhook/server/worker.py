@@ -9,18 +9,18 @@ It overrides methods of gunicorn's class that are not documented, so `tests/webh
 """
 
 import contextlib
-import resource
 import selectors
 import time
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from webhook.http.connection import Connection, Direction, TooSlow
+from webhook.server.open_files import allow_files
 from webhook.server.plain_answers import HEAD_SECONDS, MOST_HEAD, plain_answer
-from webhook.server.pools import Pools, form_length
+from webhook.server.pools import Pool, Pools, form_length
 from webhook.server.waiting import AddressLimit, Stage, Waiting
 
 #: Seconds, and bytes, for which a closed connection is still read, so that its client gets the last answer.
@@ -35,8 +35,6 @@ DRAIN_BYTES = 64 * 1024
 _ACCEPTED_AT_ONCE = 64
 #: Seconds between two searches for connections whose time has passed.
 _EXPIRY_INTERVAL = 0.25
-#: Files that are no clients' connections: those to Redis, logs, images.
-_OTHER_FILES = 700
 
 
 class Client(TConn):  # type: ignore[misc] # gunicorn ships no types
@@ -45,6 +43,9 @@ class Client(TConn):  # type: ignore[misc] # gunicorn ships no types
     def __init__(self, cfg: Any, sock: Connection, peer: Any, server: Any, group: str | None) -> None:
         super().__init__(cfg, sock, peer, server)
         self.group = group
+        #: It came when its address had too many connections, all of them in use.
+        self.is_surplus = False
+        self.pool: Pool | None = None
         self.data_ready = True  # gunicorn's threads would wait for data otherwise
         self.head = bytearray()
         self.stage = Stage.FIRST_HEAD
@@ -83,7 +84,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def init_process(self) -> None:
         """Start. gunicorn calls it in the new process, and it returns when the process ends."""
         wanted: int = self.cfg.worker_connections
-        self.worker_connections = min(wanted, _file_limit(wanted))
+        self.worker_connections = min(wanted, allow_files(wanted))
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -96,7 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def run(self) -> None:
         """Serve until the process is to end."""
-        self.pools = Pools(self.tpool)
+        self.pools = Pools(self.tpool, self.cfg.threads)
         super().run()
         self.pools.close()
 
@@ -115,12 +116,18 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             self._admit(Client(self.cfg, sock, peer, listener.getsockname(), group))
 
     def enqueue_req(self, conn: Client) -> None:
-        """Give a connection with a complete head to a thread."""
+        """Give a connection with a complete head to a thread, when it is the turn of its address."""
         self._forget(conn)
-        pool = self.pools.of(conn.head)
         conn.wanted = 0
+        conn.pool = self.pools.of(conn.head)
+        if conn.is_surplus and not conn.pool.always_open and self.limit.is_exceeded(conn.group):
+            self._refuse(conn, 503)
+            return
+        conn.pool.turns.take(partial(self.limit.turn, conn.group, conn.head), partial(self._start, conn, conn.pool))
+
+    def _start(self, conn: Client, pool: Pool, threads: Executor) -> None:
         conn.sock.begin_request(conn.group or "", self.take_slow_place if pool.takes_places else None, pool.waits)
-        pool.threads.submit(self.handle, conn).add_done_callback(
+        threads.submit(self.handle, conn).add_done_callback(
             lambda future: self.method_queue.defer(self.finish_request, conn, future)
         )
 
@@ -133,6 +140,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def finish_request(self, conn: Client, fs: Future[Any]) -> None:
         """Keep the connection for the next request, or close it. A thread has finished with it."""
+        if conn.pool:
+            conn.pool.turns.give_back()
         keep = not fs.cancelled() and fs.exception() is None and fs.result()
         if not keep:
             self._linger(conn)
@@ -176,11 +185,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         too_many = self.limit.open(client.group)
         if too_many:
             self.closed("address").inc()
-            oldest = self.waiting.oldest(client.group)
-            if oldest is None:
-                self._refuse(client, 503)
-                return
-            self._close(oldest)
+            if oldest := self.waiting.oldest(client.group):
+                self._close(oldest)
+            else:
+                # Its head decides: a callback must not be refused because of others with the same address.
+                client.is_surplus = True
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         self._wait(client, HEAD_SECONDS)
@@ -278,14 +287,3 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self.nr_conns -= 1
         self.limit.close(client.group)
         client.close()
-
-
-def _file_limit(wanted: int) -> int:
-    """Allow this process enough open files for so many connections. Return how many it may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    if soft < wanted + _OTHER_FILES:
-        soft = min(wanted + _OTHER_FILES, hard if hard != resource.RLIM_INFINITY else wanted + _OTHER_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(soft - _OTHER_FILES, soft // 2)

@@ -5,12 +5,17 @@ from ipaddress import ip_address
 from typing import Any
 
 import requests
+from requests_hardened import ip_filter
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
-from schemas.urls import is_public
+from schemas.urls import NAT64, is_public
 from worker.http.deadline import DEADLINE, BoundedAdapter
 from worker.http.name_lookup import bounded
+
+# requests-hardened refuses all addresses of NAT64, without which a network with IPv6 only reaches nobody who has IPv4
+# only. They are judged by their IPv4 address here.
+ip_filter.EXTRA_BLOCKED_NET_RANGES = tuple(each for each in ip_filter.EXTRA_BLOCKED_NET_RANGES if each != NAT64)
 
 
 class CheckedAdapter(BoundedAdapter, IPFilterAdapter):

@@ -1,6 +1,7 @@
 """Commands that change a job or a whole batch: cancel, retry, pause, resume, approve."""
 
 from decimal import Decimal
+from typing import BinaryIO
 
 import click
 
@@ -8,7 +9,8 @@ from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
 from boomerang_client.cli.options import examples, failure_option, json_option, money
 from boomerang_client.cli.render import report_change, report_job
-from boomerang_client.cli.screen import Screen
+from boomerang_client.cli.retry_from import Which, retry_from
+from boomerang_client.cli.screen import FAILED, Screen
 from boomerang_client.client import Client
 from boomerang_client.records import Batch
 
@@ -46,6 +48,8 @@ def cancel(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
         "boomerang retry boats.17",
         "boomerang retry boats --dry-run",
         "boomerang retry boats --code 002016095",
+        "boomerang results boats --class moderation --include request -o fixed.csv",
+        "boomerang retry boats --class moderation --from fixed.csv",
         "boomerang retry boats --status expired --status cancelled",
     ),
 )
@@ -66,28 +70,46 @@ def cancel(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
     help="Jobs in this state instead of failed ones. May be repeated.",
 )
 @failure_option("Only jobs that failed for this class of reasons")
-@click.option("--dry-run", is_flag=True, help="Only count the jobs.")
+@click.option(
+    "--from",
+    "source",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Send corrected requests. FILE is like that of enqueue, or edited results; each row names its job.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count the jobs; with --from list what would be sent.")
 @json_option
-@click.pass_obj
+@click.pass_context
 def retry(
-    screen: Screen,
+    ctx: click.Context,
     id_: str,
     *,
     codes: tuple[str, ...],
     statuses: tuple[str, ...],
     classes: tuple[str, ...],
+    source: BinaryIO | None,
     dry_run: bool,
     is_job: bool,
     is_batch: bool,
 ) -> None:
     """Retry the job ID, which ended without a result, or all failed jobs of the batch ID.
 
-    --code, --class, --status and --dry-run are for batches.
+    With --from each job gets the request of its row from now on, under the same id: members that the row leaves out
+    stay as they were, and a row without a change is not sent. Nothing is sent twice when the command is repeated.
+
+    --code, --class, --status, --from and --dry-run are for batches.
     """
-    for_batches = bool(codes or statuses or classes or dry_run)
+    screen: Screen = ctx.obj
+    for_batches = bool(codes or statuses or classes or dry_run or source)
     if is_job and for_batches:
-        raise click.UsageError("--code, --class, --status and --dry-run are for batches. Leave out --job, or these.")
+        raise click.UsageError(
+            "--code, --class, --status, --from and --dry-run are for batches. Leave out --job, or these."
+        )
     client, kind = screen.client(), kind_of(is_job=is_job, is_batch=is_batch or for_batches)
+    if source is not None:
+        with expecting(client, id_, "batch"):
+            which = Which(id_, codes, classes, statuses or ("failed",))
+            ctx.exit(FAILED if retry_from(screen, client, which, source, dry_run=dry_run) else 0)
     if _is_batch(client, id_, kind):
         with expecting(client, id_, "batch"):
             changed = client.retry_batch(id_, codes, statuses, classes=classes, dry_run=dry_run)

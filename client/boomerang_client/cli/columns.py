@@ -18,8 +18,10 @@ MEMBERS = (
     "model", "prompt", "n", "aspect_ratio", "resolution", "external_task_id", "callback_url", "priority", "expires_in",
     *IMAGE_LISTS, *IMAGE_MEMBERS,
 )  # fmt: skip
-#: Members that are objects. Their columns are labels.NAME and watermark_info.NAME.
-OBJECTS = ("labels", "watermark_info")
+#: Members that are objects. Their columns are labels.NAME, metadata.NAME and watermark_info.NAME.
+OBJECTS = ("labels", "metadata", "watermark_info")
+#: The service's limits of metadata: entries, characters of a name, characters of all names and texts together.
+MOST_NAMES, LONGEST_NAME, MOST_METADATA = 64, 128, 8192
 #: Separates several images in one cell.
 SEPARATOR = "|"
 #: Empty cells of templates that are reported one by one. More are only counted.
@@ -35,11 +37,15 @@ Report = Callable[[str], None]
 class Columns:
     """How a row becomes a request.
 
-    `mapped`: member → its columns. `templates`: member → text with `{column}` in it.
+    `mapped`: member → its columns. `templates`: member → text with `{column}` in it. `carry`: put the cells of all
+    other columns into the request's metadata. `id_column`: has the job's id where no column is called
+    `external_task_id`.
     """
 
     mapped: Mapping[str, list[str]] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
+    carry: bool = False
+    id_column: str | None = None
 
 
 class Row(NamedTuple):
@@ -68,10 +74,8 @@ def read_table(
     if heading is None:
         return
     plan = _plan([one_line(name) for name in heading.cells], columns)
-    unused = [name for name in plan.unused if name]
-    if unused:
-        report(f"Columns that are not used: {', '.join(unused)}")
-    empty = 0
+    plan.report(report)
+    gaps, left_out = _Warnings(report), _Warnings(report)
     for row in rows:
         if row.is_empty:
             continue
@@ -82,14 +86,34 @@ def read_table(
         if problem:
             yield Numbered(row.number, LineError(row.number, {"row": (problem,)}))
             continue
-        request, gaps = plan.request(row.cells)
-        if gaps:
-            empty += 1
-            if empty <= _MOST_WARNINGS:
-                report(f"Warning: row {row.number} has nothing for {', '.join(gaps)} in the template.")
+        request, empty = plan.request(row.cells)
+        gaps.add(f"row {row.number} has nothing for {', '.join(empty)} in the template" if empty else "")
+        too_long = plan.carry(row.cells, request)
+        without = f"row {row.number} has too much text for metadata, without {', '.join(too_long)}"
+        left_out.add(without if too_long else "")
         yield Numbered(row.number, with_defaults(defaults, request))
-    if empty > _MOST_WARNINGS:
-        report(f"Warning: {empty:,} rows have an empty cell in a template.")
+    gaps.end("rows have an empty cell in a template")
+    left_out.end("rows have too much text for metadata")
+
+
+class _Warnings:
+    """Reports the first warnings of a kind, and counts the others."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._count = report, 0
+
+    def add(self, text: str) -> None:
+        """Report a warning; "" is none."""
+        if not text:
+            return
+        self._count += 1
+        if self._count <= _MOST_WARNINGS:
+            self._report(f"Warning: {text}.")
+
+    def end(self, text: str) -> None:
+        """Report how many there were, if not all were reported."""
+        if self._count > _MOST_WARNINGS:
+            self._report(f"Warning: {self._count:,} {text}.")
 
 
 def with_defaults(defaults: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +162,15 @@ class _Plan:
     templates: Mapping[str, str]
     used: frozenset[int]
     unused: list[str]
+    carried: list[tuple[str, int]]
+
+    def report(self, report: Report) -> None:
+        """Say what happens to the columns that no member of the request uses."""
+        if self.carried:
+            report(f"Columns that come along as metadata: {', '.join(name for name, _ in self.carried)}")
+        unused = [name for name in self.unused if name]
+        if unused:
+            report(f"Columns that are not used: {', '.join(unused)}")
 
     def problem(self, cells: Sequence[str]) -> str:
         """Say why a row cannot become a request, or return ""."""
@@ -169,10 +202,30 @@ class _Plan:
             assign(request, member, _PLACEHOLDER.sub(fill, template))
         return request, gaps
 
+    def carry(self, cells: Sequence[str], request: dict[str, Any]) -> list[str]:
+        """Put the other cells of a row into the metadata of its request. Return the columns that do not fit."""
+        given: dict[str, Any] = dict(request.get("metadata", {}))
+        free = MOST_METADATA - sum(len(name) + len(str(text)) for name, text in given.items())
+        left_out = []
+        for name, place in self.carried:
+            text = cells[place].strip() if place < len(cells) else ""
+            if not text:
+                continue
+            if len(name) + len(text) > free or damage_of(text):
+                left_out.append(name)
+                continue
+            free -= len(name) + len(text)
+            given[name] = text
+        if given:
+            request["metadata"] = given
+        return left_out
+
 
 def _plan(header: list[str], columns: Columns) -> _Plan:
     wanted = [(member, one_line(name)) for member, names in columns.mapped.items() for name in names]
     taken = {*columns.mapped, *columns.templates}
+    if columns.id_column in header and "external_task_id" not in header:
+        wanted.append(("external_task_id", str(columns.id_column)))
     members = [name for name in dict.fromkeys(header) if name in MEMBERS or name.startswith(_PREFIXES)]
     wanted += [(name, name) for name in members if name not in taken]
     in_templates = {one_line(name) for text in columns.templates.values() for name in _PLACEHOLDER.findall(text)}
@@ -192,8 +245,16 @@ def _plan(header: list[str], columns: Columns) -> _Plan:
             )
     places = [(member, place) for member, name in wanted for place, other in enumerate(header) if other == name]
     used = {place for _, place in places} | {header.index(name) for name in in_templates}
-    unused = [name for place, name in enumerate(header) if place not in used]
-    return _Plan(header, places, columns.templates, frozenset(used), unused)
+    others = [(name, place) for place, name in enumerate(header) if place not in used]
+    fit = [(name, place) for name, place in others if _may_name_metadata(name) and header.count(name) == 1]
+    explicit = sum(member.startswith("metadata.") for member, _ in places)
+    carried = fit[: max(0, MOST_NAMES - explicit)] if columns.carry else []
+    unused = [name for name, place in others if (name, place) not in carried]
+    return _Plan(header, places, columns.templates, frozenset(used), unused, carried)
+
+
+def _may_name_metadata(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and not damage_of(name)
 
 
 _PREFIXES = tuple(f"{name}." for name in OBJECTS)

@@ -87,6 +87,7 @@ class EnqueueCommand(click.Command):
     metavar="MEMBER=TEXT",
     help="Tables: make a member from text with {COLUMN} in it, as 'prompt=A photo of {Title}'.",
 )
+@click.option("--no-metadata", is_flag=True, help="Tables: leave out the columns that no member of the request uses.")
 @set_option("The value of a member for all requests that do not have it.")
 @click.option("--encoding", metavar="NAME", help="The encoding of FILE. Default: UTF-8, or UTF-16 if FILE is in it.")
 @click.option("--delimiter", metavar="CHARACTER", help="CSV: separates cells. Default: as in the heading.")
@@ -130,6 +131,7 @@ def enqueue(
     format_: str | None,
     mapped: tuple[tuple[str, str], ...],
     templates: tuple[tuple[str, str], ...],
+    no_metadata: bool,
     members: tuple[tuple[str, str], ...],
     encoding: str | None,
     delimiter: str | None,
@@ -152,7 +154,8 @@ def enqueue(
 
     FILE has one generation request a line, as JSON; or a JSON array of requests; or a table (CSV or .xlsx); or one
     prompt a line (.txt). It may be compressed with gzip or zip. In a table, columns named like members of the request
-    need no option; --map and --template use others. Images may be files below FILE's folder, by names relative to it.
+    need no option; --map and --template use others. The remaining columns come along as metadata, which results show
+    beside the request. Images may be files below FILE's folder, by names relative to it.
     Refused lines are reported with their number, field and remedy; the others are enqueued. The model of prompts in a
     .txt is kirin_image_omni, unless --set names another.
     """
@@ -162,7 +165,9 @@ def enqueue(
     if key is not None and id_ is not None:
         raise click.UsageError("--id and --idempotency-key exclude each other. Leave one of them out.")
     batch = id_ or new_id()
-    reading = Reading(format_, Columns(_group(mapped), dict(templates)), encoding, delimiter, sheet)
+    reading = Reading(
+        format_, Columns(_group(mapped), dict(templates), carry=not no_metadata), encoding, delimiter, sheet
+    )
     with _continuable(ctx, screen, "" if id_ or key else batch):
         input_file = open_input(file, _name(file), reading)
         defaults: dict[str, Any] = {"model": DEFAULT_MODEL} if input_file.format == "txt" else {}

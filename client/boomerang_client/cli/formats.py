@@ -1,7 +1,8 @@
 """Write jobs as NDJSON, or as CSV with the columns of the service's `format=csv`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from boomerang_client.cli.csv_text import csv_text
 from boomerang_client.records import Job
@@ -18,12 +19,56 @@ def ndjson_line(job: Job | None) -> str:
     return "" if job is None else json.dumps(job.raw) + "\n"
 
 
-def csv_row(job: Job | None) -> str:
-    """Write a job as a row of CSV. None stands for the heading."""
-    return csv_text([COLUMNS if job is None else _cells(job)])
+@dataclass(frozen=True)
+class RequestColumns:
+    """Further columns of CSV, of jobs with their requests: the prompt, and one for each label and text of metadata."""
+
+    labels: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
+
+    @property
+    def heading(self) -> tuple[str, ...]:
+        """The names of the columns. No label or metadata can have that of another column."""
+        labels = (f"labels.{name}" for name in self.labels)
+        return ("prompt", *labels, *(f"metadata.{name}" for name in self.metadata))
+
+    def cells(self, job: Job) -> tuple[str, ...]:
+        """Return the cells of a job."""
+        request = job.request or {}
+        metadata = request.get("metadata") or {}
+        return (
+            str(request.get("prompt") or ""),
+            *(job.labels.get(name, "") for name in self.labels),
+            *(str(metadata.get(name, "")) for name in self.metadata),
+        )
 
 
-WRITERS: Mapping[str, Callable[[Job | None], str]] = {"ndjson": ndjson_line, "csv": csv_row}
+def columns_of(jobs: Iterable[Job]) -> RequestColumns:
+    """Find the columns that jobs with their requests need."""
+    labels, metadata = dict[str, None](), dict[str, None]()
+    for job in jobs:
+        for names, given in ((labels, job.labels), (metadata, (job.request or {}).get("metadata") or {})):
+            if len(names) < _MOST_NAMES:
+                names.update(dict.fromkeys(given))
+    return RequestColumns(tuple(labels)[:_MOST_NAMES], tuple(metadata)[:_MOST_NAMES])
+
+
+def csv_writer(more: RequestColumns | None) -> Callable[[Job | None], str]:
+    """Return a function that writes a job as a row of CSV, with further columns. None stands for the heading."""
+
+    def write(job: Job | None) -> str:
+        if job is None:
+            return csv_text([(*COLUMNS, *(more.heading if more else ()))])
+        return csv_text([(*_cells(job), *(more.cells(job) if more else ()))])
+
+    return write
+
+
+FORMATS = ("ndjson", "csv")
+#: Without further columns.
+csv_row = csv_writer(None)
+#: Columns of labels, and of metadata, as in the service's CSV.
+_MOST_NAMES = 256
 
 
 def _cells(job: Job) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from boomerang_client.batch_bar import STYLES, counts_line
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import Column
 from boomerang_client.progress_text import pace_text
-from boomerang_client.records import Batch, Job, Status
+from boomerang_client.records import Batch, Job, Revision, Status
 from boomerang_client.responses import BatchChanged, Lane, Trouble
 from boomerang_client.terminal import clean, shell_word
 
@@ -23,6 +23,8 @@ def job_lines(job: Job) -> list[Text]:
         ("reason", job.reason, ""),
         ("error", f"{job.error.code} {job.error.message}" if job.error else None, "red"),
         ("class", job.failure, ""),
+        ("prompt", (job.request or {}).get("prompt"), ""),
+        *(("revision", _revision_text(each), "yellow") for each in job.revisions),
         ("model", job.model, ""),
         ("batch", job.batch, ""),
         ("labels", labels_text(job.labels), ""),
@@ -72,6 +74,13 @@ def _pilot(batch: Batch) -> str | None:
         return None
     left = f", {pilot.unfinished:,} have not ended" if pilot.unfinished else ""
     return f"{pilot.jobs:,} jobs{left}: {pilot.cost} USD"
+
+
+def _revision_text(revision: Revision) -> str:
+    why = f": {revision.error.code} {revision.error.message}" if revision.error else ""
+    cost = f", {revision.cost} USD" if revision.cost else ""
+    prompt = (revision.request or {}).get("prompt")
+    return f"{revision.revision} {revision.status.words}{why}{cost}" + (f" (prompt: {prompt})" if prompt else "")
 
 
 def _unknown_cost(job: Job) -> str | None:

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from boomerang_client.cli.formats import WRITERS
+from boomerang_client.cli.formats import FORMATS, columns_of, csv_writer, ndjson_line
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
 from boomerang_client.cli.options import (
@@ -24,7 +24,7 @@ from boomerang_client.cli.progress_bars import counting
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.client import Client
 from boomerang_client.new_files import new_file
-from boomerang_client.records import Batch, Job
+from boomerang_client.records import INCLUDED, Batch, Job
 from boomerang_client.saving import AT_ONCE
 from boomerang_client.terminal import clean
 
@@ -46,7 +46,7 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(tuple(WRITERS)),
+    type=click.Choice(FORMATS),
     help="ndjson: each job completely, one a line. csv: the main columns. Default: by FILE's name, else ndjson.",
 )
 @click.option(
@@ -58,6 +58,13 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
     help=f"Only jobs in this state: {', '.join(JOB_STATES)}. May be repeated.",
 )
 @failure_option("Only jobs that failed for this class of reasons")
+@click.option(
+    "--include",
+    multiple=True,
+    type=click.Choice(INCLUDED),
+    help="request: the request of each job; in CSV its prompt, labels and metadata, a column each. revisions: earlier "
+    "revisions of the request (not in CSV). May be repeated.",
+)
 @follow_option
 @patience_option("10m")
 @json_option
@@ -70,6 +77,7 @@ def results(
     format_: str | None,
     statuses: tuple[str, ...],
     classes: tuple[str, ...],
+    include: tuple[str, ...],
     follow: bool,
     patience: float,
 ) -> None:
@@ -82,9 +90,9 @@ def results(
     with expecting(client, batch, "batch"):
         seen = client.batch(batch)
     jobs = (
-        client.finished(seen, patience=patience, on_wait=screen.report_wait)
+        client.finished(seen, include=include, patience=patience, on_wait=screen.report_wait)
         if follow
-        else client.results(seen, statuses, classes=classes)
+        else client.results(seen, statuses, classes=classes, include=include)
     )
     wanted = (
         job
@@ -94,7 +102,8 @@ def results(
     csv = (format_ or (output.suffix[1:] if output else "")).lower() == "csv"
     try:
         with _target(output) as target, counting(screen, "results", seen.accepted) as count:
-            written = _write(wanted, target, WRITERS["csv" if csv else "ndjson"], count, flush=follow)
+            more = columns_of(client.results(seen, include=["request"])) if csv and "request" in include else None
+            written = _write(wanted, target, csv_writer(more) if csv else ndjson_line, count, flush=follow)
             if not statuses and not classes and written < seen.accepted:
                 detail = f"Only {written:,} of {seen.accepted:,} results arrived. Try again: boomerang results"
                 screen.message(f"Error: {detail} {clean(batch)}", "red")

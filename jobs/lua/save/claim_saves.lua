@@ -14,6 +14,7 @@ for name, count in pairs(places.receiver) do
   local lane = string.match(name, '|(.*)$')
   lanes[lane] = (lanes[lane] or 0) + count
 end
+redis.call('DEL', KEY.save_hint)
 local queues, several, first = redis.call('ZRANGE', KEY.save_turns, 0, MOST_TURNS - 1), false, nil
 for _, queue in ipairs(queues) do
   local lane = string.match(queue, '|(.*)$')

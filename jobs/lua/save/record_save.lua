@@ -20,6 +20,7 @@ if wait == '' then
   redis.call('SET', KEY.result .. job.id, ARGV[5])
   local due = release_deliveries(job, now)
   forget_save(job)
+  redis.call('HINCRBY', KEY.totals, 'saved', 1)
   return {'saved', due}
 end
 local tries = tonumber(job.save_tries or 0) + 1

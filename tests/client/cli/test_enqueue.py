@@ -89,12 +89,17 @@ def test_a_table_with_a_mapping(service: FakeService, run: Command, tmp_path: Pa
     path.write_text("Title;SKU;Stock\nboat;7;1\ncar;;2\n")
     args = ["--map", "labels.sku=SKU", "--template", "prompt=a {Title}", "--set", "model=m", "--set", "n=2"]
     result = run("enqueue", str(path), "--id", "b", "--expires-in", "2h", *args)
-    assert (result.exit_code, result.stderr) == (0, "Columns that are not used: Stock\nNext: boomerang watch b\n")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "Columns that come along as metadata: Stock\nNext: boomerang watch b\n",
+    )
     common = {"model": "m", "n": 2, "expires_in": 7200}
     assert service.requests["b.2"] == common | {
-        "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2",
+        "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2", "metadata": {"Stock": "1"},
     }  # fmt: skip
-    assert service.requests["b.3"] == common | {"prompt": "a car", "external_task_id": "b.3"}
+    assert service.requests["b.3"] == common | {
+        "prompt": "a car", "external_task_id": "b.3", "metadata": {"Stock": "2"},
+    }  # fmt: skip
     dry = run("enqueue", str(path), "--print", *args)
     assert [json.loads(line)["prompt"] for line in dry.stdout.splitlines()] == ["a boat", "a car"]
     assert len(service.seen) == 1

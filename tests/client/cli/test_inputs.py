@@ -128,6 +128,19 @@ def test_columns_that_are_left_out_are_reported() -> None:
     assert reported == ["Columns that are not used: SKU, Price"]
 
 
+def test_other_columns_come_along_as_metadata_within_its_limits() -> None:
+    reported: list[str] = []
+    wide = ",".join(f"c{number}" for number in range(70))
+    text = f"prompt,Notes,Twice,Twice,{wide}\na,{'x' * 9000},1,2,{','.join('y' * 70)}\n"
+    ((_, request),) = read(
+        read_csv(io.BytesIO(text.encode()), Columns(carry=True), {"model": "m"}, report=reported.append)
+    )
+    assert request["metadata"] == {f"c{number}": "y" for number in range(63)}
+    assert "Notes" in reported[0]
+    assert reported[1] == f"Columns that are not used: Twice, Twice, {', '.join(f'c{n}' for n in range(63, 70))}"
+    assert reported[2:] == ["Warning: row 2 has too much text for metadata, without Notes."]
+
+
 @pytest.mark.parametrize(
     ("text", "mapped", "says"),
     [

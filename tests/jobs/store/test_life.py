@@ -140,6 +140,8 @@ class Life(RuleBasedStateMachine):
         self.deliveries: list[Due] = []
         self.tasks: dict[str, Task] = {}
         self.posts: dict[str, Post] = {}
+        self.texts: dict[str, set[str]] = {}
+        self.sent: dict[str, str] = {}
         self.message_finished: Counter[tuple[str, str]] = Counter()
         self.spent = Decimal(0)
         self.kept: dict[str, Result] = {}
@@ -199,7 +201,8 @@ class Life(RuleBasedStateMachine):
         expected = []
         for job in jobs:
             known = self.accepted.setdefault(job.id, job)
-            is_known = (known.text, known.owner) == (job.text, job.owner)
+            texts = self.texts.setdefault(job.id, {job.text})
+            is_known = job.text in texts and known.owner == job.owner
             expected.append(Outcome.CREATED if known is job else Outcome.KNOWN if is_known else Outcome.CONFLICT)
         options = BatchOptions(owner="shop", weight=3)
         if batch == "x":
@@ -210,13 +213,15 @@ class Life(RuleBasedStateMachine):
     # One rule for all requests of producers, so that they do not outnumber the steps of the work.
     @rule(
         job_id=st.sampled_from(IDS),
-        request=st.sampled_from(["cancel", "retry", "park", "revoke", "pause", "resume"]),
+        request=st.sampled_from(["cancel", "retry", "revise", "revise back", "park", "revoke", "pause", "resume"]),
         twice=st.booleans(),
     )
     def a_producer_requests_something(self, job_id: str, request: str, twice: bool) -> None:
         {
             "cancel": self.cancel,
             "retry": self.retry,
+            "revise": self.revise,
+            "revise back": partial(self.revise, word=""),
             "park": self.park,
             "revoke": self.revoke,
             "pause": self.pause,
@@ -226,6 +231,17 @@ class Life(RuleBasedStateMachine):
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
             self.call(lambda: self.store.jobs.cancel(job_id), twice=twice)
+
+    def revise(self, job_id: str, twice: bool, word: str = ", calm") -> None:
+        """Correct the request of a job; the corrected one has more images. Or bring back the first request."""
+        known = self.accepted.get(job_id) or NewJob(id=job_id, text="{}", model="m")
+        body = json.loads(known.text)
+        body.setdefault("params", {})["prompt"] = job_id + word
+        new = replace(known, text=json.dumps(body), n=known.n + bool(word))
+        with suppress(NotAllowed), self.maybe_unknown(job_id):
+            if self.call(lambda: self.store.revisions.revise(new), twice=twice).outcome == "queued":
+                self.texts[job_id].add(new.text)
+                self.kept.pop(job_id, None)
 
     def retry(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
@@ -276,11 +292,17 @@ class Life(RuleBasedStateMachine):
             self.call(lambda: self.store.jobs.resume(job_id), twice=twice)
 
     @contextmanager
-    def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
+    def maybe_unknown(self, job_id: str) -> Iterator[None]:
         try:
             yield
         except JobNotFound:
             assert job_id not in self.accepted
+
+    @contextmanager
+    def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
+        try:
+            with self.maybe_unknown(job_id):
+                yield
         except NotAllowed:
             assert self.store.jobs.get(job_id).state.final
 
@@ -355,6 +377,7 @@ class Life(RuleBasedStateMachine):
             self.answers.append((claim, "too late"))
             return
         external = claim.external_task_id
+        assert self.sent.setdefault(external, claim.text) == claim.text, "one external id for two requests"
         earlier = self.posts.get(external)
         if earlier and not earlier.surely_absent:
             assert earlier.vain_lookups >= 2, "sent again without two look-ups"
@@ -696,6 +719,7 @@ class Life(RuleBasedStateMachine):
             if slots:
                 assert slots + dispatched <= limit
         assert self.store.statistics.totals().cost == self.spent
+        assert sum(job.cost or 0 for job in jobs.values()) == self.spent
         unknown = {job.id for job in jobs.values() if job.unknown_cost is not None}
         assert {job_id for job_id, _ in self.store.manual.stuck(0.0, 100).unknown_costs.named} == unknown
         for _, change in self.bench.raw.xrange(self.bench.keys.singleton("changes"), min=self.read):

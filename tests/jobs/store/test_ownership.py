@@ -21,6 +21,7 @@ OF_JOBS: dict[str, tuple[State, Callable[..., Any]]] = {
     "pause": (S.QUEUED, lambda b, **who: b.store.jobs.pause("fox", **who)),
     "resume": (S.QUEUED, lambda b, **who: (b.store.jobs.pause("fox"), b.store.jobs.resume("fox", **who))),
     "retry": (S.FAILED, lambda b, **who: b.store.jobs.retry("fox", **who)),
+    "revise": (S.FAILED, lambda b, **who: b.store.revisions.revise(new("fox", '{"prompt":"calm"}'), **who)),
 }
 OF_BATCHES: dict[str, Callable[..., Any]] = {
     "pause": lambda b, **who: b.store.batches.pause("flock", **who),

@@ -19,7 +19,7 @@ from jobs.states import State
 from jobs.store.lua_source import verb_files
 from jobs.store.manual import Verdict
 from jobs.store.scripts import Scripts
-from tests.support.bench import Bench
+from tests.support.bench import Bench, new
 
 S = State
 VERBS = set(verb_files())
@@ -130,6 +130,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.saves.find_due(),
     ),
     "record_save": (claimed_save, lambda b, due: b.store.saves.failed(due, "it answered 500", 2.0)),
+    "renew_saves": (
+        lambda b: (claimed_save(b), b.forward(1))[0],
+        lambda b, due: b.store.saves.renew(60.0, [("fox", due.job.fence)]),
+    ),
     "resave": (
         lambda b: b.store.saves.give_up(claimed_save(b), "it answered 404"),
         lambda b, _: b.store.saves.retry(["fox"]),
@@ -239,6 +243,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
     ),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
+    "revise": (lambda b: b.put(S.FAILED), lambda b, _: b.store.revisions.revise(new("fox", '{"prompt":"a calm fox"}'))),
     "revoke": (park_message, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
     "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", new_jobs("a", "b"))),
     "settle": (

@@ -245,3 +245,14 @@ def test_nothing_is_left_of_a_purged_job(bench: Bench, make: Make, fixed: NewJob
 
     assert bench.store.revisions.earlier(["fox"]) == [()]
     assert bench.raw.hgetall(bench.keys.singleton("stored")) == {}
+
+
+def test_a_job_whose_images_cannot_be_saved_is_of_the_class_unsaved(bench: Bench) -> None:
+    bench.put(State.COMPLETED)
+    bench.raw.hset(bench.keys.member("job", "fox"), "Wu", bench.now)
+
+    assert bench.store.jobs.get("fox").failure is FailureClass.UNSAVED
+    for classes, found in (([FailureClass.UNSAVED], ["fox"]), ([FailureClass.PROVIDER], [])):
+        assert [job.id for job in bench.store.jobs.page(classes=classes).jobs] == found
+        assert [job.id for job in bench.store.jobs.page(State.COMPLETED, classes=classes).jobs] == found
+    assert bench.store.jobs.page(State.FAILED, classes=[FailureClass.UNSAVED]).jobs == ()

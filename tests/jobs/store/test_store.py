@@ -22,7 +22,7 @@ from jobs.store.attempts import PUT_BACK
 from jobs.store.lanes import LONGEST_HOLD
 from jobs.store.manual import Verdict
 from jobs.store.store import Store
-from tests.support.bench import IMAGES, Bench, InThread, MakeJob, Priced
+from tests.support.bench import IMAGES, Bench, InThread, MakeJob, Priced, new
 from tests.support.waiting import WaitFor
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
@@ -116,6 +116,7 @@ VERBS: dict[str, Verb] = {
     "record_callback": lambda b, _due: b.store.attempts.record_callback("fox", needs_lookup=True),
     "cancel": lambda b, _due: b.store.jobs.cancel("fox"),
     "retry": lambda b, _due: b.store.jobs.retry("fox"),
+    "revise": lambda b, _due: b.store.revisions.revise(new("fox", "{}")),
     "pause": lambda b, _due: b.store.jobs.pause("fox"),
     "delivered": lambda b, due: b.store.deliveries.record(due, "n"),
     "undelivered": lambda b, due: b.store.deliveries.give_up(due, "n", "no"),
@@ -138,6 +139,7 @@ EFFECTIVE: dict[str, set[State]] = {
     "record_callback": {S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS, S.CANCELLED, S.EXPIRED},
     "cancel": {S.QUEUED, S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS},
     "retry": {S.FAILED},
+    "revise": {S.FAILED},
     "pause": {S.QUEUED},
     "delivered": set(),  # nothing is owed here
     "undelivered": set(),
@@ -152,7 +154,7 @@ def run(bench: Bench, verb: str, held: Due) -> None:
     try:
         VERBS[verb](bench, held)
     except NotAllowed:
-        assert verb in ("cancel", "retry", "pause")
+        assert verb in ("cancel", "retry", "revise", "pause")
 
 
 def stored(bench: Bench) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def test_a_verb_for_an_unknown_job_changes_nothing(bench: Bench, verb: str) -> N
     try:
         VERBS[verb](bench, bench.holding(0))
     except JobNotFound:
-        assert verb in ("cancel", "retry", "pause")
+        assert verb in ("cancel", "retry", "revise", "pause")
     assert bench.dump() == before
 
 

@@ -9,7 +9,7 @@ from jobs.errors import RecordTooNew, StoreUnavailable
 from jobs.fields import VERSION
 from jobs.job import Job, Result
 from jobs.states import State
-from tests.support.bench import Bench, MakeJob
+from tests.support.bench import Bench, MakeJob, new
 
 VERBS: dict[str, Callable[[Any], Any]] = {
     "mark_in_progress": lambda b: b.store.attempts.mark_in_progress("fox", 1, "t"),
@@ -19,6 +19,7 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "record_callback": lambda b: b.store.attempts.record_callback("fox", needs_lookup=True),
     "cancel": lambda b: b.store.jobs.cancel("fox"),
     "retry": lambda b: b.store.jobs.retry("fox"),
+    "revise": lambda b: b.store.revisions.revise(new("fox", "{}")),
     "pause": lambda b: b.store.jobs.pause("fox"),
     "park": lambda b: b.store.celery.park("fox", "fox", "{}"),
     "message_finished": lambda b: b.store.celery.message_finished("fox", "mark"),

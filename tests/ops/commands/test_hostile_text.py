@@ -56,6 +56,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "settle": ("doubt", "--not-sent", "--yes", "--by", HOSTILE),
     "settle-cost": ("--all", "--usd", "1"),
     "redeliver": ("--all",),
+    "save": ("--all-unsaved",),
 }
 MORE: tuple[tuple[str, ...], ...] = (
     ("settle", HOSTILE, "--failed", "--yes"),
@@ -63,6 +64,7 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("settle-cost", HOSTILE, "--usd", "1"),
     ("settle-cost", "--all", "--usd", HOSTILE),
     ("redeliver", HOSTILE),
+    ("save", HOSTILE),
     ("audit", "--repair"),
     ("stuck", "--longer-than", HOSTILE),
     ("doctor", "--data", HOSTILE),
@@ -88,7 +90,10 @@ def hostile(store: Store) -> Store:
         store.attempts.mark_in_doubt(claim.id, claim.fence, HOSTILE)
     store.attempts.claim(["cost"])
     result = Result(output=({"type": "image", "url": "https://h.example/1.png"},), unreadable_cost=HOSTILE)
+    store.context.scripts.call("announce_saves", "1", 10**15)
     store.attempts.finish("cost", State.COMPLETED, result, "callback")
+    (due,) = store.saves.claim(60.0, 8, 1)
+    store.saves.give_up(due, HOSTILE)
     client, keys = store.context.client, store.context.keys
     KeyRing(client, keys).add("shop", PRODUCER)
     store.lanes.pause("default", HOSTILE)

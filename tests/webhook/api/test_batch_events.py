@@ -119,6 +119,11 @@ def test_concurrent_streams_are_limited(client: FlaskClient, foxes: Store) -> No
     open_ones = [client.get("/v1/batches/b/events", buffered=False) for _ in range(places.EVENTS)]
     refused = client.get("/v1/batches/b/events")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    # An EventSource would give up for good after a 503
+    source = client.get("/v1/batches/b/events", headers={"Accept": batch_events.EVENTS})
+    assert (source.status_code, source.mimetype) == (200, batch_events.EVENTS)
+    assert source.text.startswith("retry: 5000\n: ")
+    assert not [line for line in source.text.splitlines() if line.startswith(("data:", "event:", "id:"))]
     # Uploads have a separate limit
     assert client.post("/v1/batches?id=c", data=LINE).status_code == 201
     for each in open_ones:

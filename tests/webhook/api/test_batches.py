@@ -13,6 +13,7 @@ from jobs.store.jobs import Enqueued, Jobs
 from jobs.store.store import Store
 from schemas.views.batches import BatchAccepted, BatchView
 from schemas.views.jobs import JobView
+from tests.support.hints import one_hint
 from tests.support.producers import own
 from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
@@ -24,7 +25,8 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
 def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, messages: Messages) -> None:
-    answer = client.post("/v1/batches?id=foxes", data=LINE * 1203)
+    with one_hint(lambda: messages("boomerang.submit")):
+        answer = client.post("/v1/batches?id=foxes", data=LINE * 1203)
 
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
     assert BatchAccepted().validate(json.loads(answer.text)) == {}
@@ -40,7 +42,6 @@ def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, m
     assert [job.given_id for job in store.batches.jobs(own("foxes"))] == [
         f"foxes.{number}" for number in range(1, 1204)
     ]
-    assert messages("boomerang.submit") == [[]]
 
 
 def test_the_same_upload_again_adds_nothing(client: FlaskClient, store: Store) -> None:
@@ -274,7 +275,7 @@ def test_results_of_an_empty_batch_are_empty(client: FlaskClient, store: Store) 
 
 def test_results_break_off_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
     class Failing(Batches):
-        def jobs(self, batch_id: str, states: Any = (), classes: Any = ()) -> Iterator[Any]:
+        def jobs(self, batch_id: str, states: Any = (), classes: Any = (), *, text: bool = False) -> Iterator[Any]:
             yield store.jobs.get("fox")
             raise StoreUnavailable("gone")
 

@@ -193,7 +193,7 @@ def test_beyond_the_limit_of_waits_the_answer_comes_at_once(
     at_provider("fox")
     shared: Services = app.extensions["boomerang"]
     (admin,) = shared.settings.keys
-    assert all(shared.waits.take(admin.name, 1, lambda: None) for _ in range(WAITS))
+    assert all(shared.waits.take(admin.name, 1, lambda: None, lambda: False) for _ in range(WAITS))
 
     answer = client.get("/v1/jobs/fox?wait=30")
 

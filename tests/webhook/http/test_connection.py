@@ -1,8 +1,9 @@
 """A connection ends when its client makes a thread wait too long."""
 
+import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_a_wait_has_a_place_from_its_beginning(pair: tuple[Connection, socket.so
     connection, client, _ = pair
     pool, taken = FairPool(1), list[tuple[str, str]]()
 
-    def take(producer: str, address: str) -> Place | None:
+    def take(producer: str, address: str, _: Callable[[], bool]) -> Place | None:
         taken.append((producer, address))
         client.sendall(b"body")
         return pool.take(producer, 1, lambda: None)
@@ -119,7 +120,7 @@ def test_a_lost_place_ends_a_wait(
     connection, client, _ = pair
     pool = FairPool(2)
     # Given a producer with two places
-    connection.begin_request("", lambda producer, _: pool.take(producer, 1, lambda: None))
+    connection.begin_request("", lambda producer, *_: pool.take(producer, 1, lambda: None))
     pool.take("", 1)
     waiting = threading.Thread(target=lambda: pool.take("modest", 1) or client.sendall(b"late"))
     timer = threading.Timer(0.1, waiting.start)
@@ -140,3 +141,76 @@ def test_what_is_not_waited_for_ends_at_once(pair: tuple[Connection, socket.sock
     with pytest.raises(TooSlow):
         connection.send(b"x" * 10_000_000)
     assert slow == []
+
+
+@pytest.fixture
+def pool() -> FairPool:
+    return FairPool(2)
+
+
+@pytest.fixture
+def slow_sender(
+    pair: tuple[Connection, socket.socket, list[str]], pool: FairPool, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Connection]:
+    """A connection whose producer `slow` sends a byte every twentieth of a second, which is slower than is allowed."""
+    monkeypatch.setattr(module, "GRACE", 0.01)
+    monkeypatch.setattr(module, "BRIEF", 0.01)
+    connection, client, _ = pair
+    connection.begin_request("", lambda holder, _, is_slow: pool.take(holder, 1, lambda: None, is_slow))
+    connection.producer = "slow"
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.05):
+            client.sendall(b"x")
+
+    dripper = threading.Thread(target=drip)
+    dripper.start()
+    yield connection
+    over.set()
+    dripper.join(10)
+
+
+def receive_ten(connection: Connection) -> bytes:
+    return b"".join(connection.recv(10) for _ in range(10))
+
+
+def test_a_slow_producer_goes_on_while_nobody_wants_its_place(slow_sender: Connection) -> None:
+    assert receive_ten(slow_sender) + receive_ten(slow_sender) == b"x" * 20
+    assert slow_sender.is_slow()
+    assert not slow_sender.too_slow
+
+
+@pytest.mark.parametrize("holder", ["other", "slow"])
+def test_a_slow_producer_ends_when_another_request_wants_its_place(
+    holder: str, slow_sender: Connection, pool: FairPool
+) -> None:
+    # Given that the other request's holder has no fewer places than the slow one
+    pool.take("third")
+    assert receive_ten(slow_sender)
+    assert pool.take(holder, 1)
+    with contextlib.suppress(TooSlow):
+        while slow_sender.recv(10):
+            pass
+    # It noticed while it waited, or at the next wait
+    assert Direction.BODY in slow_sender.cut_off or slow_sender.refused
+
+
+def test_a_slow_producer_keeps_its_place_from_one_that_has_more(slow_sender: Connection, pool: FairPool) -> None:
+    pool.take("greedy", 1, lambda: None)
+    assert receive_ten(slow_sender)
+    assert pool.take("greedy", 1) is None
+    assert receive_ten(slow_sender)
+
+
+def test_silence_ends_a_slow_producer(slow_sender: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_SILENCE", 0.01)
+    with pytest.raises(TooSlow):
+        receive_ten(slow_sender)
+    assert slow_sender.too_slow
+
+
+def test_a_client_without_a_key_must_not_be_slow(slow_sender: Connection) -> None:
+    slow_sender.producer = ""
+    with pytest.raises(TooSlow):
+        receive_ten(slow_sender)

@@ -123,3 +123,29 @@ def test_nothing_is_given_twice_and_nobody_with_less_gives_way(steps: list[tuple
             places.pop(0).release()
         held = sum(each.amount for each in places if not each.lost)
         assert (pool.free, held <= 100) == (100 - held, True)
+
+
+@pytest.mark.parametrize(
+    ("holder", "ended"),
+    [
+        pytest.param("slow", "slow1", id="another of its own"),
+        pytest.param("new", "slow1", id="a holder with less"),
+        pytest.param("fast", None, id="a holder with more"),
+    ],
+)
+def test_slow_places_give_way_first(holder: str, ended: str | None) -> None:
+    pool, ending = FairPool(5), Ending()
+    ending.taken(pool, "fast", 3)
+    for number in range(2):
+        pool.take("slow", 1, partial(ending.ended.append, f"slow{number}"), lambda: True)
+    assert bool(pool.take(holder, 1)) == bool(ended)
+    assert ending.ended == ([ended] if ended else [])
+
+
+def test_a_slow_place_gives_way_to_a_holder_with_as_much() -> None:
+    pool, ending = FairPool(2), Ending()
+    pool.take("slow", 1, partial(ending.ended.append, "slow"), lambda: True)
+    pool.take("fast", 1, partial(ending.ended.append, "fast"))
+    assert pool.take("new")
+    assert ending.ended == ["slow"]
+    assert pool.take("newer") is None

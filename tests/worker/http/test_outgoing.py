@@ -67,7 +67,11 @@ NOT_PUBLIC = [
     "::ffff:169.254.169.254",
     "64:ff9b::127.0.0.1",  # NAT64
     "64:ff9b::169.254.169.254",
+    "64:ff9b::100.64.0.1",
+    "64:ff9b::224.0.0.1",
+    "64:ff9b::",
     "64:ff9b:1::10.0.0.1",  # NAT64, local
+    "64:ff9b:1::8.8.8.8",
     "100::1",
     "2001::1",  # Teredo
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
@@ -86,7 +90,7 @@ NOT_PUBLIC = [
     "ff02::1",
 ]
 #: Public addresses. No test connects to them.
-PUBLIC, PUBLIC_V6 = "8.8.8.8", "2606:4700::1111"
+PUBLIC, PUBLIC_V6, PUBLIC_NAT64 = "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"
 
 
 @pytest.fixture
@@ -170,7 +174,7 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(
     assert connected == []
 
 
-@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6])
+@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6, PUBLIC_NAT64])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_connection_goes_to_the_checked_address(
     scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
