@@ -49,6 +49,7 @@ class Field:
     CELERY_TRIES = "ct"  #: how often the messages were sent that finish the parked ones
     CELERY_AT = "ca"  #: when they are due, where a notification is owed as well
     NOTIFY_AT = "na"  #: when the notification is due, where Celery messages are owed as well
+    NOTIFICATION = "ns"  #: state of the notification: p (pending), f (failed, tried again), d (delivered), g (given up)
     NOTIFY_FENCE = "nf"  #: the fencing token of the claim whose worker sends the notification
     NAMES_IMAGES = "I"  #: the request names stored images (jobs.images.images)
     LOOKUP_AT = "z"  #: when the next look-up is due, where a delivery is due as well: the alarm is the earlier one
@@ -165,6 +166,7 @@ FORMS: Mapping[str, str] = {
         _FLAG,
     ),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
+    _F.NOTIFICATION: "^[pfdg]$",
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",
     _F.RESERVED: "^[%d?]" + "%d?" * 18 + "$",

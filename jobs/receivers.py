@@ -21,8 +21,8 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 3600.0
 #: Seconds after which a waiting notification is checked again, and the further seconds for each that waits there.
 RECHECK, RECHECK_EACH, LONGEST_RECHECK = 30.0, 0.05, 3600.0
-#: Seconds for which a receiver is remembered after its last change.
-KEPT = 24 * 3600.0
+#: Seconds for which a receiver is remembered after its last answer, and how many of one producer.
+KEPT, MOST_KEPT = 30 * 24 * 3600.0, 1000
 
 
 class BeginOutcome(StrEnum):
@@ -31,7 +31,8 @@ class BeginOutcome(StrEnum):
     GRANTED = "granted"  #: send it now
     WAITS = "waits"  #: all places are taken: a worker that ends a notification gets its id
     OPEN = "open"  #: the receiver's circuit breaker is open
-    REFUSED = "refused"  #: a stale fence, or it is not owed
+    DISABLED = "disabled"  #: the receiver has failed for too long
+    REFUSED = "refused"  #: a stale fence, it is not owed, or another worker sends it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ def constants() -> str:
         f"local RECEIVER_FAILURES={FAILURES_TO_OPEN}\nlocal MOST_TO_ONE={MOST_TO_ONE}\n"
         f"local NOTIFICATION_LEASE={LEASE * 1e6:.0f}\nlocal RECEIVER_KEPT={KEPT * 1e3:.0f}\n"
         f"local RECEIVER_PAUSE={FIRST_PAUSE * 1e6:.0f}\nlocal LONGEST_RECEIVER_PAUSE={LONGEST_PAUSE * 1e6:.0f}\n"
+        f"local RECEIVERS_KEPT={MOST_KEPT}\n"
         f"local WAITING_RECHECK={RECHECK * 1e6:.0f}\nlocal WAITING_RECHECK_EACH={RECHECK_EACH * 1e6:.0f}\n"
         f"local LONGEST_WAITING_RECHECK={LONGEST_RECHECK * 1e6:.0f}\n"
     )

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from jobs.decoding import UNREADABLE
+from jobs.delivery_log import Notification, ReceiverHealth
 from jobs.job import Job, Result
 from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneSettings
@@ -155,6 +156,48 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "unknown_costs": batch.unknown_costs,
         "expected_cost": _money(batch.expected_cost),
         "created_at": batch.created_at.isoformat(),
+    }
+
+
+def serialize_notification(notification: Notification) -> dict[str, Any]:
+    """Return a notification as `schemas.views.deliveries.DeliveryView` documents it."""
+    job, attempts = notification.job, notification.attempts
+    return {
+        "job": job.given_id,
+        "owner": owner_in(job.id) or job.owner or None,
+        "event": f"job.{job.state}",
+        "state": notification.state.value,
+        "changed_at": notification.changed_at.isoformat(),
+        "attempts": [
+            {
+                "id": each.id,
+                "at": each.at.isoformat(),
+                "address": each.address,
+                "status": each.status,
+                "took": each.took,
+                "error": each.error or None,
+                "next_at": _time(each.next_at),
+            }
+            for each in attempts
+        ],
+        "error": (job.delivery_error if job.undelivered or job.owed else None),
+    }
+
+
+def serialize_receiver(receiver: ReceiverHealth) -> dict[str, Any]:
+    """Return a receiver of notifications as `schemas.views.deliveries.ReceiverView` documents it."""
+    state = "failing" if receiver.failing_since else "healthy"
+    return {
+        "name": receiver.name,
+        "owner": receiver.owner or None,
+        "state": "disabled" if receiver.disabled_at else state,
+        "accepted_at": _time(receiver.accepted_at),
+        "failing_since": _time(receiver.failing_since),
+        "failed_at": _time(receiver.failed_at),
+        "failures": receiver.failures,
+        "error": receiver.error or None,
+        "retry_at": _time(receiver.open_until),
+        "disabled_at": _time(receiver.disabled_at),
     }
 
 

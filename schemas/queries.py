@@ -13,6 +13,7 @@ from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
+DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 #: What a view of a job has only on request.
 INCLUDED = ("request", "revisions")
 BATCH_STATES = ("running", "paused", "done")
@@ -28,6 +29,8 @@ THUMBNAIL_SIZES = (128, 256, 512, 1024)
 #: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
 
+#: Before the name of a label, by whose values spending is summed.
+BY_LABEL = "label:"
 SPENT_BY = ("day", "key", "batch", "model", "lane")
 #: Most days that one question about spending may cover, and the days it covers by default.
 MOST_DAYS = 366
@@ -164,6 +167,45 @@ class BatchListQuery(ListQuery):
         metadata={
             "description": "done: every job has ended. paused: on request, or at its max_cost. running: all others."
         },
+    )
+
+
+class DeliveryQuery(Schema):
+    """`GET /v1/deliveries`."""
+
+    state = fields.List(
+        fields.String(validate=Options(DELIVERY_STATES)),
+        load_default=list,
+        metadata={"description": "Only deliveries in these states. Repeatable. Default: all."},
+    )
+    host = fields.String(
+        validate=validate.Length(1, 300),
+        metadata={
+            "description": "Only those whose last attempt went to this host, with its port unless it is the usual one."
+        },
+    )
+    since = Moment(metadata={"description": "Only those that changed at this time or later."})
+    cursor = fields.String(
+        validate=validate.Regexp(
+            r"[A-Za-z0-9_-]{1,400}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
+        ),
+        metadata={"description": "The `cursor` of the previous page."},
+    )
+    limit = fields.Integer(
+        load_default=100,
+        validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
+        metadata={"description": "Largest number of entries on a page."},
+    )
+
+
+class ReplayQuery(DeliveryQuery):
+    """`POST /v1/deliveries/replay`."""
+
+    state = fields.List(
+        fields.String(validate=Options(DELIVERY_STATES)),
+        load_default=["failed", "given_up"],
+        metadata={"description": "Deliveries in these states. Repeatable. Default: failed, given_up."},
     )
 
 
@@ -320,6 +362,14 @@ class BatchRetryQuery(Schema):
     )
 
 
+def _spent_by(value: str) -> None:
+    name = value.removeprefix(BY_LABEL)
+    if name == value:
+        Options(SPENT_BY)(value)
+    elif not Labels.NAME.fullmatch(name):
+        raise ValidationError(f"must name a label after {BY_LABEL}, as label:team, not {quoted(name)}")
+
+
 _not_a_day: dict[str, Any] = {"invalid": "must be a day, such as 2026-01-31"}
 
 
@@ -327,7 +377,12 @@ class SpendQuery(Schema):
     """`GET /v1/spend`."""
 
     by = fields.String(
-        load_default="day", validate=Options(SPENT_BY), metadata={"description": "What each row stands for."}
+        load_default="day",
+        validate=_spent_by,
+        metadata={
+            "description": f"What each row stands for: {', '.join(SPENT_BY)}, or label:<name>, the values of a label.",
+            "example": "label:team",
+        },
     )
     first = fields.Date(
         data_key="from",
@@ -341,6 +396,11 @@ class SpendQuery(Schema):
     batch = fields.String(metadata={"description": "Only jobs of this batch."})
     model = fields.String(metadata={"description": "Only jobs of this model."})
     lane = fields.String(metadata={"description": "Only jobs that this lane submitted."})
+
+    @validates_schema
+    def _check_label(self, data: dict[str, Any], **_: Any) -> None:
+        for name in {"batch", "model", "lane"} & data.keys() if data["by"].startswith(BY_LABEL) else ():
+            raise ValidationError("cannot be combined with by=label:<name>; leave it out, or use `key`", name)
 
     @validates_schema
     def _check_days(self, data: dict[str, Any], **_: Any) -> None:

@@ -57,4 +57,8 @@ class SaveFailed(WorkerError):
 
 
 class NotifyFailed(WorkerError):
-    """The notification was not accepted. It is repeated later."""
+    """The notification was not accepted. It is repeated later. `status`: of the answer; None without one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

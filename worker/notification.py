@@ -28,14 +28,20 @@ class Notifier:
         self._links = Links.of(settings)
         self._outgoing = Outgoing(private_hosts=settings.allow_private_hosts)
 
-    def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> None:
-        """Send a notification. Raises NotifyFailed unless the answer is a 2xx."""
+    @staticmethod
+    def message_id(job: Job) -> str:
+        """Return the `webhook-id`: the same for each repeat of the same end."""
+        return f"{job.given_external_id}.{job.state}"
+
+    def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> int:
+        """Send a notification and return the status, a 2xx. Raises NotifyFailed for any other answer, or for none."""
         view = serialize_task(job, self._links) if form is CallbackForm.TASK else serialize_job(job, self._links)
         body = json.dumps(view, ensure_ascii=False)
-        message_id = f"{job.given_external_id}.{job.state}"
+        message_id = self.message_id(job)
         headers = {"Content-Type": "application/json", "webhook-id": message_id}
         if self._secrets:
             headers |= signed(message_id, datetime.now(UTC), body, self._secrets)
         status = self._outgoing.post(url, body.encode(), headers)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise NotifyFailed(f"the callback_url answered {status}")
+            raise NotifyFailed(f"the callback_url answered {status}", status)
+        return status

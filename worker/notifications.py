@@ -5,12 +5,15 @@ Nothing here waits for a receiver but those threads: a task that begins notifica
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import timedelta
 
 from jobs import logs
 from jobs.decoding import UNREADABLE
+from jobs.delivery_log import Attempt, address_without_secrets
 from jobs.jitter import Random, draw
 from jobs.job import Delivery, Due
 from jobs.policy import MOST_DELIVERIES, next_delivery
@@ -30,7 +33,10 @@ _BEGIN = 2
 
 
 class Notifications:
-    """Notifications of ended jobs. `limit`: most under way at once, of all workers. `stopping`: begin no more."""
+    """Notifications of ended jobs. `limit`: most under way at once, of all workers. `stopping`: begin no more.
+
+    `disable_after`: seconds of failures after which a receiver is disabled; 0: never.
+    """
 
     def __init__(
         self,
@@ -40,9 +46,13 @@ class Notifications:
         limit: int,
         stopping: threading.Event,
         *,
+        disable_after: float = 0.0,
         random: Random = draw,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._disable_after = disable_after
+        self._clock = clock
         self._notifier = notifier
         self._executor = executor
         self._limit = limit
@@ -70,6 +80,10 @@ class Notifications:
         turn = self._store.deliveries.begin_notification(due, receiver, self._limit, last_chance=old and never_sent)
         if turn.outcome is BeginOutcome.GRANTED:
             self._executor.submit(self._send, due, turn, request, deliver)
+        elif turn.outcome is BeginOutcome.DISABLED:
+            why = f"its receiver {receiver} is disabled, because it failed for too long"
+            log.error("job %s: delivery (notify) given up: %s", due.job.id, why)
+            self._store.deliveries.give_up(due, Delivery.NOTIFY, why)
         elif turn.outcome is BeginOutcome.OPEN:
             why = due.job.delivery_error or "earlier notifications to this host failed"
             if old:
@@ -82,11 +96,22 @@ class Notifications:
     def _send(self, due: Due, turn: Turn, request: GenerationRequest, deliver: Callable[[Sequence[str]], None]) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
             try:
-                why = self._why_failed(due, request)
+                attempt = self._attempt(due, request)
+                why = attempt.error
                 wait = next_try(due, Delivery.NOTIFY, why, self._random()) if why else None
+                if wait is not None:
+                    attempt = replace(attempt, next_at=attempt.at + timedelta(seconds=attempt.took + wait))
                 begin = 0 if self._stopping.is_set() else _BEGIN
                 started = self._store.deliveries.end_notification(
-                    due, turn, limit=self._limit, random=self._random(), retry_in=wait, why=why, begin=begin
+                    due,
+                    turn,
+                    limit=self._limit,
+                    random=self._random(),
+                    retry_in=wait,
+                    why=why,
+                    begin=begin,
+                    attempt=attempt,
+                    disable_after=self._disable_after,
                 )
                 if started:
                     deliver(started)
@@ -94,17 +119,26 @@ class Notifications:
                 # There is no caller to raise to. Alarms and leases replace what was not recorded.
                 log.exception("job %s: the result of its notification was not recorded", due.job.id)
 
-    def _why_failed(self, due: Due, request: GenerationRequest) -> str:
-        """Send it. Returns why it was not accepted; '' if it was."""
+    def _attempt(self, due: Due, request: GenerationRequest) -> Attempt:
+        """Send it. Returns the attempt for the log."""
+        url, begin, why = request.callback_url or "", self._clock(), ""
+        status: int | None = None
         try:
-            self._notifier(due.job, request.callback_url or "", request.callback_form)
+            status = self._notifier(due.job, url, request.callback_form)
         except NotifyFailed as error:
-            return str(error)
+            why, status = str(error), error.status
         except Exception as error:
             # Of any kind: it must neither stop other deliveries nor be repeated forever.
             log.exception("job %s: its notification failed with an unexpected error", due.job.id)
-            return type(error).__name__
-        return ""
+            why = type(error).__name__
+        return Attempt(
+            id=Notifier.message_id(due.job),
+            at=due.now,
+            address=address_without_secrets(url),
+            status=status,
+            took=self._clock() - begin,
+            error=why,
+        )
 
 
 def next_try(due: Due, kind: Delivery, why: str, random: float) -> float | None:

@@ -99,7 +99,14 @@ class Services:
         limit = self.settings.max_notifying
         # As many threads as places: a notification that may begin never waits for a thread.
         threads = ThreadPoolExecutor(limit, thread_name_prefix="boomerang-notify")
-        notifications = Notifications(self.store, Notifier(self.settings), threads, limit, self.stopping)
+        notifications = Notifications(
+            self.store,
+            Notifier(self.settings),
+            threads,
+            limit,
+            self.stopping,
+            disable_after=self.settings.disable_receiver_after,
+        )
         queue = self.settings.generate_queue
         return Deliverer(self.store, self.messages, notifications, self._threads("deliver"), queue)
 

@@ -22,6 +22,8 @@ NOT_HEADER_SAFE = "must be printable ASCII without spaces"
 STATUS_PATH = "/model/v1/generation/task/{id}"
 
 
+#: Seconds: five days.
+DISABLE_AFTER = 5 * 24 * 3600.0
 #: Bytes of the largest possible job, ten images of 10 MB as base64, and some more.
 IMAGE_MEMORY = 256 * 1024 * 1024
 
@@ -213,6 +215,15 @@ class Settings(SaveSettings):
         "producers can change theirs one after another. Unset: notifications are not signed.",
         secret=True,
         validate=check_secrets,
+    )
+    disable_receiver_after: float = setting(
+        "BOOMERANG_DISABLE_RECEIVER_AFTER",
+        ma.Float,
+        DISABLE_AFTER,
+        "Seconds. A receiver of notifications that has accepted none for so long, and fails, [is "
+        "disabled](explanation/notifications.md#places-and-circuit-breakers): what is to be sent there is given up at "
+        "once. 0: never.",
+        validate=validate.Range(min=0),
     )
     remote_control: Switch = setting(
         "BOOMERANG_REMOTE_CONTROL",

@@ -1,6 +1,9 @@
 """Enqueue generation jobs at a Boomerang service over HTTP, and get their results. Start with `Client`."""
 
 from boomerang_client.client import Client as Client
+from boomerang_client.deliveries import Delivery as Delivery
+from boomerang_client.deliveries import DeliveryAttempt as DeliveryAttempt
+from boomerang_client.deliveries import Receiver as Receiver
 from boomerang_client.errors import ApiError as ApiError
 from boomerang_client.errors import BoomerangError as BoomerangError
 from boomerang_client.errors import Conflict as Conflict

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from boomerang_client.batches import Batches
 from boomerang_client.connection import Connection, batch_options, query
+from boomerang_client.deliveries import Deliveries
 from boomerang_client.image_folders import Folders
 from boomerang_client.ndjson import Lines, open_lines
 from boomerang_client.parsing import read_overview, read_spend
@@ -15,7 +16,7 @@ from boomerang_client.retrying import PatientCaller
 from boomerang_client.uploading import Upload
 
 
-class Client(Batches):
+class Client(Batches, Deliveries):
     __doc__ = Connection.__doc__
 
     def __enter__(self) -> "Client":  # noqa: PYI034 -- typing.Self came with 3.11
@@ -32,7 +33,7 @@ class Client(Batches):
         model: str | None = None,
         lane: str | None = None,
     ) -> Spend:
-        """Return the spending by "day", "key", "batch", "model" or "lane".
+        """Return the spending by "day", "key", "batch", "model" or "lane", or by the values of a label ("label:team").
 
         `start` and `end` are the first and the last day (UTC). Without them the service uses the last 30 days. `key`,
         `batch`, `model` and `lane` restrict the report to one of each, by name.

@@ -33,15 +33,15 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             revision=int(view.get("revision") or 1),
             external_task_id=view.get("external_task_id"),
             provider_external_id=view.get("provider_external_id"),
-            created_at=_time(view.get("created_at")),
-            updated_at=_time(view.get("updated_at")),
-            finished_at=_time(view.get("finished_at")),
+            created_at=read_time(view.get("created_at")),
+            updated_at=read_time(view.get("updated_at")),
+            finished_at=read_time(view.get("finished_at")),
             settled_by=view.get("settled_by"),
             batch=view.get("batch"),
             reason=view.get("reason"),
             labels=dict(view.get("labels") or {}),
             priority=view.get("priority"),
-            expires_at=_time(view.get("expires_at")),
+            expires_at=read_time(view.get("expires_at")),
             lane=view.get("lane"),
             unknown_cost=view.get("unknown_cost"),
             request=view.get("request"),
@@ -61,9 +61,9 @@ def _output(view: Mapping[str, Any]) -> Output:
         str(view["url"]),
         watermark_url=_text(view.get("watermark_url")),
         source_url=_text(view.get("source_url")),
-        url_expires_at=_time(view.get("url_expires_at")),
-        expires_at=_time(view.get("expires_at")),
-        saved_at=_time(view.get("saved_at")),
+        url_expires_at=read_time(view.get("url_expires_at")),
+        expires_at=read_time(view.get("expires_at")),
+        saved_at=read_time(view.get("saved_at")),
         sha256=_text(view.get("sha256")),
         size=_whole(view.get("size")),
         content_type=_text(view.get("content_type")),
@@ -76,11 +76,11 @@ def _saving(view: Mapping[str, Any] | None) -> Saving | None:
     if not view:
         return None
     return Saving(
-        since=_time(view.get("since")),
+        since=read_time(view.get("since")),
         tries=int(view.get("tries") or 0),
         error=_text(view.get("error")),
-        next_try_at=_time(view.get("next_try_at")),
-        given_up_at=_time(view.get("given_up_at")),
+        next_try_at=read_time(view.get("next_try_at")),
+        given_up_at=read_time(view.get("given_up_at")),
     )
 
 
@@ -98,8 +98,8 @@ def _revision(view: Mapping[str, Any]) -> Revision:
         cost=as_money(view.get("cost")),
         first_attempt=int(view.get("first_attempt") or 1),
         last_attempt=int(view.get("last_attempt") or 1),
-        finished_at=_time(view.get("finished_at")),
-        corrected_at=_time(view.get("corrected_at")),
+        finished_at=read_time(view.get("finished_at")),
+        corrected_at=read_time(view.get("corrected_at")),
         request=view.get("request"),
     )
 
@@ -131,7 +131,7 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             max_cost=as_money(view.get("max_cost")),
             unknown_costs=int(view.get("unknown_costs") or 0),
             expected_cost=as_money(view.get("expected_cost")),
-            created_at=_time(view.get("created_at")),
+            created_at=read_time(view.get("created_at")),
             owner=view.get("owner"),
             raw=view,
             service=service,
@@ -215,7 +215,7 @@ def read_lane(data: object) -> Lane:
             limit=int(view.get("limit", view.get("max_in_flight")) or 0),
             ready=int(view.get("ready") or 0),
             held=bool(view.get("held")),
-            held_until=_time(view.get("held_until")),
+            held_until=read_time(view.get("held_until")),
             reason=view.get("reason"),
             breaker=view.get("breaker"),
             configured=bool(view.get("configured", True)),
@@ -244,7 +244,7 @@ def _trouble(data: object) -> Trouble:
         code=str(view["code"]),
         what=str(view["what"]),
         do=str(view.get("do") or ""),
-        since=_time(view.get("since")),
+        since=read_time(view.get("since")),
         raw=view,
     )
 
@@ -289,6 +289,7 @@ def _text(value: Any) -> str | None:
     return str(value) if value else None
 
 
-def _time(value: str | None) -> datetime | None:
+def read_time(value: str | None) -> datetime | None:
+    """Parse a time in ISO 8601."""
     # Python 3.10 does not parse the "Z" of ISO 8601.
     return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None

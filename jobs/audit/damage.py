@@ -49,7 +49,13 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
             remedy += "Restore it from a copy of Redis, or DEL it: its contents are lost then."
         yield Finding(RULE, name, f"{key} is a {found}, not a {expected}", remedy)
     of, single = reader.keys.member, reader.keys.singleton
-    for family, check in (("batch", _batch), ("lane", _lane), ("pool", _pool), ("spent", _spent)):
+    for family, check in (
+        ("batch", _batch),
+        ("lane", _lane),
+        ("pool", _pool),
+        ("spent", _spent),
+        ("spent_labels", _whole),
+    ):
         for each in sorted(reader.names[family]):
             yield from _hash(reader, f"{family} {printable(each)}", of(family, each), check)
     for batch in sorted(reader.names["batch"]):

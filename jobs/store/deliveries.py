@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jobs.delivery_log import Attempt
 from jobs.fields import Field
 from jobs.job import Delivery, Due
 from jobs.receivers import Turn, read_turn
@@ -52,7 +53,7 @@ class Deliveries:
         return self._record(due, kind, "never", why)
 
     def _record(self, due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> DeliveryOutcome:
-        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why, attempts)))
+        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why, attempts), ""))
 
     @staticmethod
     def _arguments(due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> tuple[str | int, ...]:
@@ -76,15 +77,21 @@ class Deliveries:
         retry_in: float | None = None,
         why: str = "",
         begin: int = 1,
+        attempt: Attempt | None = None,
+        disable_after: float = 0.0,
     ) -> list[str]:
         """Record that a notification was accepted, or failed (`why`; None as `retry_in`: it is given up).
+
+        `attempt`: for its log. `disable_after`: seconds of failures after which the receiver is disabled; 0: never.
 
         Returns the ids of up to `begin` jobs that waited and have a place now. One round trip.
         """
         wait = "" if not why else "never" if retry_in is None else duration_micros(retry_in)
-        record = ("delivered", *self._arguments(due, Delivery.NOTIFY, wait, why))
+        log = attempt.to_json() if attempt else ""
+        record = ("delivered", *self._arguments(due, Delivery.NOTIFY, wait, why), log)
         accepted = "0" if why else "1"
-        end = ("end_notification", due.job.id, turn.owner, turn.receiver, accepted, random, limit, begin)
+        place = due.job.id, turn.owner, turn.receiver, accepted, random, limit, begin
+        end = ("end_notification", *place, due.job.fence, why[:LONGEST_WHY], duration_micros(disable_after))
         _, started = self._scripts.call_each([record, end])
         return list(map(str, started))
 

@@ -5,12 +5,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import redis
-
-from jobs.connections.errors import translate_errors
 from jobs.limits import AllOverrides, Override, Overrides, Subject, apply, read_overrides, to_text, without_expired
 from jobs.settings import Settings
-from jobs.store.redis_keys import Keys
 from jobs.store.scripts import Scripts
 from jobs.units import from_micros
 
@@ -23,14 +19,10 @@ class Limits:
 
     def __init__(
         self,
-        client: redis.Redis,
-        keys: Keys,
         scripts: Scripts,
         configured: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
-        self._key = keys.singleton("limits")
         self._scripts = scripts
         self._configured = configured
         self._clock = clock
@@ -71,19 +63,12 @@ class Limits:
         """
         now, _ = self._read()
         until = None if expires_in is None else now + timedelta(seconds=expires_in)
-        stored: dict[Any, Any] = {
-            f"{subject}{name}|{limit}": to_text(
-                subject, limit, Override(value=value, at=now, until=until, by=by, reason=reason)
-            )
-            for limit, value in values.items()
-        }
+        stored: list[str] = []
+        for limit, value in values.items():
+            override = Override(value=value, at=now, until=until, by=by, reason=reason)
+            stored += (f"{subject}{name}|{limit}", to_text(subject, limit, override))
         gone = [f"{subject}{name}|{limit}" for limit in reset if limit not in values]
-        with translate_errors(), self._client.pipeline() as pipe:
-            if stored:
-                pipe.hset(self._key, mapping=stored)
-            if gone:
-                pipe.hdel(self._key, *gone)
-            pipe.execute()
+        self._scripts.call("change_limits", len(values), *stored, *gone)
         self._read_at = None
 
     def _refresh(self) -> None:

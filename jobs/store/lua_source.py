@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health, liveness, receivers, saving
+from jobs import delivery_log, eta, lane_health, liveness, receivers, saving
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE, MOST_COST
@@ -23,7 +23,7 @@ from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.installation import NEWER_ONLY
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
-from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY
+from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY, MOST_LABELS
 from jobs.units import duration_micros, nano
 
 #: Leases and alarms use Redis's clock, in µs: a host with a wrong clock can neither take nor extend a lease.
@@ -49,6 +49,7 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
+    "delivery_log",
     "lib",
     "revisions",
     "accept",
@@ -168,11 +169,12 @@ def _constants() -> str:
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
-        f"local RECORD_SIZE={RECORD_SIZE}\n"
+        f"local RECORD_SIZE={RECORD_SIZE}\nlocal MOST_LABELS={MOST_LABELS}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()
         + receivers.constants()
+        + delivery_log.constants()
         + saving.constants()
     )
 

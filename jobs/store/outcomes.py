@@ -7,6 +7,7 @@ files, whose headers say what each means.
 from collections.abc import Mapping
 from enum import StrEnum
 
+from jobs.delivery_log import EnableOutcome, ReplayOutcome
 from jobs.new_job import Outcome
 from jobs.receivers import BeginOutcome
 
@@ -332,6 +333,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "cancel": CancelOutcome,
     "commit": CommitOutcome,
     "delivered": DeliveryOutcome,
+    "enable_receiver": EnableOutcome,
     "enqueue": Outcome,
     "expire": ExpireOutcome,
     "finish": FinishOutcome,
@@ -351,6 +353,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "redeliver": RedeliverOutcome,
     "refuse": RefuseOutcome,
     "repair_counters": CorrectOutcome,
+    "replay": ReplayOutcome,
     "requeue": RequeueOutcome,
     "reschedule_lookup": LookupOutcome,
     "resave": ResaveOutcome,

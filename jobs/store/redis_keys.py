@@ -104,6 +104,8 @@ FAMILY: Mapping[str, str] = {
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
+    # By day: HASH $<label>=<value>|<key> → nano-dollars, # and the same → results; bounded (jobs.store.spending)
+    "spent_labels": "dl:",
     "staged": "u:",  # LIST ids of an upload that is not complete; this and the next two expire
     "lines": "v:",  # HASH id → the job to accept, packed
     "pinned": "i:",  # SET hashes of the images that a staged upload names
@@ -112,6 +114,10 @@ FAMILY: Mapping[str, str] = {
     "receiver": "n:",  # HASH failures, open_until, pause, accepted: of an `<owner>|<receiver>`; expires
     "waiting_receivers": "wr:",  # ZSET receiver with waiting notifications of an owner → µs when last considered
     "waiting": "wn:",  # ZSET id → µs since when its notification waits: of an `<owner>|<receiver>`
+    "receivers": "rs:",  # ZSET receiver of an owner → µs of its last answer to a notification; bounded
+    "attempts": "na:",  # LIST the attempts of a job's notification, as JSON, newest last; bounded
+    # ZSET id → µs of its last change: the notifications of an owner in a state (jobs.fields), of `<state>|<owner>`
+    "notifications": "ns:",
     "save_queue": "sq:",  # ZSET id → µs at which saving its results is tried next: of an `<owner>|<lane>`
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
@@ -120,13 +126,13 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
-    "saves unsaved saving save_turns save_queue",
+    "receivers notifications saves unsaved saving save_turns save_queue",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent lines receiver",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
-    "list": "history staged members revisions",
+    "list": "history staged members attempts revisions",
     "stream": "changes",
 }
 #: name → the type of its key, as Redis calls it; channels have none.

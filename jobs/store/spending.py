@@ -29,6 +29,8 @@ DAYS_KEPT = 400
 #: Seconds until a queue at a cap is checked again: while money is reserved, which may be released, and otherwise.
 CAP_RECHECK = 2.0
 CAP_RECHECK_IDLE = 60.0
+#: Entries of a day's ledger of labels. Beyond them, new values of a label count together, without a value.
+MOST_LABELS = 20_000
 #: Fields of a day's ledger read in one step.
 CHUNK = 1_000
 
@@ -41,6 +43,7 @@ class By(StrEnum):
     BATCH = "batch"
     MODEL = "model"
     LANE = "lane"
+    LABEL = "label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,24 @@ def spent(client: redis.Redis, keys: Keys, by: By, days: tuple[date, date], only
                 total.unknown_costs += entry.unknown_costs
     order = sorted(sums.items(), key=lambda each: each[0] if by is By.DAY else (-each[1].nano, each[0]))
     return Spend(by, tuple(Row(name, dollars(each.nano), each.jobs, each.unknown_costs) for name, each in order))
+
+
+def spent_by_label(client: redis.Redis, keys: Keys, name: str, days: tuple[date, date], owner: str | None) -> Spend:
+    """Return the spending by the values of a label, from the first day to the last; `owner`: only of this key."""
+    sums: dict[str, _Sum] = {}
+    for _, number in _days(client, keys, *days):
+        ledger = keys.member("spent_labels", str(number))
+        for field_, amount in client.hscan_iter(ledger, match=f"?{name}=*", count=CHUNK):
+            entry, (value, _, key) = field_[0], field_[len(name) + 2 :].rpartition("|")
+            if owner not in (None, key):
+                continue
+            total = sums.setdefault(value, _Sum())
+            if entry == Entry.COST:
+                total.nano += int(amount)
+            else:
+                total.jobs += int(amount)
+    order = sorted(sums.items(), key=lambda each: (-each[1].nano, each[0]))
+    return Spend(By.LABEL, tuple(Row(value, dollars(each.nano), each.jobs) for value, each in order))
 
 
 def day_number(moment: float) -> int:

@@ -16,7 +16,7 @@ from jobs.states import State
 from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
 from jobs.store.memory import Memory, read_memory
-from jobs.store.spending import By, Only, Spend, spent
+from jobs.store.spending import By, Only, Spend, spent, spent_by_label
 from jobs.units import dollars
 
 _COUNT = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -55,6 +55,12 @@ class Statistics:
         """Sum the spending from the first day (UTC) to the last, inclusive."""
         with decoding("what was spent"):
             return spent(self._client, self._keys, by, (first, last), only or Only())
+
+    @translate_errors()
+    def spend_by_label(self, name: str, first: date, last: date, owner: str | None = None) -> Spend:
+        """Sum the spending by the values of a label; `owner`: only that of one key."""
+        with decoding("what was spent"):
+            return spent_by_label(self._client, self._keys, name, (first, last), owner)
 
     @translate_errors()
     def owners(self) -> list[str]:

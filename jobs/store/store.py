@@ -9,6 +9,7 @@ from jobs.store.celery_messages import CeleryMessages
 from jobs.store.context import StoreContext
 from jobs.store.continuity import Continuity
 from jobs.store.deliveries import Deliveries
+from jobs.store.delivery_log import DeliveryLog
 from jobs.store.event_stream import EventStream
 from jobs.store.forecasts import Forecasts
 from jobs.store.jobs import Jobs
@@ -43,10 +44,11 @@ class Store:
     ) -> None:
         keys = keys or Keys()
         scripts = Scripts(client, keys, clock, settings.replicas, may_load=may_load)
-        self.context = context = StoreContext(client, keys, scripts, settings, Limits(client, keys, scripts, settings))
+        self.context = context = StoreContext(client, keys, scripts, settings, Limits(scripts, settings))
         self.jobs = Jobs(context)
         self.attempts = Attempts(context)
         self.deliveries = Deliveries(context, self.jobs)
+        self.delivery_log = DeliveryLog(context, self.jobs)
         self.saves = Saves(context, self.jobs)
         self.batches = Batches(context, self.jobs)
         self.revisions = Revisions(context)

@@ -1,8 +1,7 @@
 """What was spent."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
-from schemas.queries import SPENT_BY
 from schemas.views.fields import described
 
 
@@ -15,7 +14,10 @@ class SpendRow(Schema):
 
     name = fields.String(
         required=True,
-        metadata=described("The day, key, batch, model or lane. Empty: jobs without a key or without a batch.", "shop"),
+        metadata=described(
+            "The day, key, batch, model, lane or value of the label. Empty: no key, no batch, or further values.",
+            "shop",
+        ),
     )
     cost = _cost("USD, a decimal string.")
     jobs = fields.Integer(
@@ -29,9 +31,7 @@ class SpendRow(Schema):
 class SpendView(Schema):
     """What was spent. Days in order, other rows by falling cost."""
 
-    by = fields.String(
-        required=True, validate=validate.OneOf(SPENT_BY), metadata=described("What the rows stand for.", "day")
-    )
+    by = fields.String(required=True, metadata=described("What the rows stand for, as in the query.", "day"))
     rows = fields.List(fields.Nested(SpendRow), required=True)
     cost = _cost("Sum of all rows. USD, a decimal string.")
     jobs = fields.Integer(required=True, metadata=described("Sum of all rows.", 1923))

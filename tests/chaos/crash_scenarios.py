@@ -15,9 +15,11 @@ from celery import chord
 
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.owners import ANYONE
+from jobs.producer_ids import given_id
+from jobs.receivers import receiver_of
 from jobs.states import State
 from jobs.task_names import GENERATE
-from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
+from tests.chaos.crash_world import ADMIN_KEY, KEY, OWNER, SLOTS, World, request_of
 from tests.support.producers import own
 
 A_DAY = 24 * 3600.0
@@ -367,6 +369,41 @@ def retried(t: Turn) -> None:
     t.world.post(f"/v1/jobs/{job_id}/retry")
 
 
+def delivered(t: Turn) -> str:
+    """Return the id that the producer gave to a job whose notification was delivered."""
+    job_id = t.world.job(callback_url=t.world.listener.url)
+    assert t.world.until(lambda: t.world.notifications(job_id) and not t.world.store.jobs.get(job_id).owed, 20)
+    return given_id(job_id)
+
+
+def replayed(t: Turn) -> Check:
+    job_id = delivered(t)
+    before = t.world.notifications(job_id)
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/deliveries/replay")
+    return lambda: t.world.notifications(job_id) > before
+
+
+def replayed_since(t: Turn) -> Check:
+    job_id = delivered(t)
+    before = t.world.notifications(job_id)
+    t.arm()
+    t.world.post("/v1/deliveries/replay?state=delivered&limit=1")
+    return lambda: t.world.notifications(job_id) > before
+
+
+def replayed_at_a_host(t: Turn) -> None:
+    delivered(t)
+    t.arm()
+    t.world.post(f"/v1/deliveries/replay?host={receiver_of(t.world.listener.url)}")
+
+
+def receiver_enabled(t: Turn) -> None:
+    delivered(t)
+    t.arm()
+    t.world.post(f"/v1/receivers/{receiver_of(t.world.listener.url)}/enable")
+
+
 def lines(t: Turn, *, query: str = "", bad: bool = False) -> str:
     batch = t.world.new_id()
     text = "".join(json.dumps(request_of(image_list=[{"image": inline(t)}])) + "\n" for _ in range(3))
@@ -434,6 +471,22 @@ def batch_retried(t: Turn) -> None:
     t.world.post(f"/v1/batches/{batch}/retry")
 
 
+def lane_paused(t: Turn) -> Check:
+    t.world.jobs_without_hints(3)
+    t.world.store.context.client.delete("{b}:wake")
+    t.arm()
+    path = f"/v1/lanes/{t.world.store.context.configured.lanes[0].name}"
+    t.world.post(path, method="PATCH", key=ADMIN_KEY, json={"submit_rate": 1000, "paused": True})
+    t.world.post(path, method="PATCH", key=ADMIN_KEY, json={"reset": ["submit_rate"], "paused": False})
+    return lambda: not t.world.store.lanes.get().paused
+
+
+def key_limited(t: Turn) -> None:
+    t.world.jobs_without_hints(3)
+    t.arm()
+    t.world.post(f"/v1/keys/{OWNER}/limits", method="PATCH", key=ADMIN_KEY, json={"weight": 2})
+
+
 #: Use case → scenario → the effects of the use case that the scenario causes.
 CASES: Mapping[str, Mapping[Scenario, str]] = {
     "submit": {
@@ -494,11 +547,16 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "jobs.pause": {paused: "pause_job answer"},
     "jobs.resume": {paused: "pause_job answer"},
     "jobs.retry": {retried: "retry messages.submit answer"},
+    "deliveries.replay": {replayed: "replay answer"},
+    "deliveries.replay_page": {replayed_since: "replay answer", replayed_at_a_host: "enable_receiver"},
+    "deliveries.enable": {receiver_enabled: "enable_receiver answer"},
     "batches.create": {
         a_batch: "image_known image_begun image_store.write image_kept enqueue messages.submit answer",
         a_batch_as_a_whole: "stage commit sweep",
         a_bad_batch: "unstage",
     },
+    "limits.change_lane": {lane_paused: "change_limits pause_lane messages.submit answer"},
+    "limits.change_key_limits": {key_limited: "change_limits messages.submit answer"},
     "batch_actions.pause": {batch_paused: "pause messages.submit answer"},
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},

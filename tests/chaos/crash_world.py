@@ -38,6 +38,7 @@ from worker.settings import Settings
 ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(TETHER))
 OWNER, KEY = "shop", "a-producers-key-for-tests"
+ADMIN_KEY = "an-operators-key-for-tests"
 #: Seconds. Longer than any lease of a submission, round or delivery, and than the wait for a message.
 ANY_LEASE = 61.0
 #: Slots of the lane. Jobs beyond these wait.
@@ -59,6 +60,7 @@ SETTINGS = {
     "BOOMERANG_IMAGE_RETENTION": "3600",
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-for-tests",
     "BOOMERANG_API_KEYS": f"{OWNER}:{KEY}",
+    "BOOMERANG_ADMIN_KEYS": f"boss:{ADMIN_KEY}",
     "BOOMERANG_LINK_QUEUES": "*",
     # Its jobs that never began are notified, too.
     "BOOMERANG_KEY_LIMITS": json.dumps({OWNER: {"callback_hosts": ["127.0.0.1"]}}),
@@ -230,13 +232,20 @@ class World:
         return f"j{self.named}"
 
     def post(
-        self, path: str, *, again: bool = True, refused: bool = False, key: str = KEY, **request: Any
+        self,
+        path: str,
+        *,
+        again: bool = True,
+        refused: bool = False,
+        key: str = KEY,
+        method: str = "POST",
+        **request: Any,
     ) -> requests.Response:
         """Send a request. Raise GaveUp if the webhook dies and the producer does not retry (`again`)."""
         for turn in range(50):
             try:
-                answer = requests.post(
-                    f"{self.webhook}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=20, **request
+                answer = requests.request(
+                    method, f"{self.webhook}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=20, **request
                 )
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
                 if not again:

@@ -250,7 +250,7 @@ def _webhook() -> Callable[..., Any]:
     def serve(environ: dict[str, Any], start_response: Any) -> Any:
         _use_case.set("")
         parts = app(environ, start_response)
-        if environ["REQUEST_METHOD"] == "POST" and _use_case.get():
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"} and _use_case.get():
             return _Answer(parts)
         _use_case.set("")
         return parts

@@ -34,6 +34,7 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "lane": ("Name of the lane.", "main"),
     "producer": ("Name of the producer's keys, or the id of one of them.", "shop"),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
+    "receiver": ("Host of the receiver, with its port unless it is the usual one.", "hooks.shop.example"),
     "index": ("Number of the output, from 0.", "0"),
 }
 #: Headers of errors: name, type, meaning, and the statuses that have it.

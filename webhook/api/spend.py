@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.serializers import serialize_spend
 from jobs.store.spending import By, Only, Spend
-from schemas.queries import MOST_DAYS, USUAL_DAYS, SpendQuery
+from schemas.queries import BY_LABEL, MOST_DAYS, USUAL_DAYS, SpendQuery
 from schemas.views.spending import SpendView
 from webhook.api.openapi import operation
 from webhook.api.ownership import owner
@@ -27,14 +27,28 @@ def spend(query: dict[str, Any]) -> Response:
     A cost counts on the day (UTC) on which its result came, including late results and failures that the provider
     billed. It counts even if the batch was deleted since. The service keeps days for more than a year. Only keys with
     the scope `admin` see what others have spent.
+
+    With `by=label:<name>` each row is a value of that label of the job or, if the job has none of this name, of its
+    batch. A day keeps 20,000 values of all labels together; further ones are one row without a name.
     """
     days = _days(query.pop("first", None), query.pop("last", None))
-    by, key = By(query.pop("by")), owner()
+    by, key = query.pop("by"), owner()
+    if by.startswith(BY_LABEL):
+        return _by_label(by, days, query.get("key", key), key)
+    by = By(by)
     if key is None:
         return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query))))
     if query.pop("key", key) != key:
         return json_response(serialize_spend(Spend(by, ())))  # the same as for a key that does not exist
     return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query, key=key))))
+
+
+def _by_label(by: str, days: tuple[date, date], wanted: str | None, key: str | None) -> Response:
+    """Answer by the values of a label. `wanted`: only this key's spending; `key`: the one that may be seen."""
+    found = Spend(By.LABEL, ())
+    if key in (None, wanted):
+        found = services().store.statistics.spend_by_label(by.removeprefix(BY_LABEL), *days, wanted)
+    return json_response({**serialize_spend(found), "by": by})
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

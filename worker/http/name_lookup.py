@@ -7,8 +7,8 @@ its own, which is left behind when the time is over.
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import TypeVar, cast
+from concurrent.futures import Future
+from typing import TypeVar
 
 _T = TypeVar("_T")
 
@@ -21,22 +21,16 @@ def bounded(look_up: Callable[[], _T], deadline: float) -> _T:
     """Return the result of a look-up, or raise its error. Raises `TimeoutError` at the deadline (monotonic time)."""
     if not _free.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise TimeoutError("too many names are being looked up")
-    done: SimpleQueue[tuple[_T | None, Exception | None]] = SimpleQueue()
+    done: Future[_T] = Future()
 
     def run() -> None:
         try:
-            done.put((look_up(), None))
+            done.set_result(look_up())
         except Exception as error:  # noqa: BLE001 - the caller gets it
-            done.put((None, error))
+            done.set_exception(error)
         finally:
             _free.release()
 
     # A daemon: one that hangs does not keep the process from ending.
     threading.Thread(target=run, name="boomerang-look-up", daemon=True).start()
-    try:
-        found, problem = done.get(timeout=max(0.0, deadline - time.monotonic()))
-    except Empty:
-        raise TimeoutError("the name was not looked up by the deadline") from None
-    if problem:
-        raise problem
-    return cast("_T", found)
+    return done.result(timeout=max(0.0, deadline - time.monotonic()))

@@ -5,7 +5,19 @@ from typing import Any
 import click
 
 from boomerang_client import __version__
-from boomerang_client.cli import changes, completion, enqueue, generate, lanes, listing, results, spend, top, watch
+from boomerang_client.cli import (
+    changes,
+    completion,
+    deliveries,
+    enqueue,
+    generate,
+    lanes,
+    listing,
+    results,
+    spend,
+    top,
+    watch,
+)
 from boomerang_client.cli.options import examples, json_option
 from boomerang_client.cli.plain_output import print_tracebacks_safely, safe_errors
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen
@@ -94,6 +106,9 @@ for command in (
     changes.retry,
     changes.pause,
     changes.resume,
+    deliveries.deliveries,
+    deliveries.replay,
+    deliveries.receivers,
     changes.approve,
     lanes.lanes,
     spend.spend,

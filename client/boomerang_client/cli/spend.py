@@ -13,14 +13,38 @@ GROUPS = ("day", "key", "batch", "model", "lane")
 _day = click.DateTime(["%Y-%m-%d"])
 
 
+class _Grouping(click.Choice[str]):
+    """One of the groups, or the values of a label."""
+
+    name = "GROUP"
+
+    def __init__(self) -> None:
+        super().__init__(GROUPS)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the value."""
+        return value if value.startswith("label:") else super().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """Return what the help calls it."""
+        return self.name
+
+
 @click.command(
     epilog=examples(
         "boomerang spend",
         "boomerang spend --by batch --from 2026-11-01 --to 2026-11-30",
         "boomerang spend --by day --model kirin_image_omni",
+        "boomerang spend --by label:team",
     )
 )
-@click.option("--by", type=click.Choice(GROUPS), default="day", show_default=True, help="What each line stands for.")
+@click.option(
+    "--by",
+    type=_Grouping(),
+    default="day",
+    show_default=True,
+    help=f"What each line stands for: {', '.join(GROUPS)}, or label:NAME for the values of a label.",
+)
 @click.option("--from", "start", type=_day, metavar="DAY", help="The first day, as 2026-01-31 (UTC). Default: 30 days.")
 @click.option("--to", "end", type=_day, metavar="DAY", help="The last day.")
 @click.option("--producer", metavar="NAME", help="Only jobs that came with the key of this name.")

@@ -10,6 +10,7 @@
 --   granted  the caller has a place until it calls end_notification, or the lease ends
 --   waits    all places are taken
 --   open     the breaker is open
+--   disabled the receiver is disabled: it has failed for too long
 --   refused  an older fence, no notification is owed, or another worker sends it: that one records it
 -- A repeat has the same outcome: a job has at most one place.
 arity(5)
@@ -34,7 +35,7 @@ save(job, RECORD{notify_fence = outcome == 'granted' and ARGV[2]})
 if outcome == 'granted' then
   take_place(places, owner, receiver, job.id, now)
   if #job.owed > 1 then schedule_kind(job, 'n', now + NOTIFICATION_LEASE, now) end
-elseif outcome == 'open' then
+elseif outcome ~= 'waits' then
   stop_waiting(owner, receiver, job.id)
 else
   redis.call('ZADD', KEY.waiting .. name, 'NX', whole(now), job.id)

@@ -7,23 +7,35 @@
 --       4 µs until it is tried again; '' if it was made; 'never' if it is given up
 --       5 how often it was tried so far
 --       6 why it failed, or ''
+--       7 the attempt of a notification for its log, as JSON; '' where none was made
 -- Returns: 'clear' (nothing is owed any more) | 'owed' | 'refused' (an older fence, or nothing is owed)
 -- Who sends the notification may record it, also after another claim: that one may not send it.
-arity(6)
+arity(7)
 local job, kind, wait = load(ARGV[1]), ARGV[3], ARGV[4]
 if not job or not job.owed then return 'refused' end
 local sends = kind == 'n' and job.notify_fence == ARGV[2]
 if not sends and (job.delivery_fence or '0') ~= ARGV[2] then return 'refused' end
-if wait == '' then return delivery_done(job, kind) end
+local now, change = clock(), {}
 if not string.find(job.owed, kind, 1, true) then return 'owed' end
+if kind == 'n' then
+  log_attempt(job, ARGV[7])
+  local state = 'f'
+  if wait == '' then state = ARGV[7] ~= '' and 'd' elseif wait == 'never' then state = 'g' end
+  if wait == '' or wait == 'never' or ARGV[7] ~= '' then note_notification(job, change, state, now) end
+end
+if wait == '' then
+  save(job, change)
+  return delivery_done(job, kind)
+end
 if wait == 'never' then
   local left = delivery_done(job, kind)
-  save(job, RECORD{undelivered = (job.undelivered or '') .. kind, delivery_error = ARGV[6]})
-  redis.call('ZADD', KEY.undelivered, whole(clock()), job.id)
+  change.undelivered, change.delivery_error = (job.undelivered or '') .. kind, ARGV[6]
+  save(job, change)
+  redis.call('ZADD', KEY.undelivered, whole(now), job.id)
   return left
 end
-local now = clock()
-save(job, kind == 'c' and RECORD{celery_tries = ARGV[5]} or RECORD{delivery_tries = ARGV[5], notify_fence = false})
-if ARGV[6] ~= '' then save(job, RECORD{delivery_error = ARGV[6]}) end
+if kind == 'c' then change.celery_tries = ARGV[5] else change.delivery_tries, change.notify_fence = ARGV[5], false end
+if ARGV[6] ~= '' then change.delivery_error = ARGV[6] end
+save(job, change)
 schedule_kind(job, kind, now + tonumber(wait), now)
 return 'owed'

@@ -18,7 +18,8 @@ end
 -- The fencing token rises, so that a repeat of this call is refused instead of taking the job for one that had ended
 -- before.
 local change = RECORD{phase = 'in_progress', fence = next_fence(job), ended_at = now, settled_by = 'deadline',
-  deadline = now + tonumber(ARGV[4]), lookups = false, owed = owed_deliveries(job)}
+  deadline = now + tonumber(ARGV[4]), lookups = false}
+owe_deliveries(job, change, now)
 change.reason = ARGV[5]
 local lookup_at = now + tonumber(ARGV[3])
 if change.owed then change.lookup_at, change.delivery_at = lookup_at, now end

@@ -95,7 +95,8 @@ if job.state == 'cancelled' then
   if replaced then at = nil end -- the alarm is that of the delivery already
   move(job, 'cancelled', change, now, at)
 else
-  change.ended_at, change.owed = now, owed_deliveries(job, before)
+  change.ended_at = now
+  owe_deliveries(job, change, now, before)
   outdate_deliveries(job, change)
   move(job, status, change, now, change.owed and now or false)
   if status == 'failed' and job.batch then count_failure(job.batch, result, 1) end

@@ -17,7 +17,8 @@ local function forget(id, job, state)
   local parked = redis.call('HGETALL', KEY.parked .. id)
   for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. task_of(parked[i])) end
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
-  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.revisions .. id)
+  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.revisions .. id, KEY.attempts .. id)
+  if job.notification then note_notification(job, {}, false, now) end
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.unsaved, id)
   if job.unknown_cost and job.batch then
@@ -74,7 +75,7 @@ local function forget_day()
     if string.sub(fields[i], 1, 1) == ENTRY.cost then past = past + fields[i + 1] end
   end
   redis.call('HINCRBY', KEY.totals, 'past', whole(past))
-  redis.call('DEL', KEY.spent .. day)
+  redis.call('DEL', KEY.spent .. day, KEY.spent_labels .. day)
   redis.call('ZREM', KEY.days, day)
 end
 if day then pcall(forget_day) end

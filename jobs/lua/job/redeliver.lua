@@ -16,6 +16,7 @@ for i = 1, #ARGV do
     if job.phase then change.lookup_at = next_lookup_at(job) end
     outdate_deliveries(job, change)
     change.delivery_fence = tonumber(job.delivery_fence or 0) + 1
+    if string.find(change.owed, 'n', 1, true) then note_notification(job, change, 'p', now) end
     save(job, change)
     schedule_delivery(job, now)
     answer[i] = 'owed'

@@ -45,7 +45,7 @@ if verdict == 'not-sent' then
 elseif verdict == 'failed' then
   redis.call('SET', KEY.result .. job.id, ARGV[5])
   change.settled_by, change.deadline, change.ended_at = 'hand', false, now
-  change.owed = owed_deliveries(job)
+  owe_deliveries(job, change, now)
   outdate_deliveries(job, change)
   move(job, 'failed', change, now, change.owed and now or false)
   if job.batch then count_failure(job.batch, ARGV[5], 1) end

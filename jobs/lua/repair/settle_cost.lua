@@ -24,6 +24,7 @@ end
 local day = redis.call('EXISTS', KEY.spent .. day_of(at)) == 1 and day_of(at) or day_of(now)
 if cost ~= '0' then
   count_cost(job, lane, cost, day)
+  count_by_label(job, 0, cost, day)
   redis.call('ZADD', KEY.days, day, day)
 end
 learn_price(job, cost, job.state == 'completed')

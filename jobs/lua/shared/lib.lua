@@ -195,6 +195,12 @@ local function owed_deliveries(job, again)
   return deliveries ~= '' and deliveries or false
 end
 
+-- Owe the deliveries that the end of a job calls for. What is to be saved goes into `change`.
+local function owe_deliveries(job, change, now, again)
+  change.owed = owed_deliveries(job, again)
+  if change.owed and string.find(change.owed, 'n', 1, true) then note_notification(job, change, 'p', now) end
+end
+
 -- Return whether the deliveries of a job wait until its results are saved, or given up.
 local function is_held(job) return job.saves_first and job.save_since end
 
@@ -290,7 +296,8 @@ end
 
 -- Cancel an unfinished job. What may run at the provider keeps its slots, and is watched until it is over.
 local function cancel_job(job, now)
-  local change = RECORD{ended_at = now, settled_by = 'cancel', owed = owed_deliveries(job)}
+  local change = RECORD{ended_at = now, settled_by = 'cancel'}
+  owe_deliveries(job, change, now)
   if job.state == 'queued' then
     change.reason = false
     move(job, 'cancelled', change, now, change.owed and now or false)
@@ -315,6 +322,7 @@ local function requeue_job(job, now, recheck, more)
     deadline = false, lookups = false, doubt_since = false, exists = false}
   change.reason, change.submit_tries, change.expires_at = false, false, false
   outdate_deliveries(job, change)
+  if job.notification then note_notification(job, change, false, now) end
   if job.sent then change.attempt = attempt_of(job) + 1 end
   for field, value in pairs(more or {}) do change[field] = value end
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
@@ -330,8 +338,8 @@ local function has_expired(job, now)
 end
 
 local function expire_unpaid(job, now)
-  local change = RECORD{ended_at = now, settled_by = 'expires_in', owed = owed_deliveries(job),
-    reason = 'it was not begun within its expires_in'}
+  local change = RECORD{ended_at = now, settled_by = 'expires_in', reason = 'it was not begun within its expires_in'}
+  owe_deliveries(job, change, now)
   move(job, 'expired', change, now, change.owed and now or false)
 end
 

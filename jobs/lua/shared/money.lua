@@ -119,6 +119,29 @@ local function count_cost(job, lane, cost, day)
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'spent', cost) end
 end
 
+-- Count a result (`results`: 1, or 0 where it is counted already) and its cost by label, in a ledger of the day of its
+-- own: `<entry><name>=<value>|<owner>`. A job's labels go before those of its batch. Once the ledger is full, new values of
+-- a label count together, as `<name>=` without a value.
+local function count_by_label(job, results, cost, day)
+  local labels, of_batch = {}, job.batch and batch_of(job.batch).labels
+  for _, text in ipairs({of_batch or '', redis.call('GET', KEY.labels .. job.id) or ''}) do
+    local readable, found = pcall(cjson.decode, text)
+    for name, value in pairs(readable and type(found) == 'table' and found or {}) do labels[name] = value end
+  end
+  local key, owner = KEY.spent_labels .. day, owner_of_job(job)
+  local function add(entry, name, value, amount)
+    local field = entry .. name .. '=' .. value .. '|' .. owner
+    if redis.call('HLEN', key) >= MOST_LABELS and redis.call('HEXISTS', key, field) == 0 then
+      field = entry .. name .. '=|' .. owner
+    end
+    redis.call('HINCRBY', key, field, amount)
+  end
+  for name, value in pairs(labels) do
+    if results > 0 then add(ENTRY.results, name, value, results) end
+    if cost ~= '' and cost ~= '0' then add(ENTRY.cost, name, value, cost) end
+  end
+end
+
 -- Count a result and what it has cost, on the day on which that is reported. `cost`: '' where none is. Failures without
 -- a cost do not count, unless it is `unknown`. `counted`: what is counted already for the result that this one replaces;
 -- nil: it replaces none that counted.
@@ -135,6 +158,7 @@ local function record_cost(job, cost, completed, unknown, now, counted)
     redis.call('ZADD', KEY.days, day, day)
   end
   if paid then count_cost(job, lane, cost, day) end
+  count_by_label(job, counted and 0 or 1, cost, day)
 end
 
 -- Count the unfinished jobs of a batch by price class, so that what it will cost is known without reading the jobs.

@@ -21,9 +21,10 @@ end
 local function owner_has_room(places, owner, limit) return (places.owner[owner] or 0) < limit - places.all end
 
 -- Return whether a receiver may have one more place: 'granted' | 'waits' | 'open', with the µs for which its breaker
--- stays open.
+-- stays open | 'disabled'.
 local function ask_receiver(places, name, now)
-  local stored = redis.call('HMGET', KEY.receiver .. name, 'failures', 'open_until', 'accepted')
+  local stored = redis.call('HMGET', KEY.receiver .. name, 'failures', 'open_until', 'accepted', 'disabled_at')
+  if stored[4] then return 'disabled', 0 end
   local failures, open_until, busy = tonumber(stored[1] or 0), tonumber(stored[2] or 0), places.receiver[name] or 0
   if failures >= RECEIVER_FAILURES then
     if open_until > now then return 'open', open_until - now end
@@ -82,19 +83,28 @@ local function start_waiting(places, limit, now)
   end
 end
 
--- Record whether a receiver accepted a notification. `random` in [0, 1) spreads the probes of several receivers.
-local function record_answer(name, accepted, random, now)
-  local key = KEY.receiver .. name
+-- Record whether a receiver accepted a notification. `random` in [0, 1) spreads the probes of several receivers. One that
+-- fails for `longest` µs (0: any time) is disabled.
+local function record_answer(owner, receiver, accepted, random, now, why, longest)
+  local key, all = KEY.receiver .. owner .. '|' .. receiver, KEY.receivers .. owner
+  redis.call('ZADD', all, whole(now), receiver)
+  redis.call('ZREMRANGEBYSCORE', all, '-inf', whole(now - 1000 * RECEIVER_KEPT))
+  redis.call('ZREMRANGEBYRANK', all, 0, -RECEIVERS_KEPT - 1)
   if accepted then
     redis.call('DEL', key)
-    redis.call('HSET', key, 'accepted', '1')
+    redis.call('HSET', key, 'accepted', whole(now))
   else
-    local stored = redis.call('HMGET', key, 'failures', 'open_until', 'pause')
+    redis.call('HSETNX', key, 'failing_since', whole(now))
+    redis.call('HSET', key, 'failed_at', whole(now), 'error', why)
+    local stored = redis.call('HMGET', key, 'failures', 'open_until', 'pause', 'failing_since')
     local failures, pause = tonumber(stored[1] or 0), tonumber(stored[3] or RECEIVER_PAUSE / 2)
+    if longest > 0 and failures >= RECEIVER_FAILURES and now - tonumber(stored[4]) >= longest then
+      redis.call('HSETNX', key, 'disabled_at', whole(now))
+    end
     if failures < RECEIVER_FAILURES then
       failures = redis.call('HINCRBY', key, 'failures', 1)
     elseif tonumber(stored[2] or 0) > now then
-      return -- it was under way when the breaker opened
+      failures = 0 -- it was under way when the breaker opened
     end
     if failures >= RECEIVER_FAILURES then
       pause = math.min(pause * 2, LONGEST_RECEIVER_PAUSE)

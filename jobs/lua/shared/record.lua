@@ -177,7 +177,8 @@ local function batch_of(name)
       return absent
     end
     local stored =
-      redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent', 'unknown_costs', 'waived', 'hold')
+      redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent', 'unknown_costs', 'waived', 'hold',
+        'labels')
     if stored.err then
       if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
       broken = true
@@ -185,7 +186,7 @@ local function batch_of(name)
     local weight, cap, spent = count(stored[2], 1), count(stored[3], nil), count(stored[4], 0)
     local unknown = count(stored[5], 0) - count(stored[6], 0)
     batches[name] = {owner = stored[1] or '', weight = weight or 1, cap = cap, spent = spent or 0, unknown = unknown,
-      hold = stored[7] or nil, broken = broken or weight == 0}
+      hold = stored[7] or nil, labels = stored[8] or nil, broken = broken or weight == 0}
   end
   return batches[name]
 end

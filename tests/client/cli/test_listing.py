@@ -167,3 +167,6 @@ def test_spend_groups_and_filters_what_was_spent(service: FakeService, run: Comm
     assert service.seen[-1].query == {"by": "day", "key": "shop", "lane": "eu"}
     assert "total" in run("spend", env=TERMINAL).stdout
     assert run("spend", "--from", "yesterday").exit_code == 2
+    assert run("spend", "--by", "month").exit_code == 2
+    run("spend", "--by", "label:team")
+    assert service.seen[-1].query["by"] == "label:team"

@@ -13,6 +13,7 @@ import redis
 
 from jobs.job import Delivery, Result
 from jobs.lane_health import PROBE_BASE
+from jobs.limits import Subject
 from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
@@ -169,12 +170,23 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))),
         lambda b, _: b.store.attempts.claim_due(10),
     ),
+    "enable_receiver": (
+        lambda b: b.store.deliveries.end_notification(
+            *begun_notification(b), limit=1, random=0.5, retry_in=5.0, why="ReadTimeout", begin=0
+        ),
+        lambda b, _: b.store.delivery_log.enable("", "shop.example"),
+    ),
+    "replay": (give_up_delivery, lambda b, _: b.store.delivery_log.replay(["fox"], "*")),
     "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(new_jobs("a", "b"), "x")),
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.attempts.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll")),
     "found": (without_record, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
     "heartbeat": (lambda b: None, lambda b, _: b.store.liveness.beat(WorkerState.BUSY, ["boomerang.submit"])),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
+    "change_limits": (
+        lambda b: b.job(),
+        lambda b, _: b.store.context.limits.change(Subject.KEY, "shop", {"weight": 2}, reset=["priority"]),
+    ),
     "pause_lane": (lambda b: b.job(), lambda b, _: b.store.lanes.pause("default", "why", expires_in=60)),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),

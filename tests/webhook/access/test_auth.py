@@ -158,11 +158,13 @@ def test_all_keys_of_the_environment_are_compared_whichever_matches(
 def test_each_call_names_its_scope(app: Flask) -> None:
     """List every protected call, so that a new call must be added here with its scope."""
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
+    enqueue |= {"deliveries.enable", "deliveries.replay", "deliveries.replay_page"}
     enqueue |= {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("resume", "retry")}
     enqueue |= {"batch_actions.approve"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "spend.spend", "generation.show"}
+    read |= {"deliveries.page", "deliveries.of_job", "deliveries.receivers"}
     admin = {"limits.change_lane", "limits.show_key_limits", "limits.change_key_limits"}
     wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read, Scope.ADMIN: admin}
     found: dict[Scope, set[str]] = {}

@@ -1,0 +1,142 @@
+"""/v1/deliveries and /v1/receivers: what became of a producer's notifications, and sending them again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from jobs.api_keys import Scope
+from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReplayOutcome
+from jobs.serializers import serialize_notification, serialize_receiver
+from schemas.queries import DeliveryQuery, ReplayQuery
+from schemas.views.deliveries import DeliveriesOfJob, DeliveryList, ReceiverList, Replayed
+from webhook.access.auth import caller
+from webhook.api.openapi import operation
+from webhook.http.json_response import json_response
+from webhook.http.problems import ProblemError
+from webhook.services import services
+
+blueprint = Blueprint(
+    "deliveries", __name__, url_prefix="/v1", description="Notifications at the `callback_url`, and their receivers."
+)
+
+
+@operation(
+    blueprint, "GET", "/deliveries", {200: DeliveryList}, scope=Scope.READ, query=DeliveryQuery, refusals=(422, 503)
+)
+def page(query: dict[str, Any]) -> Response:
+    """List deliveries.
+
+    The last changed first: each with its last attempts. Pass `cursor` to get the next page. It is null on the last
+    page. A page by host may be short, or even empty, although more follow.
+    """
+    found = _page(query)
+    views = [serialize_notification(each) for each in found.notifications]
+    return json_response({"deliveries": views, "cursor": found.cursor})
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/deliveries/replay",
+    {200: Replayed},
+    scope=Scope.ENQUEUE,
+    query=ReplayQuery,
+    refusals=(422, 503),
+)
+def replay_page(query: dict[str, Any]) -> Response:
+    """Send deliveries again.
+
+    One page of those that `GET /v1/deliveries` lists, by default failed ones and those given up. Pass `cursor` until it
+    is null. With `host`, that receiver is enabled first, and its circuit breaker is closed. The notifications keep
+    their `webhook-id`, and wait for one another as all others do.
+    """
+    store = services().store
+    if "host" in query:
+        for owner in _owners():
+            store.delivery_log.enable(owner, query["host"])
+    found = _page(query)
+    outcomes = store.delivery_log.replay([each.job.id for each in found.notifications], caller().owner)
+    return json_response(_replayed(outcomes) | {"cursor": found.cursor})
+
+
+@operation(
+    blueprint, "GET", "/jobs/<job_id>/deliveries", {200: DeliveriesOfJob}, scope=Scope.READ, refusals=(404, 422, 503)
+)
+def of_job(job_id: str) -> Response:
+    """Show the deliveries of a job."""
+    store = services().store
+    found = store.delivery_log.of_job(store.jobs.get(job_id))
+    return json_response({"deliveries": [serialize_notification(found)] if found else []})
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/jobs/<job_id>/deliveries/replay",
+    {200: Replayed},
+    scope=Scope.ENQUEUE,
+    refusals=(404, 409, 422, 503),
+)
+def replay(job_id: str) -> Response:
+    """Send the notification of a job again.
+
+    Also one that was accepted. Refused (409) if the job has not ended, or has no `callback_url`.
+    """
+    store = services().store
+    job = store.jobs.get(job_id)
+    (outcome,) = store.delivery_log.replay([job.id], caller().owner)
+    if outcome is ReplayOutcome.NOTHING:
+        raise ProblemError(
+            409, "The job has not ended, or has no `callback_url` that is notified: there is nothing to send again."
+        )
+    return json_response(_replayed([outcome]) | {"cursor": None})
+
+
+@operation(blueprint, "GET", "/receivers", {200: ReceiverList}, scope=Scope.READ, refusals=(503,))
+def receivers() -> Response:
+    """List the receivers of notifications.
+
+    Each with its last success, since when it fails, and whether it is disabled. A receiver that was not called for 30
+    days is not listed.
+    """
+    log = services().store.delivery_log
+    found = [each for owner in _owners() for each in log.receivers(owner)]
+    return json_response({"receivers": [serialize_receiver(each) for each in found]})
+
+
+@operation(
+    blueprint, "POST", "/receivers/<receiver>/enable", {200: ReceiverList}, scope=Scope.ENQUEUE, refusals=(404, 503)
+)
+def enable(receiver: str) -> Response:
+    """Enable a receiver that was disabled, and close its circuit breaker.
+
+    What was given up is not sent by itself: replay it.
+    """
+    log = services().store.delivery_log
+    enabled = [owner for owner in _owners() if log.enable(owner, receiver) is EnableOutcome.ENABLED]
+    if not enabled:
+        raise ProblemError(404, f"No notification went to {receiver}. GET /v1/receivers lists those that got some.")
+    found = [each for owner in enabled for each in log.receivers(owner) if each.name == receiver]
+    return json_response({"receivers": [serialize_receiver(each) for each in found]})
+
+
+def _page(query: dict[str, Any]) -> NotificationPage:
+    states = [NotificationState(state) for state in query["state"]]
+    where: dict[str, Any] = {name: query.get(name) for name in ("host", "since", "cursor", "limit")}
+    try:
+        return services().store.delivery_log.page(_owners(), states, **where)
+    except ValueError:
+        errors = {"cursor": ["is not a cursor of this API; pass the `cursor` of the previous page"]}
+        raise ProblemError(422, "The query is not valid; `errors` names each parameter.", errors=errors) from None
+
+
+def _owners() -> Sequence[str]:
+    """Return the producers whose notifications the caller may see: an administrator those of all."""
+    return services().store.statistics.owners() if caller().admin else [caller().name]
+
+
+def _replayed(outcomes: Sequence[ReplayOutcome]) -> dict[str, int]:
+    count = sum(outcome is ReplayOutcome.OWED for outcome in outcomes)
+    return {"replayed": count, "skipped": len(outcomes) - count}
