@@ -8,11 +8,13 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs.job import Job
-
 #: Attempts that are kept of one notification, and delivered notifications that are listed of one producer. The log of a
 #: job is deleted with the job (BOOMERANG_RETENTION).
 ATTEMPTS_KEPT, DELIVERED_KEPT = 20, 10_000
+#: Before the batch and the kind in the id of an event. No id of a job has it.
+EVENT_MARK = "!"
+#: Events that are kept of one batch.
+EVENTS_KEPT = 100
 #: Characters of an address in the log.
 _LONGEST_ADDRESS = 300
 
@@ -75,12 +77,20 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """A notification of an ended job, with the attempts that are kept, oldest first."""
+    """A notification of an ended job, or of an event of a batch, with the attempts that are kept, oldest first.
 
-    job: Job
+    `id`: of the job or event. `job`, `batch`: as the producer named them. `error`: why it waits or was given up.
+    """
+
+    id: str
+    job: str | None
+    batch: str | None
+    owner: str
+    event: str
     state: NotificationState
     changed_at: datetime
     attempts: tuple[Attempt, ...]
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,4 +142,6 @@ def address_without_secrets(url: str) -> str:
 
 def constants() -> str:
     """Return the limits as Lua constants."""
-    return f"local ATTEMPTS_KEPT={ATTEMPTS_KEPT}\nlocal DELIVERED_KEPT={DELIVERED_KEPT}\n"
+    return (
+        f"local ATTEMPTS_KEPT={ATTEMPTS_KEPT}\nlocal DELIVERED_KEPT={DELIVERED_KEPT}\nlocal EVENTS_KEPT={EVENTS_KEPT}\n"
+    )

@@ -147,7 +147,8 @@ class BatchOptions:
     """Options of a whole batch, given when it is created.
 
     `weight`: its share of admission relative to other batches, 1 to 100. `max_cost`: the most that it may cost, in USD.
-    `paused`: it waits for an approval. `pilot`: the same, except so many of its jobs.
+    `paused`: it waits for an approval. `pilot`: the same, except so many of its jobs. `callback_url`: where its
+    producer is notified of its events. `notify_unbegun`: also before a job of it has ended at the provider.
     """
 
     owner: str = ""
@@ -157,6 +158,8 @@ class BatchOptions:
     max_cost: Decimal | None = None
     paused: bool = False
     pilot: int | None = None
+    callback_url: str | None = None
+    notify_unbegun: bool = False
 
     def to_script_json(self) -> str:
         """Return the fields of the batch's hash, as JSON for the scripts."""
@@ -168,6 +171,8 @@ class BatchOptions:
             "cap": "" if self.max_cost is None else str(nano(self.max_cost)),
             "hold": Hold.APPROVAL if self.paused else "" if self.pilot is None else Hold.PILOT,
             "pilot_size": "" if self.pilot is None else str(self.pilot),
+            "callback": self.callback_url or "",
+            "callback_free": "1" if self.callback_url and self.notify_unbegun else "",
         }
         return _compact({name: fact for name, fact in facts.items() if fact})
 
@@ -183,6 +188,8 @@ class BatchOptions:
             max_cost=Decimal(facts["cap"]) / NANO if "cap" in facts else None,
             paused=facts.get("hold") == Hold.APPROVAL,
             pilot=int(facts["pilot_size"]) if "pilot_size" in facts else None,
+            callback_url=facts.get("callback"),
+            notify_unbegun="callback_free" in facts,
         )
 
 

@@ -56,10 +56,10 @@ class ResultSettings(ConnectionSettings):
 
     @property
     def saves(self) -> str:
-        """What the scripts do about results that are to be saved: '' nothing, `1` save, `first` save, then deliver."""
+        """What the scripts do about results: '' nothing, `1` save them, `2` save them before anything is delivered."""
         if self.result_store is None:
             return ""
-        return "first" if self.complete_when_saved else "1"
+        return "2" if self.complete_when_saved else "1"
 
     def expiry_of(self, lane: str, lanes: Sequence[LaneSettings]) -> float:
         """Return for how long the provider of a lane is assumed to keep a result."""

@@ -161,11 +161,11 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
 
 def serialize_notification(notification: Notification) -> dict[str, Any]:
     """Return a notification as `schemas.views.deliveries.DeliveryView` documents it."""
-    job, attempts = notification.job, notification.attempts
     return {
-        "job": job.given_id,
-        "owner": owner_in(job.id) or job.owner or None,
-        "event": f"job.{job.state}",
+        "job": notification.job,
+        "batch": notification.batch,
+        "owner": notification.owner or None,
+        "event": notification.event,
         "state": notification.state.value,
         "changed_at": notification.changed_at.isoformat(),
         "attempts": [
@@ -178,9 +178,9 @@ def serialize_notification(notification: Notification) -> dict[str, Any]:
                 "error": each.error or None,
                 "next_at": _time(each.next_at),
             }
-            for each in attempts
+            for each in notification.attempts
         ],
-        "error": (job.delivery_error if job.undelivered or job.owed else None),
+        "error": notification.error,
     }
 
 

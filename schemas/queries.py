@@ -268,6 +268,13 @@ class BatchQuery(Schema):
         metadata={"description": "The batch's share, relative to other batches of the same producer. Default: 1."},
     )
     max_cost = _most_cost("Most that the batch may cost, in USD.")
+    callback_url = fields.String(
+        metadata={
+            "description": "Where you are notified when all its jobs have ended, and when it is paused. The rules of a "
+            "job's callback_url apply.",
+            "example": "https://hooks.shop.example/batches",
+        },
+    )
     paused = fields.Boolean(
         load_default=False,
         error_messages={"invalid": "must be true or false"},

@@ -26,6 +26,7 @@ from schemas import (
     ImageFile,
     RequestInvalid,
     checked_in,
+    load_callback_url,
     load_request,
     without_images,
 )
@@ -166,6 +167,12 @@ class Services:
                 error.errors[error.unknown[0]].append("BOOMERANG_UNKNOWN_PARAMETERS=pass passes unknown parameters on.")
             raise
         return checked_in(wanted, put or self.store_image)
+
+    def load_callback_url(self, url: str) -> str:
+        """Validate the `callback_url` of a batch of the caller. Raises `RequestInvalid`."""
+        settings = self.settings
+        rules = CallbackRules(settings.callback_ports, self.callback_hosts())
+        return load_callback_url(url, allow_private_hosts=settings.allow_private_hosts, callbacks=rules)
 
     def imageless(self, job: NewJob) -> RequestInvalid:
         """Return the error for a job that refers to a missing image."""

@@ -188,8 +188,9 @@ class Settings(shared.Settings):
         ma.Integer,
         CONNECTION_LIMIT,
         "Most open connections of one address (of one /64 for IPv6) to each webhook process. One more closes the one "
-        "that has waited longest for a request; if all are in use, the response is 503 with a `Retry-After`. Addresses "
-        "in `BOOMERANG_TRUSTED_PROXIES` have no limit. 0 is no limit.",
+        "that has waited longest for a request; if all are in use, the response is 503 with a `Retry-After`, except to "
+        "callbacks and health checks. Addresses in `BOOMERANG_TRUSTED_PROXIES` have no limit. 0 is no limit: set it "
+        "where all clients share an address that you cannot name, such as behind a rootless container engine.",
         validate=validate.Range(min=0),
     )
     max_unfinished: int = setting(

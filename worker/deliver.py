@@ -10,11 +10,13 @@ from concurrent.futures import Executor
 from kombu.exceptions import OperationalError
 
 from jobs import logs
+from jobs.delivery_log import EVENT_MARK
 from jobs.errors import RecordDamaged
 from jobs.jitter import Random, draw
 from jobs.job import Delivery, Due
 from jobs.policy import next_delivery
 from jobs.store.store import Store
+from worker.batch_notifications import BatchNotifications
 from worker.messages import Messages
 from worker.notifications import Notifications, retry_later
 
@@ -37,6 +39,7 @@ class Deliverer:
         executor: Executor,
         queue: str,
         *,
+        of_batches: BatchNotifications | None = None,
         random: Random = draw,
     ) -> None:
         self._store = store
@@ -44,16 +47,20 @@ class Deliverer:
         self._notifications = notifications
         self._executor = executor
         self._queue = queue
+        self._of_batches = of_batches
         self._random = random
 
     def __call__(self, ids: Sequence[str]) -> None:
-        """Finish the Celery messages of these jobs, then begin their notifications."""
-        dues = self._store.deliveries.claim(ids)
+        """Finish the Celery messages of these jobs, then begin their notifications, and those of events of batches."""
+        dues = self._store.deliveries.claim([each for each in ids if not each.startswith(EVENT_MARK)])
         list(self._executor.map(self._finish, [due for due in dues if Delivery.CELERY in due.owed]))
         for due in dues:
             if Delivery.NOTIFY in due.owed:
                 with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
                     self._notify(due)
+        if self._of_batches:
+            for event in self._store.batch_events.claim([each for each in ids if each.startswith(EVENT_MARK)]):
+                self._of_batches.begin(event, self)
 
     def _notify(self, due: Due) -> None:
         try:

@@ -75,7 +75,7 @@ def id_taken(job: Job) -> Mapping[str, str]:
     words = (job.refusal or {}).get("message", "")
     return {
         "code": ID_TAKEN,
-        "message": f"The provider has an older task under the external_task_id {job.given_external_id!r}, which is not "
+        "message": f"The provider has an older task under the external id {job.external_task_id!r}, which is not "
         "this job's. Nothing was bought. Enqueue the request again under another external_task_id."
         + (f" The provider's words: {words}" if words else ""),
     }

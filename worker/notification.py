@@ -37,7 +37,10 @@ class Notifier:
         """Send a notification and return the status, a 2xx. Raises NotifyFailed for any other answer, or for none."""
         view = serialize_task(job, self._links) if form is CallbackForm.TASK else serialize_job(job, self._links)
         body = json.dumps(view, ensure_ascii=False)
-        message_id = self.message_id(job)
+        return self.post(url, self.message_id(job), body)
+
+    def post(self, url: str, message_id: str, body: str) -> int:
+        """Post a body under a `webhook-id` and return the status, a 2xx. Raises NotifyFailed."""
         headers = {"Content-Type": "application/json", "webhook-id": message_id}
         if self._secrets:
             headers |= signed(message_id, datetime.now(UTC), body, self._secrets)

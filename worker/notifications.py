@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 #: For so long after the end of its job, a notification is postponed while the breaker of its receiver is open. Then it
 #: is given up; one that was never sent is sent once before.
-_LONGEST_POSTPONED = timedelta(days=1)
+LONGEST_POSTPONED = timedelta(days=1)
 #: Waiting notifications that begin when one ends: more than one, so that places of killed workers are used again.
-_BEGIN = 2
+BEGIN = 2
 
 
 class Notifications:
@@ -75,7 +75,7 @@ class Notifications:
         if request is None or not receiver:
             self._store.deliveries.record(due, Delivery.NOTIFY)
             return
-        old = due.job.ended_at is not None and due.now - due.job.ended_at > _LONGEST_POSTPONED
+        old = due.job.ended_at is not None and due.now - due.job.ended_at > LONGEST_POSTPONED
         never_sent = due.job.delivery_tries == 0
         turn = self._store.deliveries.begin_notification(due, receiver, self._limit, last_chance=old and never_sent)
         if turn.outcome is BeginOutcome.GRANTED:
@@ -101,7 +101,7 @@ class Notifications:
                 wait = next_try(due, Delivery.NOTIFY, why, self._random()) if why else None
                 if wait is not None:
                     attempt = replace(attempt, next_at=attempt.at + timedelta(seconds=attempt.took + wait))
-                begin = 0 if self._stopping.is_set() else _BEGIN
+                begin = 0 if self._stopping.is_set() else BEGIN
                 started = self._store.deliveries.end_notification(
                     due,
                     turn,

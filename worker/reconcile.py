@@ -99,6 +99,8 @@ class Reconciler:
             list(self._executor.map(self._act, [due for due in dues if not due.job.owed]))
             if with_deliveries := [due.job.id for due in dues if due.job.owed]:
                 self._messages.deliver(with_deliveries)
+        if events := self._step(lambda: self._store.batch_events.find_due(STEP)):
+            self._messages.deliver(events)
         wait(probes)
         self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)

@@ -17,6 +17,7 @@ from jobs.results.names import Template
 from jobs.results.results import open_results
 from jobs.store.store import Store
 from jobs.store.witness import Witness
+from worker.batch_notifications import BatchNotifications
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate.enqueue import GenerateHandler
@@ -107,8 +108,18 @@ class Services:
             self.stopping,
             disable_after=self.settings.disable_receiver_after,
         )
+        of_batches = BatchNotifications(
+            self.store,
+            Notifier(self.settings),
+            threads,
+            limit,
+            self.stopping,
+            disable_after=self.settings.disable_receiver_after,
+        )
         queue = self.settings.generate_queue
-        return Deliverer(self.store, self.messages, notifications, self._threads("deliver"), queue)
+        return Deliverer(
+            self.store, self.messages, notifications, self._threads("deliver"), queue, of_batches=of_batches
+        )
 
     @cached_property
     def outputs(self) -> OutputSaver:

@@ -27,13 +27,17 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The delivery of a notification: `state` is "pending", "failed" (tried again), "delivered" or "given_up"."""
+    """The delivery of a notification of a job, or of a batch (`job` is None).
 
-    job: str
+    `state` is "pending", "failed" (tried again), "delivered" or "given_up".
+    """
+
     event: str
     state: str
     changed_at: datetime | None
     attempts: tuple[DeliveryAttempt, ...]
+    job: str | None = None
+    batch: str | None = None
     error: str | None = None
     owner: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -133,7 +137,8 @@ def _count(answer: Any) -> int:
 def _delivery(view: Any) -> Delivery:
     try:
         return Delivery(
-            job=str(view["job"]),
+            job=view.get("job"),
+            batch=view.get("batch"),
             event=str(view["event"]),
             state=str(view["state"]),
             changed_at=read_time(view.get("changed_at")),

@@ -4,12 +4,14 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.delivery_log import (
+    EVENT_MARK,
     LETTERS,
     STATES,
     Attempt,
@@ -22,6 +24,7 @@ from jobs.delivery_log import (
 )
 from jobs.fields import Field, printable
 from jobs.job import Job
+from jobs.producer_ids import given_id, owner_in
 from jobs.receivers import receiver_of
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
@@ -45,6 +48,12 @@ class DeliveryLog:
         self._jobs = jobs
 
     # --- read -------------------------------------------------------------------------------------------------------
+
+    @translate_errors()
+    def of_batch(self, batch_id: str) -> list[Notification]:
+        """Read the notifications of a batch's events, oldest first."""
+        ids: Any = self._client.lrange(self._keys.member("batch_events", batch_id), 0, -1)
+        return self._read(list(map(str, ids)))
 
     def of_job(self, job: Job) -> Notification | None:
         """Read the notification of a job; None if it notifies nobody, or has not ended."""
@@ -71,7 +80,7 @@ class DeliveryLog:
         letters = [LETTERS[state] for state in states or NotificationState]
         while seen < SCAN:
             entries = self._entries(owners, letters, since, after, limit)
-            read = {each.job.id: each for each in self._read([job_id for _, job_id in entries])}
+            read = {each.id: each for each in self._read([job_id for _, job_id in entries])}
             for entry in entries:
                 each = read.get(entry[1])
                 if each is None or (host is not None and _host(each) != host):
@@ -113,16 +122,21 @@ class DeliveryLog:
             return []
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hmget(self._keys.member("job", job_id), [Field.NOTIFICATION, Field.UPDATED_AT])
+                if job_id.startswith(EVENT_MARK):
+                    pipe.hmget(self._keys.member("event", job_id), _EVENT)
+                else:
+                    pipe.hmget(self._keys.member("job", job_id), [Field.NOTIFICATION, Field.UPDATED_AT])
                 pipe.lrange(self._keys.member("attempts", job_id), 0, -1)
             rows: Any = pipe.execute()
         found = []
-        for job, (letter, changed), texts in zip(self._jobs.get_many(ids), rows[::2], rows[1::2], strict=True):
-            if job and letter in STATES:
-                with decoding(f"job {printable(job.id)}"):
-                    attempts = tuple(map(Attempt.from_json, texts))
-                    at = attempts[-1].at if attempts else from_micros(changed)
-                found.append(Notification(job=job, state=STATES[letter], changed_at=at, attempts=attempts))
+        jobs = iter(self._jobs.get_many([each for each in ids if not each.startswith(EVENT_MARK)]))
+        for name, fields, texts in zip(ids, rows[::2], rows[1::2], strict=True):
+            job = None if name.startswith(EVENT_MARK) else next(jobs)
+            with decoding(f"notification {printable(name)}"):
+                attempts = tuple(map(Attempt.from_json, texts))
+                read = _of_event if name.startswith(EVENT_MARK) else partial(_of_job, job)
+                if notification := read(name, fields, attempts):
+                    found.append(notification)
         return found
 
     @translate_errors()
@@ -146,6 +160,44 @@ class DeliveryLog:
     def enable(self, owner: str, receiver: str) -> EnableOutcome:
         """Enable a receiver that was disabled, and close its circuit breaker."""
         return EnableOutcome(self._scripts.call("enable_receiver", owner, receiver))
+
+
+#: What is read of an event.
+_EVENT = ("state", "at", "batch", "owner", "kind", "error")
+
+
+def _of_job(job: Job | None, name: str, fields: Sequence[Any], attempts: tuple[Attempt, ...]) -> Notification | None:
+    letter, changed = fields
+    if job is None or letter not in STATES:
+        return None
+    return Notification(
+        id=name,
+        job=job.given_id,
+        batch=None if job.batch is None else given_id(job.batch),
+        owner=owner_in(job.id) or job.owner,
+        event=f"job.{job.state}",
+        state=STATES[letter],
+        changed_at=attempts[-1].at if attempts else from_micros(changed),
+        attempts=attempts,
+        error=job.delivery_error if job.undelivered or job.owed else None,
+    )
+
+
+def _of_event(name: str, fields: Sequence[Any], attempts: tuple[Attempt, ...]) -> Notification | None:
+    letter, at, batch, owner, kind, error = fields
+    if letter not in STATES:
+        return None
+    return Notification(
+        id=name,
+        job=None,
+        batch=given_id(batch),
+        owner=owner,
+        event=f"batch.{kind}",
+        state=STATES[letter],
+        changed_at=attempts[-1].at if attempts else from_micros(at),
+        attempts=attempts,
+        error=error or None,
+    )
 
 
 def _host(notification: Notification) -> str | None:

@@ -41,6 +41,8 @@ _FOLDER = files("jobs") / "lua"
 #: The shared files, in the order in which they use one another.
 _SHARED = (
     "record",
+    "delivery_log",
+    "events",
     "prices",
     "money",
     "unknown_costs",
@@ -49,7 +51,6 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
-    "delivery_log",
     "lib",
     "revisions",
     "accept",

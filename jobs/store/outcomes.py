@@ -335,6 +335,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "delivered": DeliveryOutcome,
     "enable_receiver": EnableOutcome,
     "enqueue": Outcome,
+    "event_delivered": DeliveryOutcome,
     "expire": ExpireOutcome,
     "finish": FinishOutcome,
     "found": FoundOutcome,

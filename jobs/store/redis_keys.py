@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 #: name → suffix of a key that exists once.
 SINGLE: Mapping[str, str] = {
+    "event_alarms": "event-alarms",  # ZSET event of a batch → µs at which its notification is due
     "alarms": "alarms",  # ZSET id → µs at which the service must look at the job again
     "doubts": "doubts",  # ZSET id → µs since when the outcome of its attempt is unknown
     "unreadable": "unreadable",  # ZSET id → µs since the provider gives no readable answer about its attempt
@@ -115,6 +116,8 @@ FAMILY: Mapping[str, str] = {
     "waiting_receivers": "wr:",  # ZSET receiver with waiting notifications of an owner → µs when last considered
     "waiting": "wn:",  # ZSET id → µs since when its notification waits: of an `<owner>|<receiver>`
     "receivers": "rs:",  # ZSET receiver of an owner → µs of its last answer to a notification; bounded
+    "event": "ev:",  # HASH an event of a batch (shared/events.lua), by `!<batch>!<kind>.<number>`
+    "batch_events": "be:",  # LIST the ids of a batch's events, oldest first; bounded
     "attempts": "na:",  # LIST the attempts of a job's notification, as JSON, newest last; bounded
     # ZSET id → µs of its last change: the notifications of an owner in a state (jobs.fields), of `<state>|<owner>`
     "notifications": "ns:",
@@ -126,13 +129,13 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
-    "receivers notifications saves unsaved saving save_turns save_queue",
+    "receivers notifications event_alarms saves unsaved saving save_turns save_queue",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent spent_labels lines receiver",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver event",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned",
-    "list": "history staged members attempts revisions",
+    "list": "history staged members batch_events attempts revisions",
     "stream": "changes",
 }
 #: name → the type of its key, as Redis calls it; channels have none.

@@ -4,6 +4,7 @@ import redis
 
 from jobs.settings import Settings
 from jobs.store.attempts import Attempts
+from jobs.store.batch_events import BatchEvents
 from jobs.store.batches import Batches
 from jobs.store.celery_messages import CeleryMessages
 from jobs.store.context import StoreContext
@@ -51,6 +52,7 @@ class Store:
         self.delivery_log = DeliveryLog(context, self.jobs)
         self.saves = Saves(context, self.jobs)
         self.batches = Batches(context, self.jobs)
+        self.batch_events = BatchEvents(context)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
         self.forecasts = Forecasts(context)

@@ -117,7 +117,7 @@ ATTACKS: Mapping[str, Callable[..., Any]] = {
 
 
 def measure(running: LocalStack, name: str, seconds: float) -> str:
-    """Enqueue jobs of the other producer, and send callbacks, for so many seconds. Return the delays as text."""
+    """Upload jobs of the other producer, and send callbacks, for so many seconds. Return the delays as text."""
     callbacks, over = list[float](), threading.Event()
     prober = threading.Thread(target=_call_back, args=(running, callbacks, over))
     prober.start()
@@ -129,8 +129,9 @@ def measure(running: LocalStack, name: str, seconds: float) -> str:
                 break
             given = f"{name.replace(' ', '-')}-{number}"
             asked = time.time()
+            line = json.dumps(request | {"external_task_id": given}).encode()
             try:
-                answer = session.post(f"{running.url}/v1/jobs", json=request | {"external_task_id": given}, timeout=30)
+                answer = session.post(f"{running.url}/v1/batches", data=line, headers=ND_JSON, timeout=30)
                 answer.raise_for_status()
                 accepted[given] = asked
             except requests.RequestException:

@@ -11,7 +11,7 @@ from schemas.error_text import nearest, quoted
 from schemas.errors import RequestInvalid
 from schemas.requests import models as models  # importing the package registers every model
 from schemas.requests.base import MODELS, RequestSchema
-from schemas.requests.fields import Message, paths
+from schemas.requests.fields import CallbackUrl, Message, paths
 from schemas.requests.record import GenerationRequest
 from schemas.requests.unknown import unknown_problems
 from schemas.urls import PRIVATE_HOSTS_ALLOWED
@@ -39,6 +39,18 @@ def load_request(
     private, rules = PRIVATE_HOSTS_ALLOWED.set(allow_private_hosts), CALLBACK_RULES.set(callbacks)
     try:
         return _load(data, pass_unknown=pass_unknown)
+    finally:
+        PRIVATE_HOSTS_ALLOWED.reset(private)
+        CALLBACK_RULES.reset(rules)
+
+
+def load_callback_url(url: str, *, allow_private_hosts: bool = False, callbacks: CallbackRules = ANYWHERE) -> str:
+    """Validate the `callback_url` of a batch, by the rules of a request's. Raises `RequestInvalid`."""
+    private, rules = PRIVATE_HOSTS_ALLOWED.set(allow_private_hosts), CALLBACK_RULES.set(callbacks)
+    try:
+        return str(CallbackUrl().deserialize(url))
+    except ValidationError as error:
+        raise RequestInvalid({"callback_url": list(map(str, error.messages))}) from error
     finally:
         PRIVATE_HOSTS_ALLOWED.reset(private)
         CALLBACK_RULES.reset(rules)

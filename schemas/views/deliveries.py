@@ -34,7 +34,14 @@ class AttemptView(Schema):
 class DeliveryView(Schema):
     """The delivery of a notification to a `callback_url`."""
 
-    job = fields.String(required=True, metadata=described("Id of the job.", "order-4711"))
+    job = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("Id of the job. null: it is an event of a batch.", "order-4711"),
+    )
+    batch = fields.String(
+        required=True, allow_none=True, metadata=described("Id of the batch. null: of none.", "spring-catalogue")
+    )
     owner = fields.String(
         required=True, allow_none=True, metadata=described("Name of the producer's key. null: none.", "shop")
     )
@@ -64,11 +71,11 @@ class DeliveryList(Schema):
     cursor = next_cursor()
 
 
-class DeliveriesOfJob(Schema):
-    """The deliveries of one job."""
+class DeliveriesOfOne(Schema):
+    """The deliveries of one job or batch."""
 
     deliveries = fields.List(
-        fields.Nested(DeliveryView), required=True, metadata=described("Empty: the job notifies nobody, or goes on.")
+        fields.Nested(DeliveryView), required=True, metadata=described("Empty: it notifies nobody, or goes on.")
     )
 
 

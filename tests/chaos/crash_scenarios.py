@@ -424,6 +424,11 @@ def a_batch_as_a_whole(t: Turn) -> None:
     lines(t, query="&on_error=abort")
 
 
+def a_batch_with_an_address(t: Turn) -> Check:
+    batch = lines(t, query=f"&callback_url={t.world.listener.url}")
+    return lambda: t.world.batch_events(batch, "batch.finished") == {f"{batch}.finished.1"}
+
+
 def a_bad_batch(t: Turn) -> Check:
     batch = lines(t, query="&on_error=abort", bad=True)
     return lambda: t.world.store.context.client.exists(f"{{b}}:b:{own(batch, OWNER)}") == 0
@@ -453,6 +458,23 @@ def batch_resumed(t: Turn) -> None:
     t.world.store.context.client.delete("{b}:wake")
     t.arm()
     t.world.post(f"/v1/batches/{batch}/resume")
+
+
+def batch_approved(t: Turn) -> None:
+    batch = lines(t, query="&paused=true")
+    t.world.store.context.client.delete("{b}:wake")
+    t.arm()
+    t.world.post(f"/v1/batches/{batch}/approve")
+
+
+def a_pilot(t: Turn) -> None:
+    batch = lines(t, query="&pilot=1")
+    t.world.store.batches.approve(own(batch, OWNER))
+
+
+def a_quote(t: Turn) -> None:
+    t.arm()
+    t.world.post("/v1/quote", data=json.dumps(request_of(image_list=[{"image": inline(t)}])))
 
 
 def batch_cancelled(t: Turn) -> None:
@@ -510,12 +532,14 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         provider_unreachable: "probe provider.probe probed",
         found_in_the_other_lane: "move_to_lane",
         sweep_left_over: "sweep",
+        a_batch_with_an_address: "due_events messages.deliver",
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
     },
     "deliver": {
         notified: "claim_deliveries begin_notification notifier delivered end_notification ack",
         a_task: "messages.finish",
+        a_batch_with_an_address: "claim_events begin_notification notifier event_delivered end_notification",
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
@@ -553,12 +577,15 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "batches.create": {
         a_batch: "image_known image_begun image_store.write image_kept enqueue messages.submit answer",
         a_batch_as_a_whole: "stage commit sweep",
+        a_pilot: "begin_pilot",
         a_bad_batch: "unstage",
     },
+    "batches.quote": {a_quote: "answer"},
     "limits.change_lane": {lane_paused: "change_limits pause_lane messages.submit answer"},
     "limits.change_key_limits": {key_limited: "change_limits messages.submit answer"},
     "batch_actions.pause": {batch_paused: "pause messages.submit answer"},
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
+    "batch_actions.approve": {batch_approved: "approve messages.submit answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},
     "batch_actions.retry": {batch_retried: "begin_sweep sweep messages.submit answer"},
 }

@@ -98,7 +98,13 @@ class World:
 
     def notifications(self, job_id: str) -> int:
         """Return how many notifications of the job have arrived."""
-        return sum(json.loads(each.body)["id"] == given_id(job_id) for each in list(self.listener.received))
+        return sum(json.loads(each.body).get("id") == given_id(job_id) for each in list(self.listener.received))
+
+    def batch_events(self, batch: str, kind: str) -> set[str]:
+        """Return the ids of the notifications of a batch that have arrived."""
+        received = [(each, json.loads(each.body)) for each in list(self.listener.received)]
+        of_batch = [each for each, body in received if body.get("type") == kind and body["data"]["id"] == batch]
+        return {each.headers["webhook-id"] for each in of_batch}
 
     # --- points -----------------------------------------------------------------------------------------------------
 

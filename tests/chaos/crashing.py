@@ -150,7 +150,7 @@ def _outside() -> None:
     for method in MESSAGES:
         wrap(worker.messages.Messages, method, f"messages.{method}")
     wrap(webhook.messages.Messages, "send", lambda _, task, *__: f"messages.{short(task)}")
-    wrap(Notifier, "__call__", "notifier")
+    wrap(Notifier, "post", "notifier")
     wrap(celery.events.EventDispatcher, "_publish", "events")
     wrap(RedisBackend, "store_result", "result")
     wrap(RedisBackend, "on_chord_part_return", "chord")

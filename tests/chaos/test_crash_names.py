@@ -43,6 +43,8 @@ BOUNDARIES = {
         "write": {"write_text": "(a sign of life, which no job depends on)"},
         "_beat": {"write": "(the same)"},
         "Notifier.__call__": {"post": "notifier"},
+        "Notifier.post": {"post": "notifier"},
+        "BatchNotifications._attempt": {"post": "notifier"},
         "Outgoing.post": {"post": "notifier"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "Continuity._remember": {"write": "(a sighting, which the next round writes again)"},

@@ -103,7 +103,7 @@ def test_each_fault_names_a_test_or_a_reason() -> None:
     numbers: dict[str, list[int]] = {}
     for name in rows:
         numbers.setdefault(name[0], []).append(int(name[1:]))
-    assert set(numbers) == set("PNRCHWSX")
+    assert set(numbers) == set("PNRCHWSXV")
     assert {kind: found for kind, found in numbers.items() if found != list(range(1, len(found) + 1))} == {}
     _, _, reasons = page.partition("## What cannot be injected here")
     untested = [name for name, row in rows.items() if not TEST.search(row.rsplit("|", 2)[1])]

@@ -111,7 +111,12 @@ def promise_is_kept(outcome: Outcome, count: int) -> None:
     mixed = [
         job.id
         for job in outcome.jobs
-        if any(task_of[job.external_task_id] not in (output.source_url or output.url) for output in job.output)
+        if any(task_of[_attempt_of(job)] not in (output.source_url or output.url) for output in job.output)
     ]
     assert mixed == []
     assert outcome.findings == []
+
+
+def _attempt_of(job: Job) -> str:
+    """Return the id of a job's last attempt at the provider, without the producer's name."""
+    return given_id(job.provider_external_id or job.external_task_id or job.id)

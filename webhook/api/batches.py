@@ -63,7 +63,8 @@ def create(query: dict[str, Any]) -> Response:
 
     When the service is full, the answer is 429: the service keeps what it has enqueued, and the same upload
     after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight`,
-    `max_cost`, `paused` and `pilot`. Later ones may leave them out, and are refused (422) if they differ.
+    `max_cost`, `paused`, `pilot` and `callback_url`. Later ones may leave them out, and are refused (422) if they
+    differ.
 
     With `dry_run`, the answer is a quote (200), and nothing is enqueued.
     """
@@ -150,7 +151,7 @@ def show(batch_id: str) -> Response:
 
 def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions, frozenset[str]]:
     """Return the options of a batch, and the names of those that the caller gave."""
-    given = frozenset(request.args) & {"label", "priority", "weight", "max_cost", "paused", "pilot"}
+    given = frozenset(request.args) & {"label", "priority", "weight", "max_cost", "paused", "pilot", "callback_url"}
     options = BatchOptions(
         owner=caller().name if owner is None else owner,
         labels=query["label"],
@@ -159,6 +160,8 @@ def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions
         max_cost=query.get("max_cost"),
         paused=query["paused"],
         pilot=query.get("pilot"),
+        callback_url=services().load_callback_url(query["callback_url"]) if "callback_url" in query else None,
+        notify_unbegun=services().callback_hosts() is not None,
     )
     return options, given
 

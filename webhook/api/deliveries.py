@@ -10,7 +10,7 @@ from jobs.api_keys import Scope
 from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReplayOutcome
 from jobs.serializers import serialize_notification, serialize_receiver
 from schemas.queries import DeliveryQuery, ReplayQuery
-from schemas.views.deliveries import DeliveriesOfJob, DeliveryList, ReceiverList, Replayed
+from schemas.views.deliveries import DeliveriesOfOne, DeliveryList, ReceiverList, Replayed
 from webhook.access.auth import caller
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
@@ -57,18 +57,38 @@ def replay_page(query: dict[str, Any]) -> Response:
         for owner in _owners():
             store.delivery_log.enable(owner, query["host"])
     found = _page(query)
-    outcomes = store.delivery_log.replay([each.job.id for each in found.notifications], caller().owner)
+    outcomes = store.delivery_log.replay([each.id for each in found.notifications], caller().owner)
     return json_response(_replayed(outcomes) | {"cursor": found.cursor})
 
 
 @operation(
-    blueprint, "GET", "/jobs/<job_id>/deliveries", {200: DeliveriesOfJob}, scope=Scope.READ, refusals=(404, 422, 503)
+    blueprint, "GET", "/jobs/<job_id>/deliveries", {200: DeliveriesOfOne}, scope=Scope.READ, refusals=(404, 422, 503)
 )
 def of_job(job_id: str) -> Response:
     """Show the deliveries of a job."""
     store = services().store
     found = store.delivery_log.of_job(store.jobs.get(job_id))
     return json_response({"deliveries": [serialize_notification(found)] if found else []})
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/batches/<batch_id>/deliveries",
+    {200: DeliveriesOfOne},
+    scope=Scope.READ,
+    refusals=(404, 422, 503),
+)
+def of_batch(batch_id: str) -> Response:
+    """Show the deliveries of the events of a batch.
+
+    Oldest first: the last 100. Deliveries of its jobs are listed by `GET /v1/deliveries`.
+    """
+    store = services().store
+    store.batches.get(batch_id)
+    return json_response(
+        {"deliveries": [serialize_notification(each) for each in store.delivery_log.of_batch(batch_id)]}
+    )
 
 
 @operation(

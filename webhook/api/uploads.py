@@ -74,6 +74,7 @@ class Upload:
                 ("max_cost", self.options.max_cost, existing.max_cost),
                 ("paused", self.options.paused, existing.paused),
                 ("pilot", self.options.pilot, existing.pilot),
+                ("callback_url", self.options.callback_url, existing.callback_url),
             )
             if name in self.given and new != old
         }

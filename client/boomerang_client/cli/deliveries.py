@@ -24,7 +24,7 @@ def _last(delivery: Delivery, name: str) -> object:
 
 
 _DELIVERIES: tuple[Column[Delivery], ...] = (
-    Column(name="job", plain=lambda row: row.job),
+    Column(name="job or batch", plain=lambda row: row.job or row.batch),
     Column(name="event", plain=lambda row: row.event),
     Column(name="state", plain=lambda row: row.state),
     Column(name="attempts", plain=lambda row: len(row.attempts), right=True),
@@ -69,8 +69,8 @@ def deliveries(screen: Screen, /, *, job: str | None, limit: int, **only: object
     delivered  the receiver accepted it
     given_up   it failed for a day, or its receiver is disabled: replay it
 
-    In a pipe: one line each, with tabs between job, event, state, attempts, status, time, next attempt, error and
-    address.
+    In a pipe: one line each, with tabs between job or batch, event, state, attempts, status, time, next
+    attempt, error and address.
     """  # noqa: D301 -- click keeps the lines of a block that begins with a backspace, written as \b
     found = screen.client().deliveries(job, limit=limit, **only)  # type: ignore[arg-type] # click's values
     if screen.as_json:

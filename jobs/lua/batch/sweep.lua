@@ -57,6 +57,7 @@ if action == 'commit' then
   redis.call('ZREM', KEY.sweeps, batch)
   count_uses(pinned_images(only), -1, now)
   redis.call('UNLINK', KEY.pinned .. only)
+  note_batch_end(batch, now)
   return {has_more(), changed, 0, admit_hint(now)}
 end
 local selection = action == 'retry' and cjson.decode(only)

@@ -18,7 +18,7 @@ if not sends and (job.delivery_fence or '0') ~= ARGV[2] then return 'refused' en
 local now, change = clock(), {}
 if not string.find(job.owed, kind, 1, true) then return 'owed' end
 if kind == 'n' then
-  log_attempt(job, ARGV[7])
+  log_attempt(job.id, ARGV[7])
   local state = 'f'
   if wait == '' then state = ARGV[7] ~= '' and 'd' elseif wait == 'never' then state = 'g' end
   if wait == '' or wait == 'never' or ARGV[7] ~= '' then note_notification(job, change, state, now) end

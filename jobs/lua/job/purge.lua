@@ -53,10 +53,14 @@ for _, id in ipairs(redis.call('ZRANGE', KEY.damaged, 0, limit - 1)) do
   end
 end
 local function close(batch)
-  local accepted, gone, doing, labels =
-    unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do', 'labels'))
-  if doing == 'commit' or tonumber(accepted or 0) > tonumber(gone or 0) then return end
+  local accepted, gone, doing, labels, events =
+    unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do', 'labels', 'events_owed'))
+  if doing == 'commit' or tonumber(events or 0) > 0 or tonumber(accepted or 0) > tonumber(gone or 0) then return end
   if labels then index_labels(KEY.grouped, labels, batch) end
+  if events then
+    for _, id in ipairs(redis.call('LRANGE', KEY.batch_events .. batch, 0, -1)) do forget_event(id) end
+    redis.call('DEL', KEY.batch_events .. batch)
+  end
   redis.call('DEL', KEY.batch .. batch)
   redis.call('UNLINK', KEY.members .. batch)
   redis.call('ZREM', KEY.batches, batch)

@@ -3,7 +3,7 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 who asks: a producer, or '*'
 --       2 µs between two of them
---       3... job ids
+--       3... ids of jobs, or of events of batches
 -- Returns: an outcome for each: owed | under way (a worker sends it now) | nothing (the job has not ended, or notifies
 --   nobody) | unknown (also one of another producer)
 -- A repeat changes at most the time.
@@ -31,9 +31,23 @@ local function replay(job, at)
   if owed ~= '' then schedule_kind(job, 'n', at, now) else schedule_delivery(job, at) end
   return 'owed'
 end
+local function replay_event(id, at)
+  local event = read_event(id)
+  if not event or not is_of(event.owner, ARGV[1]) then return 'unknown' end
+  if is_owed(event.state) and event.sender then return 'under way' end
+  if not is_owed(event.state) then
+    redis.call('HSET', KEY.event .. id, 'tries', 0)
+    set_event_state(event, 'p', now)
+  end
+  redis.call('ZADD', KEY.event_alarms, whole(at), id)
+  return 'owed'
+end
 for i = 3, #ARGV do
-  local job = read(ARGV[i])
-  if not job or not is_of(owner_of_job(job), ARGV[1]) then
+  local is_event = string.sub(ARGV[i], 1, 1) == '!'
+  local job = not is_event and read(ARGV[i])
+  if is_event then
+    outcomes[#outcomes + 1] = replay_event(ARGV[i], now + (i - 3) * tonumber(ARGV[2]))
+  elseif not job or not is_of(owner_of_job(job), ARGV[1]) then
     outcomes[#outcomes + 1] = 'unknown'
   elseif not FINAL[job.state] then
     outcomes[#outcomes + 1] = 'nothing'

@@ -1,6 +1,6 @@
 -- Note that a worker with a result store runs: results that come are to be saved, whoever records them.
 -- KEYS[1]: the prefix of all keys
--- ARGV: 1 '1' | 'first' (before anything is delivered)
+-- ARGV: 1 '1' | '2' (before anything is delivered)
 --       2 µs for which it holds
 -- Returns: 'noted'
 -- A repeat only notes a later time. `saves_from`: since when results are saved without a gap; the audit asks for it.

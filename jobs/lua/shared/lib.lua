@@ -144,7 +144,9 @@ local function move(job, to, change, now, at)
   if job.batch then
     redis.call('HINCRBY', KEY.batch .. job.batch, from, -1)
     redis.call('HINCRBY', KEY.batch .. job.batch, to, 1)
-    if FINAL[to] ~= FINAL[from] then count_unfinished(job.batch, class_of(job), FINAL[to] and -1 or 1) end
+    if FINAL[to] ~= FINAL[from] and count_unfinished(job.batch, class_of(job), FINAL[to] and -1 or 1) then
+      note_batch_end(job.batch, now)
+    end
     if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.batch, now) end
     if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end

@@ -162,8 +162,9 @@ local function record_cost(job, cost, completed, unknown, now, counted)
 end
 
 -- Count the unfinished jobs of a batch by price class, so that what it will cost is known without reading the jobs.
+-- Returns whether none is left of the class.
 local function count_unfinished(batch, class, by)
-  if redis.call('HINCRBY', KEY.batch .. batch, BATCH.unfinished .. class, by) == 0 then
-    redis.call('HDEL', KEY.batch .. batch, BATCH.unfinished .. class)
-  end
+  local left = redis.call('HINCRBY', KEY.batch .. batch, BATCH.unfinished .. class, by)
+  if left == 0 then redis.call('HDEL', KEY.batch .. batch, BATCH.unfinished .. class) end
+  return left == 0
 end

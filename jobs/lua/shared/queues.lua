@@ -163,6 +163,7 @@ local function pause_batch(batch, why)
   local was = halts_of(batch)
   redis.call('HSET', KEY.batch .. batch, 'paused', why)
   apply_halt(batch, was)
+  owe_event(batch, 'paused', clock(), why == '1' and 'request' or why)
 end
 
 -- Pause a batch that waits for an approval as soon as nothing of it may run: its pilot, if it has one, is over, and other

@@ -57,6 +57,38 @@ local function take_place(places, owner, receiver, id, now)
   stop_waiting(owner, receiver, id)
 end
 
+-- Return a notification that is owed: of a job, as `read_job` reads it, or of an event of a batch; nil: it is not owed.
+-- `fence`: of deliveries; `sender`: of the claim whose worker sends it.
+local function owed_notification(id, read_job)
+  if string.sub(id, 1, 1) == '!' then
+    local event = read_event(id)
+    if not event or not is_owed(event.state) then return nil end
+    return {id = id, owner = event.owner, fence = event.fence, sender = event.sender}
+  end
+  local job = read_job(id)
+  if not job or not job.owed or not string.find(job.owed, 'n', 1, true) then return nil end
+  return {id = id, of = job, owner = owner_of_job(job), fence = job.delivery_fence or '0', sender = job.notify_fence}
+end
+
+-- Note who sends a notification; false: nobody does.
+local function set_sender(notification, sender)
+  if notification.of then
+    save(notification.of, RECORD{notify_fence = sender})
+  elseif sender then
+    redis.call('HSET', KEY.event .. notification.id, 'sender', sender)
+  else
+    redis.call('HDEL', KEY.event .. notification.id, 'sender')
+  end
+end
+
+local function schedule_notification(notification, at, now)
+  if notification.of then
+    schedule_kind(notification.of, 'n', at, now)
+  else
+    redis.call('ZADD', KEY.event_alarms, whole(at), notification.id)
+  end
+end
+
 -- Give a place to a notification that waits: of the owner, and there of the receiver, that was considered least
 -- recently. Returns its job id, or nil. It considers a bounded number of both; the others are next.
 local function start_waiting(places, limit, now)
@@ -68,12 +100,14 @@ local function start_waiting(places, limit, now)
       local name = owner .. '|' .. receiver
       if ask_receiver(places, name, now) == 'granted' then
         for _, id in ipairs(redis.call('ZRANGE', KEY.waiting .. name, 0, 9)) do
-          local job = read(id)
-          if job and job.owed and string.find(job.owed, 'n', 1, true) then
+          local notification = owed_notification(id, read)
+          if notification then
             take_place(places, owner, receiver, id, now)
             -- Whoever is given its id sends it. If that worker dies, the alarm replaces the id.
-            schedule_kind(job, 'n', now + NOTIFICATION_LEASE, now)
-            save(job, RECORD{notify_fence = false, notify_at = #job.owed > 1 and now})
+            schedule_notification(notification, now + NOTIFICATION_LEASE, now)
+            set_sender(notification, false)
+            local job = notification.of
+            if job and #job.owed > 1 then save(job, RECORD{notify_at = now}) end
             return id
           end
           stop_waiting(owner, receiver, id)

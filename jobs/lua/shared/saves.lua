@@ -3,7 +3,7 @@
 
 local function save_queue_of(job) return owner_of_job(job) .. '|' .. (job.lane or DEFAULT_LANE) end
 
--- Return what to do about results: '' nothing, '1' save them, 'first' save them before anything is delivered. `given`:
+-- Return what to do about results: '' nothing, '1' save them, '2' save them before anything is delivered. `given`:
 -- what the caller knows; '' where it has no result store. Workers that have one announce it (announce_saves.lua), so
 -- that in a deploy a process without one owes the saving, too.
 local function saving_mode(given, now)
@@ -18,7 +18,7 @@ local function owe_save(job, now, mode)
   local change = RECORD{save_since = now, save_at = now, save_tries = false, save_error = false, unsaved = false}
   if job.unsaved then redis.call('ZREM', KEY.unsaved, job.id) end
   if tonumber(job.version or 1) < VERSION then change.version = VERSION end
-  if mode == 'first' and job.owed and job.state == 'completed' then
+  if mode == '2' and job.owed and job.state == 'completed' then
     change.saves_first = '1'
     alarm(job, now + HELD_RECHECK)
   end

@@ -52,7 +52,7 @@ class Producer:
         return found.state.value if found else None
 
     def listed(self, *states: S, **where: Any) -> list[str]:
-        return [each.job.id for each in self.bench.store.delivery_log.page([self.name], states, **where).notifications]
+        return [each.id for each in self.bench.store.delivery_log.page([self.name], states, **where).notifications]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_pages_follow_one_another_also_where_times_are_equal(shop: Producer) -> 
     cursor, pages = None, 0
     while True:
         page = shop.bench.store.delivery_log.page(["shop"], cursor=cursor, limit=4)
-        seen += [each.job.id for each in page.notifications]
+        seen += [each.id for each in page.notifications]
         cursor, pages = page.cursor, pages + 1
         if cursor is None:
             break

@@ -1,5 +1,6 @@
 """What a job cost: all its attempts together, whatever ended them."""
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -8,6 +9,8 @@ import pytest
 from jobs.job import Result
 from jobs.links import NO_LINKS
 from jobs.new_job import BatchOptions, NewJob
+from jobs.results.sidecar import write_sidecar
+from jobs.saved import Saved, SavedOutput
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.store import Store
@@ -56,6 +59,11 @@ def test_all_attempts_count_and_usage_is_the_last_ones(bench: Bench, make: Make)
     assert (view["cost"], view["usage"]) == ("0.007", {"cost": "0.004", "discount": 1})
     assert (view["external_task_id"], view["provider_external_id"]) == ("fox", "fox~3")
     assert bench.store.batches.get("b").cost == Decimal("0.007")
+    output = SavedOutput(name="fox-0.png", sha256="0" * 64, size=1, content_type="image/png")
+    job = bench.store.jobs.get("fox", text=True)
+    sidecar = json.loads(write_sidecar(job, Saved(job.created_at, (output,)), {}))
+    assert (sidecar["cost"], sidecar["usage"]) == ("0.007", {"cost": "0.004"})
+    assert (sidecar["external_task_id"], sidecar["provider_external_id"]) == ("fox", "fox~3")
     assert bench.audit() == []
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -42,6 +43,7 @@ from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
 from jobs.receivers import BeginOutcome
+from jobs.saved import Saved, SavedOutput
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.celery_messages import Message
@@ -61,6 +63,10 @@ from worker.answers import (
 )
 from worker.provider import Found, Unavailable
 
+SAVED = Saved(
+    datetime(2026, 1, 2, tzinfo=UTC),
+    (SavedOutput(name="x/a-1.png", sha256="ab" * 32, size=7, content_type="image/png"),),
+)
 #: Slots of each of the two accounts. The second one learns its limit.
 SLOTS = 2
 LANES = pooled(
@@ -126,11 +132,18 @@ class Life(RuleBasedStateMachine):
     bench: Bench
     steps = 0
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(saves=st.sampled_from(["", "1", "first"]))
+    def begin(self, saves: str) -> None:
         self.bench.start_afresh()
+        given = {
+            **vars(SETTINGS),
+            "result_store": "a test's" if saves else None,
+            "complete_when_saved": saves == "first",
+        }
         with patch.object(lane_health, "FAILURES_TO_OPEN", 2):
-            self.store: Store = self.bench.with_settings(**vars(SETTINGS))
+            self.store: Store = self.bench.with_settings(**given)
+        self.store.saves.announce()
+        self.saves: list[Due] = []
         self.bench.images(SETTINGS).put(self.bench.placeholder_image(b"a fox"))
         self.accepted: dict[str, NewJob] = {}
         self.messages: list[tuple[str, ...]] = []
@@ -700,6 +713,33 @@ class Life(RuleBasedStateMachine):
     def a_person_retries_deliveries(self, job_id: str, twice: bool) -> None:
         self.call(lambda: self.store.deliveries.retry([job_id]), twice=twice)
 
+    @rule(most=st.integers(1, 3), renews=st.booleans())
+    def a_worker_begins_to_save(self, most: int, renews: bool) -> None:
+        self.store.saves.find_due()
+        self.saves += self.store.saves.claim(30.0, 4, most)
+        if renews:
+            self.call(
+                lambda: self.store.saves.renew(30.0, [(due.job.id, due.job.fence) for due in self.saves]), twice=True
+            )
+
+    @precondition(lambda self: self.saves)
+    @rule(data=st.data(), end=st.sampled_from(["saved", "failed", "given up", "killed"]), twice=st.booleans())
+    def a_save_ends(self, data: st.DataObject, end: str, twice: bool) -> None:
+        due = self.saves.pop(data.draw(st.integers(0, len(self.saves) - 1)))
+        saves = self.store.saves
+        match end:
+            case "saved":
+                self.call(lambda: saves.saved(due, SAVED), twice=twice)
+            case "failed":
+                self.call(lambda: saves.failed(due, "it answered 500", 2.0), twice=twice)
+            case "given up":
+                self.call(lambda: saves.give_up(due, "it answered 404"), twice=twice)
+
+    @rule(job_id=st.sampled_from([*IDS, "absent"]), again=st.booleans(), twice=st.booleans())
+    def a_person_has_results_saved(self, job_id: str, again: bool, twice: bool) -> None:
+        if self.store.context.configured.saves:
+            self.call(lambda: self.store.saves.retry([job_id], again=again), twice=twice)
+
     @rule(seconds=st.sampled_from([0.5, 3, 8, 11, 29, 31, 61, 5000]))
     def time_passes(self, seconds: float) -> None:
         self.bench.forward(seconds)
@@ -730,7 +770,15 @@ class Life(RuleBasedStateMachine):
             if job.settled_by == "expires_in":
                 assert job_id not in self.tasks, "expired unpaid, but bought"
             if job.state is State.COMPLETED and job.result:
-                assert self.kept.setdefault(job_id, job.result) == job.result
+                result = replace(job.result, saved=None)
+                assert self.kept.setdefault(job_id, result) == result
+            if (
+                job.state is State.COMPLETED
+                and job.result
+                and job.result.output
+                and self.store.context.configured.saves
+            ):
+                assert (job.saved is not None) + (job.save is not None) >= 1, "neither saved, nor owed, nor given up"
 
     def audit_sometimes(self) -> None:
         self.steps += 1
@@ -761,6 +809,9 @@ class Life(RuleBasedStateMachine):
             self.check_promises()
             rounds += 1
             assert rounds < MOST_ROUNDS, f"not at rest: {self.bench.dump()}"
+        self.bench.forward(5000)
+        self.save_all()
+        assert self.store.saves.backlog().owed == 0
         assert audit(self.store) == []
         for job_id, accepted in self.accepted.items():
             job = self.store.jobs.get(job_id)
@@ -782,6 +833,7 @@ class Life(RuleBasedStateMachine):
                     self.make_deliveries(claimed)
             else:
                 self.act_on(due, self.look_up(due))
+        self.save_all()
         for lane in LANES:
             self.claim(self.store.attempts.admit(100, lane).ids)
         while self.claims:
@@ -791,6 +843,11 @@ class Life(RuleBasedStateMachine):
         for task in self.tasks.values():
             if not task.end:
                 self.end(task)
+
+    def save_all(self) -> None:
+        while dues := self.store.saves.claim(30.0, 100, 100):
+            for due in dues:
+                assert self.store.saves.saved(due, SAVED).outcome == "saved"
 
 
 def error(code: str) -> Result:

@@ -96,6 +96,14 @@ def claimed_save(b: Any) -> Any:
     return due
 
 
+def batch_event(b: Any) -> str:
+    options = BatchOptions(callback_url="https://shop.example/", notify_unbegun=True)
+    b.store.jobs.enqueue(new_jobs("x1"), "x", options)
+    b.store.jobs.cancel("x1")
+    (event,) = b.store.delivery_log.of_batch("x")
+    return str(event.id)
+
+
 def park_message(b: Any, state: State = S.IN_PROGRESS) -> None:
     b.job()
     b.store.celery.park("fox", "task-1", '{"task_id":"task-1"}')
@@ -175,6 +183,11 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
             *begun_notification(b), limit=1, random=0.5, retry_in=5.0, why="ReadTimeout", begin=0
         ),
         lambda b, _: b.store.delivery_log.enable("", "shop.example"),
+    ),
+    "due_events": (batch_event, lambda b, _: b.store.batch_events.find_due(10)),
+    "event_delivered": (
+        lambda b: b.store.batch_events.claim([batch_event(b)])[0],
+        lambda b, event: b.store.batch_events.give_up(event, "it answered 404"),
     ),
     "replay": (give_up_delivery, lambda b, _: b.store.delivery_log.replay(["fox"], "*")),
     "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(new_jobs("a", "b"), "x")),
@@ -292,6 +305,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 }
 #: Verbs that act again, harmlessly, as their Lua files explain: the call, and the key and fields that it changes.
 ACTS_AGAIN: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
+    "claim_events": (lambda b: b.store.batch_events.claim([batch_event(b)]), "ev:!x!finished.1", {"fence"}),
     "claim_deliveries": (lambda b: b.store.deliveries.claim(["fox"]), "j:fox", {"j"}),
     "recover": (lambda b: b.store.continuity.recover(), "epoch", {"number"}),
 }

@@ -120,3 +120,29 @@ def test_a_replay_at_a_host_enables_it(shop: FlaskClient, store: Store) -> None:
     store.context.client.hset(key, "disabled_at", 1_700_000_000_000_000)
     (enabled,) = shop.post("/v1/receivers/hooks.shop.example/enable").json["receivers"]
     assert (enabled["state"], enabled["disabled_at"]) == ("healthy", None)
+
+
+LINE = '{"model": "kirin_image_omni", "prompt": "a fox"}\n'
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+def test_a_batch_notifies_its_own_address(clients: dict[str, FlaskClient], store: Store) -> None:
+    shop = clients["shop"]
+    assert shop.post(f"/v1/batches?id=spring&callback_url={HOOK}", data=LINE, headers=NDJSON).status_code == 201
+    # Other uploads may leave the address out, and may not change it
+    assert shop.post("/v1/batches?id=spring", data=LINE, headers=NDJSON).status_code == 201
+    refused = shop.post("/v1/batches?id=spring&callback_url=https://other.example/", data=LINE, headers=NDJSON)
+    assert "callback_url" in refused.json["errors"]
+    shop.post("/v1/batches/spring/cancel")
+    (delivery,) = shop.get("/v1/batches/spring/deliveries").json["deliveries"]
+    assert (delivery["batch"], delivery["job"], delivery["event"]) == ("spring", None, "batch.finished")
+    assert [each["event"] for each in shop.get("/v1/deliveries").json["deliveries"]] == ["batch.finished"]
+    assert clients["press"].get("/v1/batches/spring/deliveries").status_code == 404
+
+
+@pytest.mark.parametrize("url", ["ftp://shop.example/", "http://127.0.0.1/", "https://shop.example:6379/", "shop", ""])
+def test_a_bad_address_of_a_batch_is_refused(clients: dict[str, FlaskClient], url: str) -> None:
+    refused = clients["shop"].post(f"/v1/batches?id=spring&callback_url={url}", data=LINE, headers=NDJSON)
+    assert refused.status_code == 422
+    assert "callback_url" in refused.json["errors"]
+    assert clients["shop"].get("/v1/batches/spring").status_code == 404

@@ -1,0 +1,62 @@
+-- Events of batches, of which the producer is notified at the batch's callback_url (jobs/store/batch_events.py). Each is a
+-- hash: batch, owner, kind, why, url, at, fence (of deliveries), tries, error, state (as the field `notification` of a
+-- job), sender (the fence of the claim whose worker sends it).
+
+-- Read an event; nil: there is none.
+local function read_event(id)
+  local flat = redis.call('HGETALL', KEY.event .. id)
+  if #flat == 0 then return nil end
+  local event = {id = id}
+  for i = 1, #flat, 2 do event[flat[i]] = flat[i + 1] end
+  return event
+end
+
+local function is_owed(state) return state == 'p' or state == 'f' end
+
+-- Change the state of an event. Its alarm is set while it is owed.
+local function set_event_state(event, state, now)
+  index_notification(event.id, event.owner, event.state, state, now)
+  redis.call('HSET', KEY.event .. event.id, 'state', state)
+  if is_owed(state) ~= is_owed(event.state) then
+    redis.call('HINCRBY', KEY.batch .. event.batch, 'events_owed', is_owed(state) and 1 or -1)
+  end
+  if not is_owed(state) then redis.call('ZREM', KEY.event_alarms, event.id) end
+  event.state = state
+end
+
+-- Delete an event and its log.
+local function forget_event(id)
+  local event = read_event(id)
+  if event then
+    set_event_state(event, 'd', 0)
+    redis.call('ZREM', notifications_in('d', event.owner), id)
+  end
+  redis.call('DEL', KEY.event .. id, KEY.attempts .. id)
+end
+
+-- Owe an event of a batch: '<kind>.<number>' under the batch. A batch without a callback_url has none; nor has one of
+-- which no job was completed or has failed, since it costs nothing, unless the operator lists the hosts of its producer.
+local function owe_event(batch, kind, now, why)
+  local key = KEY.batch .. batch
+  local url, owner, free, completed, failed =
+    unpack(redis.call('HMGET', key, 'callback', 'key', 'callback_free', 'completed', 'failed'))
+  if not url or not free and tonumber(completed or 0) + tonumber(failed or 0) == 0 then return end
+  local id = '!' .. batch .. '!' .. kind .. '.' .. whole(redis.call('HINCRBY', key, 'events', 1))
+  local event = {id = id, batch = batch, owner = owner or ''}
+  redis.call('HSET', KEY.event .. id, 'batch', batch, 'owner', event.owner, 'kind', kind, 'why', why or '', 'url', url,
+    'at', whole(now), 'fence', 0, 'tries', 0, 'error', '')
+  set_event_state(event, 'p', now)
+  redis.call('ZADD', KEY.event_alarms, whole(now), id)
+  local all = KEY.batch_events .. batch
+  if redis.call('RPUSH', all, id) > EVENTS_KEPT then forget_event(redis.call('LPOP', all)) end
+end
+
+-- Owe the event of a batch whose jobs have all ended. Call it when the last unfinished job of a price class has ended.
+local function note_batch_end(batch, now)
+  local stored =
+    redis.call('HMGET', KEY.batch .. batch, 'callback', 'do', 'accepted', 'completed', 'failed', 'cancelled', 'expired')
+  if not stored[1] or stored[2] == 'commit' then return end
+  local ended = 0
+  for i = 4, 7 do ended = ended + tonumber(stored[i] or 0) end
+  if ended > 0 and ended == tonumber(stored[3] or 0) then owe_event(batch, 'finished', now) end
+end

@@ -1,0 +1,70 @@
+"""Batches' events reach the callback_url, over real sockets, however often messages and rounds repeat."""
+
+import json
+import threading
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from jobs.new_job import BatchOptions, NewJob
+from tests.support.listener import Listener
+from tests.support.waiting import WaitFor
+from tests.support.world import MakeWorld, request_of
+from worker.batch_notifications import BatchNotifications
+from worker.deliver import Deliverer
+from worker.notification import Notifier
+
+SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
+
+
+@pytest.fixture
+def w(world: MakeWorld) -> Any:
+    """A world with a batch of two jobs, whose producer is notified of its events."""
+    made = world(allow_private_hosts=True, notify_secrets=(SECRET,))
+    with ThreadPoolExecutor(4) as threads:
+        of_batches = BatchNotifications(made.store, Notifier(made.settings), threads, 8, threading.Event())
+        made.deliverer = Deliverer(made.store, made.messages, None, made.threads, "celery", of_batches=of_batches)  # type: ignore[arg-type]
+        yield made
+
+
+def enqueue(w: Any, listener: Listener) -> None:
+    jobs = [NewJob(id=each, text=request_of().text(), model="kirin_image_omni") for each in ("a", "b")]
+    options = BatchOptions(callback_url=f"{listener.url}/batches", notify_unbegun=True)
+    w.store.jobs.enqueue(jobs, "spring", options)
+
+
+def test_a_finished_batch_is_notified_once(w: Any, listener: Listener, wait_for: WaitFor) -> None:
+    enqueue(w, listener)
+    w.store.jobs.cancel("a")
+    assert w.store.batch_events.find_due(10) == []
+    w.store.jobs.cancel("b")
+    w.round(1)
+    assert w.messages_in("boomerang.deliver") >= 1
+    (event,) = w.store.delivery_log.of_batch("spring")
+    w.deliverer([event.id])
+    w.deliverer([event.id])
+    assert wait_for(lambda: w.store.delivery_log.of_batch("spring")[0].state == "delivered")
+    w.deliverer([event.id])
+    ((method, path, headers, body),) = listener.received
+    assert (method, path, headers["webhook-id"]) == ("POST", "/batches", "spring.finished.1")
+    view = Webhook(SECRET).verify(body, dict(headers))
+    assert (view["type"], view["data"]["id"], view["data"]["done"]) == ("batch.finished", "spring", True)
+
+
+def test_a_receiver_that_fails_gets_it_later_under_the_same_id(w: Any, listener: Listener, wait_for: WaitFor) -> None:
+    enqueue(w, listener)
+    listener.answers = [503, 404]
+    w.store.batches.pause("spring")
+    (event,) = w.store.delivery_log.of_batch("spring")
+
+    def attempts() -> int:
+        return len(w.store.delivery_log.of_batch("spring")[0].attempts)
+
+    for count in (1, 2, 3):
+        w.deliverer([event.id])
+        assert wait_for(lambda: attempts() >= count)  # noqa: B023 - it is called at once
+    assert [each.headers["webhook-id"] for each in listener.received] == ["spring.paused.1"] * 3
+    assert json.loads(listener.received[0].body)["reason"] == "request"
