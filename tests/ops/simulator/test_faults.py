@@ -142,6 +142,7 @@ def test_a_huge_answer_is_declared_and_sent(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("huge")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_small_until_decompressed(start: Start) -> None:
     simulator = start(gzip_bomb=1)
     with simulator.post({"prompt": "x", "external_task_id": "a"}, stream=True) as answer:
