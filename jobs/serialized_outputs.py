@@ -15,9 +15,10 @@ _OF_PROVIDER = ("type", "url", "watermark_url")
 
 def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
     """Return the outputs of a job. `url` is ours for a saved one, otherwise the provider's."""
-    result, saved = job.result, job.saved
+    result = job.result
     if not result or not result.output:
         return []
+    saved = result.saved
     files = saved.outputs if saved else ()
     since = (job.save and job.save.since) or job.ended_at
     rows: list[dict[str, Any]] = []

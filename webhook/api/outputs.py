@@ -76,13 +76,13 @@ def _saved(job: Job, index: str) -> tuple[int, SavedOutput]:
     if not _INDEX.fullmatch(index) or int(index) >= count:
         raise ProblemError(404, f"The job has {count} outputs, numbered from 0, and no output {index[:20]!r}.")
     number = int(index)
+    if job.result and job.result.saved and job.result.saved.removed_at:
+        raise deleted()
     if job.saved is None or number >= len(job.saved.outputs):
         source = job.result.output[number]["url"] if job.result else ""
         given_up = job.save is not None and not job.save.owed
         why = "could not be saved" if given_up else "is not saved yet"
         raise ProblemError(409, f"This output {why}. `source_url` is its address at the provider.", source_url=source)
-    if job.saved.removed_at:
-        raise deleted()
     return number, job.saved.outputs[number]
 
 
