@@ -45,6 +45,7 @@ from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING
 from worker.generate.enqueue import GenerateHandler
 from worker.notification import Notifier
 from worker.provider import Provider
+from worker.save.outputs import OutputSaver
 
 #: Redis commands without a lasting change.
 READING = LOOKS | words(
@@ -139,9 +140,31 @@ def _state() -> None:
     for store in (RedisImages, Bucket):
         for method in STORED:
             wrap(store, method, f"image_store.{method}")
+    wrap(OutputSaver, "_fetch", "result_store.fetch")
+    for method in ("mark", "put"):
+        wrap(Bucket, method, f"result_store.{method}")
+    _drafts()
     wrap(EventStream, "read_new", "changes")
     wrap(EventStream, "add_task", "task_state")
     wrap(KeyRing, "note_use", "key_used")
+
+
+def _drafts() -> None:
+    """Make the opening of a temporary file an effect, but not what happens while it is open."""
+    draft = Bucket.draft
+
+    @contextlib.contextmanager
+    def named(self: Bucket) -> Iterator[Any]:
+        with contextlib.ExitStack() as stack:
+            with effect("result_store.draft"):
+                opened = stack.enter_context(draft(self))
+            try:
+                yield opened
+            finally:
+                with _unwatched():
+                    stack.close()
+
+    Bucket.draft = named
 
 
 def _outside() -> None:
