@@ -41,7 +41,7 @@ from jobs.images.backends import RedisImages
 from jobs.store.event_stream import EventStream
 from jobs.store.scripts import Scripts
 from ops.local.tether import PR_SET_PDEATHSIG
-from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
+from tests.chaos.points import BY_TIMER, CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
 from worker.generate.enqueue import GenerateHandler
 from worker.notification import Notifier
 from worker.provider import Provider
@@ -122,7 +122,7 @@ def _state() -> None:
         """Send a pipeline's calls one by one, so that it can break off in the middle."""
         answers = []
         for each in wanted:
-            with contextlib.nullcontext() if each[0] in READING_VERBS else effect(each[0]), _unwatched():
+            with contextlib.nullcontext() if each[0] in READING_VERBS | BY_TIMER else effect(each[0]), _unwatched():
                 answers += sent(self, [each])
         return answers
 
