@@ -163,8 +163,9 @@ class Job:
 
     @property
     def saved(self) -> Saved | None:
-        """Its results in the result store; None while they are not all there."""
-        return self.result.saved if self.result else None
+        """Its results in the result store; None while they are not all there, and after they were removed."""
+        saved = self.result.saved if self.result else None
+        return None if saved is None or saved.removed_at else saved
 
     @property
     def waits(self) -> bool:

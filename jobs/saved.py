@@ -29,23 +29,32 @@ class SavedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """All outputs of a job, in the order of its result, and when the last of them was stored."""
+    """All outputs of a job, in the order of its result, and when the last of them was stored.
+
+    `removed_at`: when an operator removed them again; they no longer exist.
+    """
 
     at: datetime
     outputs: tuple[SavedOutput, ...]
+    removed_at: datetime | None = None
 
     def to_json(self) -> list[Any]:
         """Convert it to JSON values, without names: a million jobs store them."""
         rows = [[out.name, out.sha256, out.size, out.content_type, out.width, out.height] for out in self.outputs]
-        return [int(to_micros(self.at)), *rows]
+        at = int(to_micros(self.at))
+        return [at if self.removed_at is None else [at, int(to_micros(self.removed_at))], *rows]
 
     @classmethod
     def from_json(cls, given: Sequence[Any]) -> "Saved":
         """Read what `to_json` made. Raises `ValueError` and `TypeError` for anything else."""
-        if not isinstance(given, list) or not given or type(given[0]) is not int:
+        if not isinstance(given, list) or not given:
             raise ValueError("its saved outputs are malformed")
-        at, *rows = given
-        return cls(from_micros(at), tuple(map(_output, rows)))
+        first, *rows = given
+        times = first if isinstance(first, list) else [first]
+        if len(times) not in (1, 2) or not all(type(each) is int for each in times):
+            raise ValueError("its saved outputs have a malformed time")
+        at, *removed = map(from_micros, times)
+        return cls(at, tuple(map(_output, rows)), *removed)
 
 
 def _output(row: Any) -> SavedOutput:

@@ -39,7 +39,9 @@ def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
                 "width": file.width,
                 "height": file.height,
             }
-            if link := links.make(job.id, index):
+            if saved.removed_at:
+                row["removed_at"] = saved.removed_at.isoformat()
+            elif link := links.make(job.id, index):
                 row["url"] = link.url
                 row["url_expires_at"] = link.expires_at and link.expires_at.isoformat()
         rows.append(row)
@@ -49,6 +51,7 @@ def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
 _NOTHING_SAVED: Mapping[str, Any] = {
     "url_expires_at": None,
     "saved_at": None,
+    "removed_at": None,
     "sha256": None,
     "size": None,
     "content_type": None,

@@ -9,6 +9,7 @@ from ops.commands.keys import keys
 from ops.commands.limits import lanes
 from ops.commands.local import demo, up
 from ops.commands.recover import recover
+from ops.commands.results import results
 from ops.commands.save import save
 from ops.commands.settle import redeliver, settle
 from ops.commands.settle_cost import settle_cost
@@ -39,6 +40,7 @@ main.add_command(stuck)
 main.add_command(settle)
 main.add_command(settle_cost)
 main.add_command(redeliver)
+main.add_command(results)
 main.add_command(save)
 
 if __name__ == "__main__":

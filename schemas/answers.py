@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+from marshmallow import fields
 
 from schemas.errors import AnswerInvalid
 from schemas.moments import read_moment
 from schemas.money import read_cost
 from schemas.outputs import Outputs, read_outputs
 from schemas.provider_report import Submission, TaskError, TaskReport, TaskStatus, Usage
+from schemas.reader_schema import ReaderSchema
 
 #: Status words of the contract. Their case does not matter.
 _WORDS = {
@@ -128,29 +129,22 @@ def _task_info(value: object) -> str | None:
     return _identifier(value.get("external_task_id")) if isinstance(value, Mapping) else None
 
 
-def _word(value: object) -> str:
-    word = _text(value)
-    if not word:
-        raise ValidationError("the status must be a non-empty string")
-    return word
-
-
 def _read(reader: Callable[[Any], Any], **options: Any) -> fields.Function:
     return fields.Function(deserialize=reader, allow_none=True, **options)
 
 
-class _Shape(Schema):
-    """A documented shape: the upstream's own or the gateway's. Only `status_text` is required."""
-
-    class Meta:
-        unknown = EXCLUDE
+class _Shape(ReaderSchema):
+    """A documented shape: the upstream's own or the gateway's. A report needs `status_text` only."""
 
     upstream: ClassVar[bool] = True
     created_at = _read(read_moment)
     create_time = _read(read_moment)
 
-    @post_load
-    def _report(self, data: dict[str, Any], **_: Any) -> TaskReport:
+    def report(self, answer: Mapping[Any, Any]) -> TaskReport | None:
+        """Return the report in an answer, or None if it has no status."""
+        data = self.members(answer)
+        if not data.get("status_text"):
+            return None
         status = _STATUS.get(data["status_text"].lower(), TaskStatus.UNKNOWN)
         message = data.pop("message", None)
         if status is TaskStatus.FAILED and message and not data.get("error"):
@@ -171,7 +165,7 @@ class _GatewayTask(_Shape):
     """Shape 1: the gateway's task, as the status endpoint returns it."""
 
     upstream = False
-    status_text = fields.Function(deserialize=_word, data_key="status", required=True)
+    status_text = _read(_text, data_key="status")
     id = _read(_identifier)
     task_id = _read(_identifier)
     external_task_id = _read(_identifier)
@@ -184,7 +178,7 @@ class _GatewayTask(_Shape):
 class _KlingTask(_Shape):
     """Shape 2: Kling's callback."""
 
-    status_text = fields.Function(deserialize=_word, data_key="task_status", required=True)
+    status_text = _read(_text, data_key="task_status")
     task_id = _read(_identifier)
     external_task_id = _read(_identifier)
     own_id = _read(_task_info, data_key="task_info")
@@ -195,18 +189,15 @@ class _KlingTask(_Shape):
 class _KlingNewTask(_Shape):
     """Shape 3: Kling's newer callback."""
 
-    status_text = fields.Function(deserialize=_word, data_key="status", required=True)
+    status_text = _read(_text, data_key="status")
     id = _read(_identifier)
     external_task_id = _read(_identifier, data_key="external_id")
     message = _read(_text)
     output = _read(_outputs, data_key="outputs")
 
 
-class _Created(Schema):
+class _Created(ReaderSchema):
     """An answer to a submission: an id, or an error in `error` or (Kling) at the top level."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     id = _read(_identifier)
     task_id = _read(_identifier)
@@ -245,13 +236,7 @@ def read_callback(data: object) -> TaskReport | None:
 
 def _report(candidate: Mapping[Any, Any]) -> TaskReport | None:
     shape = _shape(candidate)
-    if shape is None:
-        return None
-    try:
-        report: TaskReport = shape.load(candidate)
-    except ValidationError:
-        return None
-    return report
+    return shape.report(candidate) if shape else None
 
 
 def read_task(data: object) -> TaskReport:
@@ -275,7 +260,7 @@ def read_submission(data: object) -> Submission:
     """
     if not isinstance(data, Mapping):
         return Submission(task_id=None)
-    answers = [_created.load(part) for part in (data, data.get("data")) if isinstance(part, Mapping)]
+    answers = [_created.members(part) for part in (data, data.get("data")) if isinstance(part, Mapping)]
     ids = [answer[name] for answer in answers for name in ("id", "task_id") if answer.get(name)]
     task_id: str | None = ids[0] if ids else None
     errors = [answer["error"] for answer in answers if answer.get("error")]

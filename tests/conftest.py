@@ -15,7 +15,7 @@ from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
-from tests.support import no_processes, waiting
+from tests.support import no_processes, tiers, waiting
 from tests.support.drawing import Draw, draw_png
 from tests.support.real_redis import RealRedis, StartRedis
 from tests.support.waiting import WaitFor
@@ -42,6 +42,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_processes.mark(items)
+    tiers.mark(items)
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import BoundedSemaphore
 
+from jobs.blobs.blob import OWN
 from jobs.blobs.bucket import Bucket
 from jobs.errors import StoreUnavailable
 from jobs.saved import SavedOutput
@@ -21,8 +22,8 @@ from webhook import render_thumbnail
 from webhook.http.problems import ProblemError, unavailable
 
 CONTENT_TYPE = "image/webp"
-#: The folder in the result store. Its files can be made again at any time.
-FOLDER = "thumbnails"
+#: The folder in the result store: of its own, so that no list of results has it. Its files can be made again.
+FOLDER = f"{OWN}thumbnails"
 #: Most pixels and bytes of an image. A decoded image needs four bytes for each pixel, and a copy.
 MOST_PIXELS, MOST_BYTES = 40_000_000, 64 * 1024 * 1024
 #: Images that a process decodes at once, and the most seconds for one.

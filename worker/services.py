@@ -8,12 +8,12 @@ from functools import cached_property
 
 from celery import Celery
 
+from jobs.blobs.bucket import Bucket
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
 from jobs.links import Links
 from jobs.liveness import ROUND_INTERVAL
-from jobs.results.names import Template
 from jobs.results.results import open_results
 from jobs.store.store import Store
 from jobs.store.witness import Witness
@@ -22,14 +22,14 @@ from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate.enqueue import GenerateHandler
 from worker.generate.unreachable import Reachability
-from worker.http.download import Bounds, Downloader
 from worker.messages import Messages
 from worker.notification import Notifier
 from worker.notifications import Notifications
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
-from worker.save.outputs import OutputSaver
+from worker.save.manifests import ManifestWriter
+from worker.save.outputs import OutputSaver, open_output_saver
 from worker.save.saver import Saver
 from worker.settings import Settings, Switch
 from worker.submit import Submitter
@@ -92,7 +92,16 @@ class Services:
     def reconciler(self) -> Reconciler:
         """The use case of boomerang.reconcile. It has its own threads, so that slow submissions do not delay polls."""
         threads = self._threads("reconcile")
-        return Reconciler(self.store, self.providers, self.settings, threads, self.messages, images=self.images)
+        manifests = self.manifests if self.settings.result_store else None
+        return Reconciler(
+            self.store,
+            self.providers,
+            self.settings,
+            threads,
+            self.messages,
+            images=self.images,
+            write_manifests=manifests,
+        )
 
     @cached_property
     def deliverer(self) -> Deliverer:
@@ -124,15 +133,18 @@ class Services:
     @cached_property
     def outputs(self) -> OutputSaver:
         """Saves the outputs of a job to the result store. Raises `ResultsUnavailable`."""
-        settings = self.settings
-        results = open_results(settings.result_store or "", self.store.saves.used_before)
-        downloader = Downloader(
-            Bounds(settings.result_max_size, settings.result_min_rate),
-            private_hosts=settings.allow_private_hosts,
-            proxy=settings.provider_proxy,
-            ca=settings.provider_ca,
-        )
-        return OutputSaver(results, downloader, Template.parse(settings.result_names))
+        return open_output_saver(self.store, self.results, self.settings)
+
+    @cached_property
+    def results(self) -> Bucket:
+        """The result store. Raises `ResultsUnavailable`."""
+        return open_results(self.settings.result_store or "", self.store.saves.used_before)
+
+    @cached_property
+    def manifests(self) -> ManifestWriter:
+        """Writes manifests in a thread of its own."""
+        threads = ThreadPoolExecutor(1, thread_name_prefix="boomerang-manifests")
+        return ManifestWriter(self.store, lambda: self.results, threads)
 
     @cached_property
     def saver(self) -> Saver:

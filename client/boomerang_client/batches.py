@@ -25,7 +25,7 @@ from boomerang_client.jobs import PAGE, Jobs
 from boomerang_client.ndjson import Lines, open_lines
 from boomerang_client.parsing import read_batch, read_changed, read_job, read_list
 from boomerang_client.progress_line import show_on_stderr
-from boomerang_client.records import Batch, Job, Status
+from boomerang_client.records import Batch, Job, Status, update
 from boomerang_client.responses import BatchAccepted, BatchChanged
 from boomerang_client.retrying import PATIENCE, PatientCaller
 from boomerang_client.uploading import Progress, Upload, naming_batch
@@ -268,7 +268,7 @@ class Batches(Jobs):
     ) -> Iterator[Job]:
         """Yield each job of the batch once, when it has ended. See `Batch.results`; `patience` is as in `wait`.
 
-        `include` is as in `job`.
+        A `batch` that is a record is brought up to date on the way. `include` is as in `job`.
         """
         included = list(include)
         id_ = id_of(batch)
@@ -288,6 +288,8 @@ class Batches(Jobs):
             with closing(iter(self._changes(id_, left, None, caller))) as changes:
                 seen = next(each for each in changes if each.done or each.finished != searched_at)
             id_, searched_at = seen.id, seen.finished
+            if isinstance(batch, Batch):
+                update(batch, seen)
             yield from ended.search(seen.finished, everywhere=seen.done)
             if seen.done:
                 return

@@ -9,7 +9,7 @@ import functools
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from http.client import HTTPResponse
@@ -167,15 +167,15 @@ class Downloader:
         self._session.close()
 
     @contextmanager
-    def get(self, url: str) -> "Iterator[requests.Response]":
-        """Yield the answer at the end of all redirects, its body unread.
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> "Iterator[requests.Response]":
+        """Yield the answer at the end of all redirects, its body unread. `headers` are sent in addition.
 
         Raises NotPublic, TooSlow and the errors of requests.
         """
         for _ in range(MOST_REDIRECTS + 1):
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise InvalidURL("it does not begin with http:// or https://")
-            with closing(self._session.get(url, stream=True, timeout=TIMEOUT)) as response:
+            with closing(self._session.get(url, headers=headers, stream=True, timeout=TIMEOUT)) as response:
                 target = response.headers.get("Location")
                 if response.status_code not in _REDIRECTS or not target:
                     yield response

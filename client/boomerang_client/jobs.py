@@ -203,10 +203,12 @@ class Jobs(Connection):
         """Download the images of the jobs as you iterate, `at_once` at the same time. Skips jobs without images.
 
         Files are named `<id>-<number>.<kind>`, with "+" for each ":" of an id. A file is complete or does not exist,
-        and a file that exists is not downloaded again, so you may repeat the call. An image that cannot be downloaded
-        does not stop the others: `Saved.error` says why. Raises NotSaved when the folder cannot be created.
+        and a file that exists is not downloaded again, so you may repeat the call. An image that the service has saved
+        comes from there: a download that breaks is continued, also by the next call, and its SHA-256 is checked.
+        Others come from the generation API. An image that cannot be downloaded does not stop the others:
+        `Saved.error` says why. Raises NotSaved when the folder cannot be created.
         """
-        saver = Saver(folder, at_once, private_hosts=self._may_call_private_hosts)
+        saver = Saver(folder, at_once, transport=self._transport, private_hosts=self._may_call_private_hosts)
         try:
             yield from saver.save(jobs)
         finally:
@@ -219,7 +221,7 @@ class Jobs(Connection):
             raise NoOutput(f"Job {job.id} is {job.status.words} and has no images{why}.")
         folder = Path(folder)
         create_folder(folder)
-        saver = Saver(folder, private_hosts=self._may_call_private_hosts)
+        saver = Saver(folder, transport=self._transport, private_hosts=self._may_call_private_hosts)
         paths = []
         try:
             for index in range(len(job.output)):

@@ -1,10 +1,11 @@
 """Write files so that no other program sees half of one, and no link leads the writer elsewhere."""
 
+import fcntl
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,9 +22,9 @@ def new_file(folder: Path) -> Iterator[tuple[BinaryIO, Finish]]:
     # Without the name, which would be too long with more characters.
     part = folder / f".boomerang-{secrets.token_hex(8)}.part"
     # O_EXCL also refuses a link.
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
 
             def finish(path: Path) -> None:
                 file.flush()
@@ -35,6 +36,46 @@ def new_file(folder: Path) -> Iterator[tuple[BinaryIO, Finish]]:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def resumed_file(folder: Path, key: str) -> Iterator[tuple[BinaryIO, Finish]]:
+    """Yield a file as `new_file` does, which the next call with the same `key` continues if it is not finished.
+
+    Its position is the end of what is there. `key`: letters and digits that only the same content has. While another
+    process writes the file, and where something else has its name, it is a new one.
+    """
+    part = folder / f".boomerang-{key}.part"
+    # A link in its place is not followed.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(os.fdopen(os.open(part, flags, 0o666), "r+b"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(file.fileno())
+            ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
+        except OSError:
+            ours = False
+        if not ours:
+            stack.close()
+            with new_file(folder) as made:
+                yield made
+            return
+
+        def finish(path: Path) -> None:
+            file.flush()
+            os.fsync(file.fileno())
+            _check_target(path)
+            part.replace(path)
+
+        file.seek(0, os.SEEK_END)
+        try:
+            yield file, finish
+        finally:
+            with suppress(OSError):
+                file.flush()
+                if not os.fstat(file.fileno()).st_size:
+                    part.unlink()
 
 
 def _check_target(path: Path) -> None:

@@ -140,7 +140,8 @@ _Record = TypeVar("_Record", "Job", "Batch")
 _Service = TypeVar("_Service", JobService, BatchService)
 
 
-def _update(old: _Record, new: _Record) -> _Record:
+def update(old: _Record, new: _Record) -> _Record:
+    """Bring a record to the state of another one."""
     for one in fields(old):
         # What was included before stays where the new answer does not include it.
         if one.name not in ("service", "upload") and (one.name not in INCLUDED or one.name in new.raw):
@@ -199,7 +200,7 @@ class Job:
 
     def refresh(self) -> "Job":
         """Update the job to its current state. Raises what `Client.job` raises."""
-        return _update(self, _required(self.service).job(self.id))
+        return update(self, _required(self.service).job(self.id))
 
     def wait(self, timeout: float | None = None, progress: "Callable[[Job], None] | None" = None) -> "Job":
         """Wait until the job has ended, whatever its end, and return it.
@@ -210,7 +211,7 @@ class Job:
         """
         if self.status.final:
             return self
-        return _update(self, _required(self.service).wait_for_job(self, timeout, progress))
+        return update(self, _required(self.service).wait_for_job(self, timeout, progress))
 
     def save(self, folder: Path | str = ".") -> list[Path]:
         """Save the job's images in a folder and return their files, `<id>-<number>.<kind>`.
@@ -275,7 +276,7 @@ class Batch:
 
     def refresh(self) -> "Batch":
         """Update the batch to its current state. Raises what `Client.batch` raises."""
-        return _update(self, _required(self.service).batch(self.id))
+        return update(self, _required(self.service).batch(self.id))
 
     def wait(self, progress: "Callable[[Batch], None] | bool" = False, timeout: float | None = None) -> "Batch":  # noqa: FBT002 -- `progress=True` is clear
         """Wait until all jobs of the batch have ended, and return it.
@@ -283,13 +284,13 @@ class Batch:
         `progress=True` shows the progress on stderr; a function is called with the batch at each change. Raises
         StillRunning when `timeout` seconds are over first (the batch continues).
         """
-        return _update(self, _required(self.service).wait(self, progress, timeout))
+        return update(self, _required(self.service).wait(self, progress, timeout))
 
     def results(self, timeout: float | None = None) -> Iterator[Job]:
         """Yield each job of the batch once, when it has ended, whatever its end.
 
-        Jobs that have ended already come first. You may leave the iterator early; the next call starts from the
-        beginning. Raises StillRunning when `timeout` seconds are over first.
+        Jobs that have ended already come first. The batch is brought up to date on the way. You may leave the iterator
+        early; the next call starts from the beginning. Raises StillRunning when `timeout` seconds are over first.
         """
         return _required(self.service).finished(self, timeout)
 

@@ -60,7 +60,7 @@ class BatchChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """One result and the file that holds it.
+    """One result and the file that holds it. `index`: its place in `Job.output`.
 
     `was_there`: an earlier call saved the file. `error`: why there is no file.
     """
@@ -70,6 +70,7 @@ class Saved:
     path: Path | None = None
     was_there: bool = False
     error: str | None = None
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,11 @@
 """Download results into a folder: complete files with stable names, several at once. Existing files stay."""
 
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
@@ -11,13 +14,14 @@ import requests
 from requests.exceptions import RequestException
 
 from boomerang_client.downloading import Downloader, TooSlow, limited_time
-from boomerang_client.errors import NotSaved
-from boomerang_client.new_files import new_file
+from boomerang_client.errors import BoomerangError, NotSaved
+from boomerang_client.new_files import new_file, resumed_file
 from boomerang_client.outputs import Output
 from boomerang_client.public_hosts import NotPublic
 from boomerang_client.records import Job
 from boomerang_client.responses import Saved
-from boomerang_client.transport import UNAVAILABLE, JitteredRetry, pause_before
+from boomerang_client.saved_files import SavedFiles, WrongContent
+from boomerang_client.transport import UNAVAILABLE, JitteredRetry, Transport, pause_before
 
 AT_ONCE = 8
 TRIES = 4
@@ -31,19 +35,29 @@ _EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "bin")
 
 
 class Saver:
-    """Downloads results from the provider's storage. The service's key is never sent there.
+    """Downloads saved results from the service (`transport`), and others from the provider's storage.
+
+    The service's key is sent to the service only.
 
     `at_once` is the number of simultaneous downloads. Only public hosts are called, at each redirect too, unless
     `private_hosts`. Proxies are those of the environment.
     """
 
-    def __init__(self, folder: Path | str, at_once: int = AT_ONCE, *, private_hosts: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        at_once: int = AT_ONCE,
+        *,
+        transport: Transport | None = None,
+        private_hosts: bool = False,
+    ) -> None:
         self._folder = Path(folder)
         self._at_once = at_once
         self._stopped = threading.Event()
         options: Mapping[str, Any] = {"backoff_factor": 0.5, "raise_on_status": False}
         retry = JitteredRetry(TRIES - 1, status_forcelist=(429, *UNAVAILABLE), **options)
         self._downloader = Downloader(retry, at_once, private_hosts=private_hosts)
+        self._files = SavedFiles(transport, self._downloader) if transport else None
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,12 +96,47 @@ class Saver:
         for extension in _EXTENSIONS:
             path = self._folder / f"{name}.{extension}"
             if path.exists():
-                return Saved(job=job.id, url=output.url, path=path, was_there=True)
+                return Saved(job=job.id, index=index, url=output.url, path=path, was_there=True)
         try:
             with limited_time():
-                return Saved(job=job.id, url=output.url, path=self._download(output, name))
+                return Saved(job=job.id, index=index, url=output.url, path=self._fetch(job, index, name))
         except NotSaved as error:
-            return Saved(job=job.id, url=output.url, error=str(error))
+            return Saved(job=job.id, index=index, url=output.url, error=str(error))
+
+    def _fetch(self, job: Job, index: int, name: str) -> Path:
+        """Fetch a result from the service where it is saved there, otherwise from the provider."""
+        output = job.output[index]
+        if self._files is None or output.saved_at is None or not output.sha256:
+            return self._download(output, name)
+        try:
+            return self._from_service(self._files, job, index, name)
+        except (BoomerangError, RequestException, WrongContent) as error:
+            if output.source_url and not self._stopped.is_set():
+                with suppress(NotSaved):  # the service's reason is the one to report
+                    return self._download(replace(output, url=output.source_url), name)
+            raise NotSaved(f"Output {index} of job {job.id} cannot be fetched from the service: {error}") from error
+
+    def _from_service(self, files: SavedFiles, job: Job, index: int, name: str) -> Path:
+        output = job.output[index]
+        for attempt in range(1, TRIES + 1):
+            try:
+                with resumed_file(self._folder, str(output.sha256)) as (file, finish):
+                    files.copy(job.id, index, output, file, self._stopped)
+                    file.seek(0)
+                    target = self._folder / f"{name}.{_extension(file.read(16), output)}"
+                    finish(target)
+                    return target
+            except (RequestException, WrongContent):  # noqa: PERF203 -- a retry loop
+                if attempt == TRIES or self._stopped.is_set():
+                    raise
+                self._stopped.wait(pause_before(attempt, 0.5))
+            except NotPublic as error:
+                raise NotSaved(_private(output.url, error)) from error
+            except TooSlow as error:
+                raise NotSaved(f"{output.url} {error}. Try again: it continues.") from error
+            except OSError as error:
+                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.") from error
+        raise AssertionError  # the loop returns or raises
 
     def _download(self, output: Output, name: str) -> Path:
         for attempt in range(1, TRIES + 1):
@@ -99,10 +148,7 @@ class Saver:
                     raise NotSaved(f"{output.url} cannot be downloaded ({type(error).__name__}). Try again.") from error
                 self._stopped.wait(pause_before(attempt, 0.5))
             except NotPublic as error:
-                raise NotSaved(
-                    f"{output.url} leads to {error}, which is not a public host. If you trust it, allow it: "
-                    "--private-hosts, or private_hosts=True in Python."
-                ) from error
+                raise NotSaved(_private(output.url, error)) from error
             except TooSlow as error:
                 raise NotSaved(f"{output.url} {error}. Try again.") from error
             except OSError as error:
@@ -118,27 +164,37 @@ class Saver:
             if _announced(response) > LARGEST:
                 raise NotSaved(f"{output.url} is larger than {LARGEST:,} bytes.")
             with new_file(self._folder) as (file, finish):
-                head = self._copy(response, file)
+                head = self._copy(response, file, output.sha256)
                 target = self._folder / f"{name}.{_extension(head, output)}"
                 finish(target)
         return target
 
-    def _copy(self, response: requests.Response, file: BinaryIO) -> bytes:
-        """Write the whole answer to the file and return its first bytes. Raises NotSaved.
+    def _copy(self, response: requests.Response, file: BinaryIO, sha256: str | None) -> bytes:
+        """Write the whole answer to the file and return its first bytes. Raises NotSaved, also for another SHA-256.
 
         A truncated answer raises requests' own error.
         """
-        head, size = b"", 0
+        head, size, digest = b"", 0, hashlib.sha256()
         for chunk in response.iter_content(_CHUNK):
             if self._stopped.is_set():
                 raise NotSaved("The download was stopped.")
             head, size = head or chunk[:16], size + len(chunk)
             if size > LARGEST:
                 raise NotSaved(f"{response.url} is larger than {LARGEST:,} bytes.")
+            digest.update(chunk)
             file.write(chunk)
         if not size:
             raise NotSaved(f"{response.url} is empty. Try again.")
+        if sha256 and digest.hexdigest() != sha256:
+            raise NotSaved(f"{response.url} is no longer what the service saved.")
         return head
+
+
+def _private(url: str, error: NotPublic) -> str:
+    return (
+        f"{url} leads to {error}, which is not a public host. If you trust it, allow it: --private-hosts, or "
+        "private_hosts=True in Python."
+    )
 
 
 def _announced(response: requests.Response) -> int:

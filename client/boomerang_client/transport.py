@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from secrets import SystemRandom
@@ -176,6 +176,17 @@ class Transport:
             return False
         return True
 
+    @contextmanager
+    def file(self, path: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Yield the answer to a GET of a file, its body unread: the file, or a redirect to where it is.
+
+        Raises what other calls raise; the body may raise the errors of requests.
+        """
+        with closing(self._answer("GET", path, headers=headers, stream=True)) as response:
+            if not response.ok:
+                raise _refusal(response, self.url)
+            yield response
+
     def post(
         self,
         path: str,
@@ -248,16 +259,19 @@ class Transport:
         return _parsed(self._send(method, path, **options).content, f"The answer of {self.url}")
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
-        options.setdefault("timeout", self.timeout)
-        try:
-            # Do not follow redirects: requests would turn some POSTs into GETs, and send the key to another server.
-            response = self._session.request(method, self.url + path, allow_redirects=False, **options)
-        except RequestException as error:
-            raise ServiceUnavailable(f"{_why(error, self.url)} Check BOOMERANG_URL and the service.") from error
+        response = self._answer(method, path, **options)
         if response.ok and not response.is_redirect:
             return response
         with closing(response):
             raise _refusal(response, self.url)
+
+    def _answer(self, method: str, path: str, **options: Any) -> requests.Response:
+        options.setdefault("timeout", self.timeout)
+        try:
+            # Do not follow redirects: requests would turn some POSTs into GETs, and send the key to another server.
+            return self._session.request(method, self.url + path, allow_redirects=False, **options)
+        except RequestException as error:
+            raise ServiceUnavailable(f"{_why(error, self.url)} Check BOOMERANG_URL and the service.") from error
 
 
 def checked_url(url: str) -> str:

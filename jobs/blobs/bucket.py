@@ -69,8 +69,9 @@ class Bucket:
         if self._marked and not self._is_folder:
             return
         with self._translated():
+            used = self._marked  # before the look, because another thread may mark it meanwhile
             if not self._has_marker():
-                if self._marked or self._used_before():
+                if (used or self._used_before()) and not self._has_marker():
                     self._refuse_unmarked()
                 text = f"The {self._purpose}, by Boomerang. Do not delete this file.\n"
                 self._files.write(self._purpose.marker, text.encode(), "text/plain")

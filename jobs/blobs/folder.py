@@ -15,6 +15,7 @@ from secrets import token_hex
 from typing import BinaryIO
 
 from jobs.blobs.blob import OWN, PIECE, Blob, Draft
+from jobs.blobs.flushing import FolderFlusher
 
 #: The folder of drafts.
 DRAFTS = f"{OWN}drafts"
@@ -25,6 +26,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._flusher = FolderFlusher()
 
     @contextmanager
     def draft(self) -> Iterator[Draft]:
@@ -53,7 +55,7 @@ class Folder:
                 if not Path(draft.path).exists():
                     raise
         for folder in {target.parent, *made}:
-            _flush(folder)
+            self._flusher.flush(folder)
 
     def write(self, name: str, data: bytes, content_type: str) -> None:
         """Store an object."""
@@ -141,14 +143,6 @@ def _make_folder(folder: Path) -> list[Path]:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return [each.parent for each in missing]
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _blob(name: str, found: os.stat_result) -> Blob:

@@ -172,6 +172,13 @@ class RedeliverOutcome(StrEnum):
     DAMAGED = "damaged"
 
 
+class RemoveOutcome(StrEnum):
+    """Of `results_removed`."""
+
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
 class RecordSaveOutcome(StrEnum):
     """Of `record_save`."""
 
@@ -350,6 +357,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "probed": ProbeOutcome,
     "record_callback": CallbackOutcome,
     "record_save": RecordSaveOutcome,
+    "results_removed": RemoveOutcome,
     "recount": RecountOutcome,
     "redeliver": RedeliverOutcome,
     "refuse": RefuseOutcome,

@@ -53,6 +53,7 @@ SINGLE: Mapping[str, str] = {
     "producers": "producers",  # SET names of the producers that ever had a job or batch
     # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
     "notifying": "notifying",
+    "manifests": "manifests",  # ZSET batch → µs at which its manifest in the result store is written anew
     "saves": "saves",  # ZSET id → µs since when its results are to be saved
     "unsaved": "unsaved",  # ZSET id → µs since when its results are no longer tried to save
     "saving": "saving",  # ZSET `<owner>|<lane>|<job id>` → µs at which the lease of a save under way ends
@@ -129,7 +130,7 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
-    "receivers notifications event_alarms saves unsaved saving save_turns save_queue",
+    "receivers notifications event_alarms saves unsaved saving save_turns save_queue manifests",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent spent_labels lines receiver event",

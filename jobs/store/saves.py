@@ -15,7 +15,7 @@ from jobs.saving import ANNOUNCED
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import RecordSaveOutcome, ResaveOutcome
+from jobs.store.outcomes import RecordSaveOutcome, RemoveOutcome, ResaveOutcome
 from jobs.units import duration_micros, from_micros
 
 #: Characters kept of the reason why a save failed.
@@ -102,6 +102,26 @@ class Saves:
             if done.outcome is not RecordSaveOutcome.CHANGED:
                 return done
         raise StoreUnavailable(f"The result of job {due.job.id} changes at each read; saving it is tried again.")
+
+    def removed(self, job_id: str, created_at: datetime, at: datetime) -> bool:
+        """Record that the saved outputs of a job no longer exist; return whether there is such a record.
+
+        `created_at` tells the job from a later one with the same id.
+        """
+        for _ in range(_READS):
+            job = self._jobs.get_many([job_id])[0]
+            if job is None or job.created_at != created_at or job.saved is None:
+                return False
+            with translate_errors():
+                before = str(self._client.get(self._keys.member("result", job_id)) or "")
+            with decoding(f"job {printable(job_id)}"):
+                result = Result.from_json(before)
+            if result.saved is None:
+                continue
+            after = replace(result, saved=replace(result.saved, removed_at=at)).to_json()
+            if self._scripts.call("results_removed", job_id, before, after) == RemoveOutcome.REMOVED:
+                return True
+        raise StoreUnavailable(f"The result of job {job_id} changes at each read; its removal is not recorded.")
 
     def failed(self, due: Due, why: str, retry_in: float) -> SaveResult:
         """Record that a save failed, and is tried again in `retry_in` seconds."""

@@ -18,6 +18,7 @@ from jobs.store.lanes import Lanes
 from jobs.store.limits import Limits
 from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
+from jobs.store.manifests import Manifests
 from jobs.store.manual import Manual
 from jobs.store.redis_keys import Keys
 from jobs.store.revisions import Revisions
@@ -51,6 +52,7 @@ class Store:
         self.deliveries = Deliveries(context, self.jobs)
         self.delivery_log = DeliveryLog(context, self.jobs)
         self.saves = Saves(context, self.jobs)
+        self.manifests = Manifests(context)
         self.batches = Batches(context, self.jobs)
         self.batch_events = BatchEvents(context)
         self.revisions = Revisions(context)

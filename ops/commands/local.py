@@ -11,7 +11,8 @@ from ops.commands.help_text import examples
 #: errors; a few tasks fail, most of them with an error that another attempt can cure.
 FAULTS = (
     "--latency 0.5-4 --drop-callbacks 0.1 --repeat-callbacks 0.15 --early-callbacks 0.08 "
-    "--lost-answers 0.05 --error-after 0.02 --error-before 0.02 --throttle 0.02 --fail 0.04 --fail-permanent 0.02"
+    "--lost-answers 0.05 --error-after 0.02 --error-before 0.02 --throttle 0.02 --fail 0.04 --fail-permanent 0.02 "
+    "--expire-images 120"
 )
 
 
@@ -96,8 +97,9 @@ def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
     """Run 200 jobs through the whole service and show the results.
 
     The jobs use prompts of PartiPrompts, photographs and both models. The simulated provider loses and repeats
-    callbacks, loses answers and fails. At the end the costs are compared with the provider's ledger.
+    callbacks, loses answers and fails, and deletes its images. At the end the costs are compared with the provider's
+    ledger, and all images come from the result store.
 
-    Exit code 0: no job was lost or paid for twice, and the costs match the ledger; 1: otherwise.
+    Exit code 0: no job was lost or paid for twice, the costs match the ledger, and no image is missing; 1: otherwise.
     """
     extras.load("ops.demo.run", command="demo", extra="local").run(count, seed, out, data, sim)

@@ -21,7 +21,7 @@ from ops.demo import images, screen, sheet
 from ops.demo.demo_jobs import DemoJob, make_jobs, make_rejected_job, to_ndjson
 from ops.demo.verdict import Verdict, judge
 from ops.local.console import SafeConsole
-from ops.local.loopback import get_json
+from ops.local.loopback import get_json, put_json, responds
 from ops.local.signals import StopRequested, stop_on_signal
 from ops.local.stack import LocalStack, Options
 
@@ -82,13 +82,14 @@ def _run(console: Console, stack: LocalStack, jobs: Sequence[DemoJob], out: Path
         except StillRunning as error:
             console.print(str(error), style="red")
         seconds = time.monotonic() - began
-        results = {job.id: job for job in client.results(accepted.id)}
+        results = _wait_until_saved(console, client, accepted.id)
         cost = client.batch(accepted.id).cost
-    completed = [job for job in results.values() if job.status is Status.COMPLETED]
-    number = sum(len(job.output) for job in completed)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("Downloading the images", total=number)
-        saved = images.download(completed, out, lambda: progress.advance(task))
+        completed = [job for job in results.values() if job.status is Status.COMPLETED]
+        not_deleted = _delete_at_provider(stack.plan.url("simulator"), completed)
+        number = sum(len(job.output) for job in completed)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("Fetching the saved images", total=number)
+            saved = images.fetch(client, completed, out, lambda: progress.advance(task))
     missing = sum(each is None for found in saved.values() for each in found)
     verdict = judge(
         accepted=[job.id for job in enqueued],
@@ -98,9 +99,28 @@ def _run(console: Console, stack: LocalStack, jobs: Sequence[DemoJob], out: Path
         ledger=get_json(f"{stack.plan.url('simulator')}/_sim/ledger"),
         stats=get_json(f"{stack.plan.url('simulator')}/_sim/stats"),
         images=(number - missing, missing),
+        not_deleted=not_deleted,
         seconds=seconds,
     )
     return Outcome(verdict, _write(out, enqueued, results, saved, verdict))
+
+
+def _wait_until_saved(console: Console, client: Client, batch: str) -> dict[str, Job]:
+    """Wait until the service has saved the results of all completed jobs. Return the jobs of the batch."""
+    end = time.monotonic() + LIMIT
+    with console.status("Waiting until all images are saved …"):
+        while True:
+            results = {job.id: job for job in client.results(batch)}
+            outputs = [each for job in results.values() if job.status is Status.COMPLETED for each in job.output]
+            if all(each.saved_at for each in outputs) or time.monotonic() >= end:
+                return results
+            time.sleep(1)
+
+
+def _delete_at_provider(simulator: str, completed: Sequence[Job]) -> int:
+    """Let the provider delete its images, and return how many it still has."""
+    put_json(f"{simulator}/_sim/faults", {"expire_images": 0.001})
+    return sum(responds(each.source_url or each.url)() for job in completed for each in job.output)
 
 
 def _write(

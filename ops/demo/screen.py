@@ -97,6 +97,8 @@ def table(verdict: Verdict) -> Table:
     rows.add_section()
     rows.add_row("paid for twice", _promise(verdict.bought_twice, kept=verdict.bought_twice == 0))
     rows.add_row("lost", _promise(verdict.lost, kept=verdict.lost == 0))
+    kept = not (verdict.unsaved or verdict.images_missing or verdict.not_deleted)
+    rows.add_row("images saved", _promise(verdict.images, kept=kept), "the provider has deleted its own")
     rows.add_row(
         "cost",
         _promise(f"{verdict.cost:.4f} USD", kept=verdict.cost == verdict.ledger),

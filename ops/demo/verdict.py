@@ -34,6 +34,8 @@ class Verdict:
     ledger: Decimal
     images: int
     images_missing: int
+    unsaved: int
+    not_deleted: int
     callbacks_dropped: int
     seconds: float
 
@@ -44,7 +46,9 @@ class Verdict:
             f"{self.lost} jobs have not ended": self.lost == 0,
             f"{self.bought_twice} jobs were paid for twice": self.bought_twice == 0,
             f"{self.cost} USD are recorded, but {self.ledger} USD were charged": self.cost == self.ledger,
-            f"{self.images_missing} images could not be downloaded": self.images_missing == 0,
+            f"{self.unsaved} images were not saved before the provider deleted them": self.unsaved == 0,
+            f"{self.images_missing} images could not be fetched from the result store": self.images_missing == 0,
+            f"{self.not_deleted} images are still at the provider": self.not_deleted == 0,
         }
         return [what for what, kept in promises.items() if not kept]
 
@@ -58,12 +62,14 @@ def judge(
     ledger: Mapping[str, Any],
     stats: Mapping[str, Any],
     images: tuple[int, int],
+    not_deleted: int,
     seconds: float,
 ) -> Verdict:
     """Compare the records of the service with those of the simulator.
 
     `accepted`: ids of the accepted jobs; `cost`: the sum that the service recorded; `ledger` and `stats`: those of the
-    simulator; `images`: how many were downloaded, and how many are missing.
+    simulator; `images`: how many came from the result store, and how many are missing; `not_deleted`: how many the
+    simulator still has.
     """
     ended = [
         job for job in jobs.values() if job.id in set(accepted) and job.status in {Status.COMPLETED, Status.FAILED}
@@ -95,6 +101,10 @@ def judge(
         ledger=sum((Decimal(each["cost"]) for each in bought if each["billed"]), Decimal(0)),
         images=images[0],
         images_missing=images[1],
+        unsaved=sum(
+            output.saved_at is None for job in ended if job.status is Status.COMPLETED for output in job.output
+        ),
+        not_deleted=not_deleted,
         callbacks_dropped=fired.get("drop_callbacks", 0),
         seconds=seconds,
     )

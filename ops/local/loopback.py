@@ -24,6 +24,13 @@ def get_json(url: str) -> Any:
     return json.loads(get(url))
 
 
+def put_json(url: str, body: object) -> None:
+    """Send a JSON value. Raises OSError unless the response is 2xx."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), method="PUT")  # noqa: S310 - our own process
+    with _DIRECT.open(request, timeout=30) as answer:
+        answer.read()
+
+
 def responds(url: str) -> Callable[[], bool]:
     """Return a function that tells whether `url` responds with 2xx."""
 

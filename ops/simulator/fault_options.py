@@ -214,6 +214,9 @@ FAULT_OPTIONS: tuple[FaultOption, ...] = (
     FaultOption(
         "status_lag", _G, _SEC, 0, 0, "a look-up by task id gets 404 until this many seconds after the creation"
     ),
+    FaultOption(
+        "expire_images", _G, _SEC, 0, 0, "images get 404 from this many seconds after the end of their task; 0: never"
+    ),
     FaultOption("status_down", _G, _P, 0, 0.05, "a look-up gets 5xx, or its connection is cut"),
 )
 

@@ -192,11 +192,16 @@ class Provider:
             task.failure = faults.pick("fail", task.subject, task.occasion, _RETRYABLE)
         elif faults.fires("fail_permanent", task.subject, task.occasion):
             task.failure = _PERMANENT
-        self.tasks.end(task, Status.FAILED if task.failure else Status.COMPLETED)
+        self.tasks.end(task, Status.FAILED if task.failure else Status.COMPLETED, self.now())
         if not task.failure or faults.fires("bill_failures", task.subject, task.occasion):
             self.ledger.bill(task.purchase)
         if self.settings.keep:
             self._ended.append((self.now() + self.settings.keep, task))
+
+    def has_expired(self, task: Task) -> bool:
+        """Return whether the images of an ended task are deleted. Its status is still there."""
+        life = self.faults.number("expire_images")
+        return life > 0 and task.ended is not None and self.now() >= task.ended + life
 
     def _sweep(self) -> None:
         now = self.now()

@@ -181,6 +181,9 @@ class _Results:
         index = int(request.match_info["index"][:3])
         if task is None or task.status is not Status.COMPLETED or index >= task.purchase.n:
             return refuse(404, "1203", "No such image")
+        if self._provider.has_expired(task):
+            self._provider.faults.count("expire_images")
+            return refuse(404, "1203", "The image was deleted")
         async with self._drawing:
             png = self._images.get((task.id, index))
             if png is None:

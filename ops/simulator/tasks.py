@@ -41,6 +41,7 @@ class Task:
     duration: float
     status: Status = Status.IN_PROGRESS
     failure: Failure | None = None
+    ended: float | None = None
     #: The previous task with the same key and external id, if duplicates go unnoticed.
     earlier: "Task | None" = None
 
@@ -101,9 +102,9 @@ class Tasks:
         account.in_flight += task.purchase.n
         account.peak = max(account.peak, account.in_flight)
 
-    def end(self, task: Task, status: Status) -> None:
+    def end(self, task: Task, status: Status, now: float) -> None:
         """End a task and free its slots."""
-        task.status = status
+        task.status, task.ended = status, now
         self.accounts[task.key].in_flight -= task.purchase.n
 
     def has(self, task: Task) -> bool:

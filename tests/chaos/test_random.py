@@ -182,7 +182,8 @@ def test_random_faults_break_no_promise_to_a_hundred_thousand_jobs(
     found = run(tmp_path, wait_for, JOBS, steps, seed=seed, settings=settings, timeout=6600)
     with capsys.disabled():
         sys.stdout.write(f"\nseed {seed}: {found.text()}\n")
-    assert {what: count for what, count in found.seen.items() if not count} == {}
+    if found.seen["steps"] >= len(FAULTS):  # a shorter run (CHAOS_JOBS) has not had all of them
+        assert {what: count for what, count in found.seen.items() if not count} == {}
     assert sum(job.status == "completed" for job in found.outcome.jobs) > 0.9 * JOBS
     assert found.stolen == []
     assert percentile(found.delays.quiet, 50) < MOST_DELAY * load()

@@ -33,6 +33,7 @@ def test_headers_give_format_and_size(data: bytes, header: Header | None) -> Non
 
 
 @pytest.mark.parametrize(("data", "says"), HOSTILE)
+@pytest.mark.slow
 def test_a_hostile_file_takes_little_time(data: bytes, says: str) -> None:
     began = time.process_time()
 

@@ -58,6 +58,7 @@ def provider(redis_url: str, store: Store, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", PAGES)
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(provider: Provider, name: str) -> None:
     found = commands(PAGES[name])
     assert len(found) >= 2

@@ -78,6 +78,7 @@ def test_any_text_is_masked_without_an_error(text: str) -> None:
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.slow
 def test_long_lines_are_masked_in_linear_time() -> None:
     mask = Mask(frozenset({"canary-key"}))
     for head, text in (

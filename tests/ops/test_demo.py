@@ -3,6 +3,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from boomerang_client import Job, Output, Status
+from boomerang_client import Job, Output, Saved, Status
 from ops.demo import images
 from ops.demo.demo_jobs import OMNI, REFERENCE2IMAGE, make_jobs, make_rejected_job, to_ndjson
 from ops.demo.screen import bar
@@ -46,6 +48,7 @@ def bought(name: str, cost: str = "0.0065", *, billed: bool = True) -> dict[str,
 
 
 GOOD = [bought("a"), bought("b", billed=False), bought("b~2")]
+NO_IMAGES = "2 images could not be fetched from the result store"
 VERDICTS = [
     # the service's states of a and b, its cost, the simulator's purchases, missing images → the broken promises
     pytest.param([job("a"), job("b", attempt=2)], "0.0130", GOOD, 0, [], id="all is well"),
@@ -72,7 +75,7 @@ VERDICTS = [
         id="a cent is missing",
     ),
     pytest.param([job("a"), job("b")], "0.013", [*GOOD, bought("other")], 0, [], id="what others bought is theirs"),
-    pytest.param([job("a"), job("b")], "0.0130", GOOD, 2, ["2 images could not be downloaded"], id="no image"),
+    pytest.param([job("a"), job("b")], "0.0130", GOOD, 2, [NO_IMAGES], id="no image"),
 ]
 
 
@@ -88,6 +91,7 @@ def test_the_verdict_lists_the_broken_promises(
         ledger={"purchases": purchases},
         stats={"fired": {"lost_answers": 3}, "calls": {"submit": 5}},
         images=(2, missing),
+        not_deleted=0,
         seconds=1.0,
     )
     assert verdict.broken == broken
@@ -108,24 +112,56 @@ def test_the_bars_segments_add_up_to_the_number_of_jobs(counts: dict[Status, int
     assert {str(span.style): span.end - span.start for span in drawn.spans if span.end > span.start} == cells
 
 
-def test_image_downloads_are_retried_and_broken_images_count_as_missing(tmp_path: Path) -> None:
+def test_broken_images_count_as_missing(tmp_path: Path) -> None:
     content = BytesIO()
     Image.new("RGB", (1024, 576), "teal").save(content, "PNG")
-    asked: list[str] = []
 
-    def get(url: str) -> bytes:
-        asked.append(url)
-        if asked.count(url) == 1 or url == "http://broken":
-            raise OSError(url)
-        return content.getvalue()
+    class Service:
+        def save(self, jobs: list[Job], folder: Path) -> Iterator[Saved]:
+            for index, data in enumerate((content.getvalue(), b"no image", None)):
+                path = folder / f"a-{index + 1}.png"
+                if data:
+                    path.write_bytes(data)
+                yield Saved(job="a", index=index, url="", path=path if data else None)
 
-    wanted = job("a", output=(Output("image", "http://late"), Output("image", "http://broken")))
-    late, broken = images.download([wanted], tmp_path, lambda: None, get)["a"]
-    assert late == images.SavedImage("images/a-1.png", "thumbs/a-1.jpg", 1024, 576)
-    assert broken is None
-    assert (tmp_path / "images" / "a-1.png").read_bytes() == content.getvalue()
+    wanted = job("a", output=(Output("image", "http://h/1"),) * 3)
+    progress: list[None] = []
+    service: Any = Service()
+    good, broken, missing = images.fetch(service, [wanted], tmp_path, lambda: progress.append(None))["a"]
+    assert good == images.SavedImage("images/a-1.png", "thumbs/a-1.jpg", 1024, 576)
+    assert (broken, missing, len(progress)) == (None, None, 3)
     with Image.open(tmp_path / "thumbs" / "a-1.jpg") as thumb:
         assert thumb.size == (480, 270)
+
+
+SAVED_AT = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("saved_at", "not_deleted", "broken"),
+    [
+        (SAVED_AT, 0, []),
+        (None, 0, ["2 images were not saved before the provider deleted them"]),
+        (SAVED_AT, 1, ["1 images are still at the provider"]),
+    ],
+    ids=["saved", "not saved", "not deleted"],
+)
+def test_the_verdict_checks_that_all_images_are_saved(
+    saved_at: datetime | None, not_deleted: int, broken: list[str]
+) -> None:
+    outputs = (Output("image", "http://h/1", saved_at=saved_at),) * 2
+    verdict = judge(
+        accepted=["a"],
+        rejected=0,
+        jobs={"a": job("a", output=outputs)},
+        cost=Decimal("0.0065"),
+        ledger={"purchases": [bought("a")]},
+        stats={"fired": {}, "calls": {"submit": 1}},
+        images=(2, 0),
+        not_deleted=not_deleted,
+        seconds=1.0,
+    )
+    assert verdict.broken == broken
 
 
 def demo(*options: str) -> subprocess.CompletedProcess[str]:
@@ -141,11 +177,13 @@ def test_the_demo_keeps_its_promises_and_writes_a_page(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"paid for twice +0\b", done.stdout)
     assert re.search(r"lost +0\b", done.stdout)
+    assert re.search(r"images saved +[1-9]", done.stdout)
     (folder,) = tmp_path.iterdir()
     results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [each["status"] for each in results] == ["completed"] * 20
     page = (folder / "index.html").read_text()
     for each in results:
+        assert [output["saved_at"] is not None for output in each["output"]] == [True] * len(each["files"])
         for file in each["files"]:
             assert file in page
             with Image.open(folder / file) as image:

@@ -178,6 +178,7 @@ def test_a_broken_exif_block_is_ignored_without_a_warning(base64_image: DrawBase
 
 
 @pytest.mark.parametrize(("raw", "problem"), HOSTILE)
+@pytest.mark.slow
 def test_a_hostile_header_takes_little_time(raw: bytes, problem: str) -> None:
     assert len(raw) <= MAX_BYTES
     text = b64encode(raw).decode()
@@ -190,6 +191,7 @@ def test_a_hostile_header_takes_little_time(raw: bytes, problem: str) -> None:
     assert time.process_time() - began < 1.5
 
 
+@pytest.mark.slow
 def test_nothing_is_decompressed() -> None:
     # Whole images that a reader would unpack to a gigabyte. Their pixels are the provider's concern.
     bombs = [compressed_chunk(kind, 50_000_000) for kind in (b"iCCP", b"zTXt")]

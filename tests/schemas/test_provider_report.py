@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marshmallow import fields
 
 from schemas import (
     AnswerInvalid,
@@ -19,11 +20,13 @@ from schemas import (
     TaskReport,
     TaskStatus,
     Usage,
+    answers,
     parse_json,
     read_callback,
     read_submission,
     read_task,
 )
+from schemas.reader_schema import ReaderSchema
 
 URL = "https://cdn.example.com/1.png"
 ONE = (Output("image", URL),)
@@ -353,6 +356,22 @@ def test_no_json_makes_a_reader_raise(data: Any) -> None:
     else:
         assert read_task(data) == report
         assert not report.settles or report.status.final
+
+
+@pytest.mark.parametrize("schema", [answers._gateway, answers._kling, answers._kling_new, answers._created])
+@given(_JSON)
+def test_the_members_of_an_answer_are_those_that_marshmallow_reads(schema: ReaderSchema, data: Any) -> None:
+    for part in (data, *(data.values() if isinstance(data, dict) else ())):
+        if isinstance(part, dict):
+            assert repr(schema.members(part)) == repr(schema.load(part))
+
+
+def test_a_schema_of_other_fields_is_refused() -> None:
+    class Strict(ReaderSchema):
+        code = fields.Integer(allow_none=True)
+
+    with pytest.raises(TypeError):
+        Strict().members({})
 
 
 LONG = "x" * 3_000_000

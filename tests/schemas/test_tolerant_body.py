@@ -159,6 +159,7 @@ WORST = {
 
 
 @pytest.mark.parametrize("body", WORST.values(), ids=WORST)
+@pytest.mark.slow
 def test_the_worst_answers_end_within_bounds(body: bytes) -> None:
     began = time.process_time()
     with suppress(BodyInvalid):
@@ -167,6 +168,7 @@ def test_the_worst_answers_end_within_bounds(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", WORST.values(), ids=WORST)
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_size_of_the_answer(body: bytes) -> None:
     size = LARGEST // 16
     tracemalloc.start()

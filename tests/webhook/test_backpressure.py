@@ -220,6 +220,7 @@ def test_the_providers_contract_refuses_in_the_providers_form(
     assert TaskRefused().validate(json.loads(answer.text)) == {}
 
 
+@pytest.mark.slow
 def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     limited: Callable[..., FlaskClient], store: Store, messages: Messages
 ) -> None:
@@ -290,6 +291,7 @@ def test_damaged_counts_of_what_keys_hold_refuse_nothing(
     assert limited(max_unfinished=5).post("/v1/jobs", json=fox).status_code == 201
 
 
+@pytest.mark.slow
 def test_an_atomic_upload_beyond_the_limit_enqueues_nothing(
     limited: Callable[..., FlaskClient], store: Store, raw: redis.Redis
 ) -> None:

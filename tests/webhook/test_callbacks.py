@@ -76,6 +76,7 @@ def test_repeats_and_contradictions_succeed_and_change_nothing(
     assert store.jobs.get("fox") == before
 
 
+@pytest.mark.slow
 def test_100_concurrent_copies_end_the_job_once(
     at_provider: AtProvider, app: Flask, settings: Settings, completed: dict[str, Any], store: Store
 ) -> None:

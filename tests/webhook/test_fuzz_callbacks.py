@@ -141,6 +141,7 @@ def kept(app: Flask, store: Store, redis_url: str, secret: str, count: int) -> N
     assert audit(store) == []
 
 
+@pytest.mark.slow
 def test_no_body_breaks_the_reader() -> None:
     became = read(20_000)
     assert {"refused", "unreadable", "completed", "failed", "running", "waiting", "unknown"} <= {*map(str, became)}

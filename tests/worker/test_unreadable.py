@@ -237,6 +237,7 @@ def test_an_unreadable_submission_that_created_nothing_is_sent_again(w: World, p
 @pytest.mark.parametrize(
     "answer", [respond(204, b""), *(UNREADABLE[name] for name in ("HTML", "nothing", "a list", "a gzip bomb"))]
 )
+@pytest.mark.slow
 def test_unreadable_submissions_that_create_nothing_end(answer: Answer, w: World, provider: Provider) -> None:
     provider.submit = answer
     provider.polls = [ABSENT]

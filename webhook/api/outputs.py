@@ -81,6 +81,8 @@ def _saved(job: Job, index: str) -> tuple[int, SavedOutput]:
         given_up = job.save is not None and not job.save.owed
         why = "could not be saved" if given_up else "is not saved yet"
         raise ProblemError(409, f"This output {why}. `source_url` is its address at the provider.", source_url=source)
+    if job.saved.removed_at:
+        raise deleted()
     return number, job.saved.outputs[number]
 
 

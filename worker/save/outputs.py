@@ -13,14 +13,16 @@ from hashlib import sha256
 
 from jobs.blobs.blob import Draft
 from jobs.blobs.bucket import Bucket
-from jobs.errors import ResultsUnavailable
+from jobs.errors import JobNotFound, ResultsUnavailable
 from jobs.job import Job
 from jobs.results.names import Template, another_name, sidecar_name
 from jobs.results.sidecar import CONTENT_TYPE, saved_by, write_sidecar
 from jobs.saved import Saved, SavedOutput
+from jobs.store.store import Store
 from worker.errors import SaveFailed
-from worker.http.download import Downloader
+from worker.http.download import Bounds, Downloader
 from worker.save.fetch import fetch
+from worker.settings import Settings
 
 #: Seconds in which all outputs of a job must be fetched and stored. The lease of a save must be longer.
 LONGEST_SAVE = 600.0
@@ -34,27 +36,58 @@ class _Fetched:
     output: SavedOutput
 
 
+def open_output_saver(store: Store, results: Bucket, settings: Settings) -> "OutputSaver":
+    """Return a saver of these settings."""
+    downloader = Downloader(
+        Bounds(settings.result_max_size, settings.result_min_rate),
+        private_hosts=settings.allow_private_hosts,
+        proxy=settings.provider_proxy,
+        ca=settings.provider_ca,
+    )
+
+    def text_of(job_id: str) -> str | None:
+        try:
+            return store.jobs.get(job_id, text=True).text
+        except JobNotFound:
+            return None
+
+    template = Template.parse(settings.result_names)
+    return OutputSaver(results, downloader, template, text_of=text_of, note=store.manifests.note)
+
+
 class OutputSaver:
-    """Saves outputs to the result store; several threads may share it. `now` tells the time of day."""
+    """Saves outputs to the result store; several threads may share it. `now` tells the time of day.
+
+    `text_of` reads the request of a job; `note` gets each batch whose manifest is out of date.
+    """
 
     def __init__(
         self,
         results: Bucket,
         downloader: Downloader,
         template: Template,
+        *,
+        text_of: Callable[[str], str | None] = lambda _: None,
+        note: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._results = results
         self._downloader = downloader
         self._template = template
+        self._text_of = text_of
+        self._note = note
         self._now = now
 
     def save_outputs(self, job: Job, batch_labels: Mapping[str, str]) -> Saved:
-        """Save the outputs of a completed job, which needs its result and text. Raises `SaveFailed`."""
+        """Save the outputs of a completed job, which needs its result. Raises `SaveFailed`."""
         try:
-            return self._save(job, {**batch_labels, **job.labels})
+            saved = self._save(job, {**batch_labels, **job.labels})
         except ResultsUnavailable as error:
             raise SaveFailed(str(error)) from error
+        if job.batch:
+            # Before the save is recorded: it is repeated if this worker is killed here.
+            self._note(job.batch)
+        return saved
 
     def _save(self, job: Job, labels: Mapping[str, str]) -> Saved:
         self._results.mark()
@@ -73,7 +106,8 @@ class OutputSaver:
         if before is not None and saved_by(job, before) is None:
             # It is of an earlier job with the same id, whose outputs are still there.
             self._results.write(another_name(sidecar, sha256(before).hexdigest()), before, CONTENT_TYPE)
-        self._results.write(sidecar, write_sidecar(job, saved, labels), CONTENT_TYPE)
+        described = replace(job, text=job.text or self._text_of(job.id))
+        self._results.write(sidecar, write_sidecar(described, saved, labels), CONTENT_TYPE)
         return saved
 
     def _fetch(self, job: Job, index: int, labels: Mapping[str, str], draft: Draft, seconds: float) -> _Fetched:

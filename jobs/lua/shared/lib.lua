@@ -80,10 +80,9 @@ end
 local function count_end(batch, now)
   local span = math.floor(now / 1000000 / RATE_SPAN)
   local field = BATCH.ended .. span % RATE_RING
-  local before = tonumber(redis.call('HGET', KEY.batch .. batch, field) or 0)
-  if math.floor(before / RATE_SHIFT) == span then
-    redis.call('HINCRBY', KEY.batch .. batch, field, 1)
-  else
+  -- Most ends follow another one in the same span.
+  local count = redis.call('HINCRBY', KEY.batch .. batch, field, 1)
+  if math.floor(count / RATE_SHIFT) ~= span then
     redis.call('HSET', KEY.batch .. batch, field, whole(span * RATE_SHIFT + 1))
   end
 end

@@ -388,6 +388,7 @@ class Traffic:
 
 
 @pytest.mark.parametrize("drift", [0, 3], ids=["sound", "with a leak"])
+@pytest.mark.slow
 def test_counters_are_compared_exactly_while_everything_changes(
     bench: Bench,
     make: MakeJob,

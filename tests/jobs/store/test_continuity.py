@@ -225,6 +225,7 @@ def test_states_of_celery_tasks_are_no_accepted_jobs(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 1_500])
+@pytest.mark.slow
 def test_states_of_celery_tasks_alone_are_no_jobs(rows: int, bench: Bench) -> None:
     bench.raw.delete("{b}:epoch")
     for number in range(rows):

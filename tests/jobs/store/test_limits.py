@@ -58,6 +58,7 @@ def run(bench: Bench, store: Store, *, capacity: int, jobs: int, lasting: int) -
     return accepted, refused, peak
 
 
+@pytest.mark.slow
 def test_the_limit_settles_near_that_of_the_provider(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(500)])
@@ -72,6 +73,7 @@ def test_the_limit_settles_near_that_of_the_provider(bench: Bench, make: Make) -
     assert audit(store) == []
 
 
+@pytest.mark.slow
 def test_without_learning_the_provider_refuses_again_and_again(bench: Bench, make: Make) -> None:
     """Show that the provider of the test above does refuse."""
     bench.store.jobs.enqueue([make(f"j{number}") for number in range(100)])

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.fields import names
-from jobs.store.lua_source import UnknownField, runnable
+from jobs.store.lua_source import UnknownField, runnable, with_values
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,19 @@ def test_no_two_names_share_a_letter() -> None:
 
     with pytest.raises(ValueError, match="Twice"):
         names(Twice)
+
+
+@pytest.mark.parametrize(
+    ("source", "script"),
+    [
+        pytest.param("local DAY=864\nlocal day = now / DAY", "local day = now / 864", id="a number"),
+        pytest.param("local ANYONE='*'\nx = caller == ANYONE", "x = caller == '*'", id="text"),
+        pytest.param("local LEAST=-1\nx = y -LEAST", "x = y -(-1)", id="a negative number"),
+        pytest.param("local LOST='DAY'\nlocal DAY=864\nx = LOST", "x = 'DAY'", id="text like a name"),
+        pytest.param("local DAY=864\nerror('DAY: ' .. DAY)", "error('DAY: ' .. 864)", id="a name in text"),
+        pytest.param("local DAY=864\nx = t.DAY + DAYS", "x = t.DAY + DAYS", id="other names"),
+        pytest.param("local FINAL={a=true}\nx = FINAL[y]", "local FINAL={a=true}\nx = FINAL[y]", id="a table"),
+    ],
+)
+def test_constants_are_replaced_with_their_values(source: str, script: str) -> None:
+    assert with_values(source) == script

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobs.lane_health import PROBE_BASE
 from jobs.limits import Subject
 from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
+from jobs.saved import Saved
 from jobs.states import State
 from jobs.store.lua_source import verb_files
 from jobs.store.manual import Verdict
@@ -90,6 +92,9 @@ def owed_save(b: Any) -> None:
     b.put(S.COMPLETED)
 
 
+SAVED = Saved(datetime(2026, 1, 2, tzinfo=UTC), ())
+
+
 def claimed_save(b: Any) -> Any:
     owed_save(b)
     (due,) = b.store.saves.claim(60.0, 8, 1)
@@ -142,6 +147,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "renew_saves": (
         lambda b: (claimed_save(b), b.forward(1))[0],
         lambda b, due: b.store.saves.renew(60.0, [("fox", due.job.fence)]),
+    ),
+    "results_removed": (
+        lambda b: (b.store.saves.saved(claimed_save(b), SAVED), b.store.jobs.get("fox"))[1],
+        lambda b, job: b.store.saves.removed("fox", job.created_at, SAVED.at),
     ),
     "resave": (
         lambda b: b.store.saves.give_up(claimed_save(b), "it answered 404"),

@@ -172,7 +172,7 @@ def test_the_contact_sheet_shows_text_as_text(tmp_path: Path) -> None:
     job = Job(id="j", status=Status.FAILED, model="m", error=error, settled_by=HOSTILE, raw={})
     verdict = judge(
         accepted=["j"], rejected=0, jobs={"j": job}, cost=Decimal(0), ledger={"purchases": []},
-        stats={"fired": {}, "calls": {"submit": 1}}, images=(0, 0), seconds=1.0,
+        stats={"fired": {}, "calls": {"submit": 1}}, images=(0, 0), not_deleted=0, seconds=1.0,
     )  # fmt: skip
     page = sheet.write(
         tmp_path, [sheet.Card(replace(made, request={**made.request, "prompt": HOSTILE}), job, [], [])], verdict

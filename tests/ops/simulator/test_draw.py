@@ -83,6 +83,7 @@ def test_a_base64_reference_is_in_the_result(start: Start, image64: DrawBase64) 
     assert count(result, (255, 0, 255)) > 5000
 
 
+@pytest.mark.slow
 def test_drawing_is_deterministic_and_labels_differ() -> None:
     assert drawn() == drawn()
     spec = ImageSpec("a cat", 640, 480, watermark=False, references=())
@@ -90,6 +91,7 @@ def test_drawing_is_deterministic_and_labels_differ() -> None:
     assert len(corners) > 10
 
 
+@pytest.mark.slow
 def test_images_of_different_prompts_differ_in_their_text() -> None:
     # Text is dark on a light background: dark pixels where there is text, hardly any without.
     cat, story = pixels(drawn("a cat")), pixels(drawn("a cat on a mat, in a hat, with a bat " * 8))
@@ -100,6 +102,7 @@ def test_images_of_different_prompts_differ_in_their_text() -> None:
 @pytest.mark.parametrize(
     "prompt", ["", "x" * 2500, "word " * 500, "画一只猫", "line\nline\n\nline", "\x00\u202e\ud83d\ude00"]
 )
+@pytest.mark.slow
 def test_any_prompt_can_be_drawn(prompt: str) -> None:
     assert pixels(drawn(prompt)).size == (640, 480)
 

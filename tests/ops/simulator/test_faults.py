@@ -142,6 +142,7 @@ def test_a_huge_answer_is_declared_and_sent(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("huge")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_small_until_decompressed(start: Start) -> None:
     simulator = start(gzip_bomb=1)
     with simulator.post({"prompt": "x", "external_task_id": "a"}, stream=True) as answer:
@@ -267,6 +268,24 @@ def test_status_requests_that_fail_at_times_succeed_on_retry(start: Start, wait_
             return False
 
     assert wait_for(look)
+
+
+def test_images_expire_while_the_status_stays(start: Start, wait_for: WaitFor) -> None:
+    simulator = start(latency="0")
+    task_id = simulator.submit("a").json()["id"]
+
+    def url() -> str:
+        found = simulator.look(task_id).json()
+        return str(found["output"][0]["content"][0]["url"]) if found["status"] == "completed" else ""
+
+    address = str(wait_for(url))
+    assert requests.get(address, timeout=20).status_code == 200
+    simulator.turn(expire_images=0.001)
+    assert requests.get(address, timeout=20).status_code == 404
+    assert simulator.look(task_id).json()["status"] == "completed"
+    assert simulator.fired("expire_images") == 1
+    simulator.turn(expire_images=0)
+    assert requests.get(address, timeout=20).status_code == 200
 
 
 @pytest.mark.parametrize("status", ["401", "402", "403"])

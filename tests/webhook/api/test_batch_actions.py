@@ -55,6 +55,7 @@ def test_cancelling_a_batch_cancels_its_unfinished_jobs(client: FlaskClient, fox
     assert audit(foxes) == []
 
 
+@pytest.mark.slow
 def test_a_large_batch_is_cancelled_before_all_its_jobs_are(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_events_report_changes_and_silence_until_the_batch_ends(foxes: Store) ->
     assert watched.now == 41
 
 
+@pytest.mark.slow
 def test_a_stream_ends_after_its_maximum_duration(foxes: Store) -> None:
     watched = WatchedBatch(foxes, {})
     assert parsed("".join(watched.events()))[-1] == ("", None)

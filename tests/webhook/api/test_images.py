@@ -208,6 +208,7 @@ def test_an_unknown_image_aborts_an_atomic_upload(client: FlaskClient, draw: Dra
     assert audit(store) == []
 
 
+@pytest.mark.slow
 def test_jobs_that_share_images_store_one_copy(
     client: FlaskClient, draw: Draw, raw: redis.Redis, store: Store, upload: Callable[[bytes], str]
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_huge_answer_is_cut_at_the_limit(
 
 
 @pytest.mark.parametrize(("status", "call"), [*[(200, call) for call in CALLS], (302, "submit"), (302, "probe")])
+@pytest.mark.slow
 def test_a_gzip_bomb_is_expanded_within_bounds(  # noqa: PLR0917 - a fixture each
     status: int,
     call: str,

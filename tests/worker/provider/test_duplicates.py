@@ -137,6 +137,7 @@ def test_any_bytes_are_read(body: bytes) -> None:
         pytest.param(json.dumps([{"m": "x"}] * 300_000).encode(), id="entries"),
     ],
 )
+@pytest.mark.slow
 def test_a_large_body_takes_bounded_time(body: bytes) -> None:
     began = time.process_time()
     about_id(body, OURS)

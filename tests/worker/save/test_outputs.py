@@ -64,7 +64,7 @@ def saver(results: Bucket) -> OutputSaver:
 
 
 def saver_of(results: Bucket) -> OutputSaver:
-    return OutputSaver(results, Downloader(BOUNDS, private_hosts=True), Template.parse(DEFAULT), lambda: NOW)
+    return OutputSaver(results, Downloader(BOUNDS, private_hosts=True), Template.parse(DEFAULT), now=lambda: NOW)
 
 
 def job(provider: Provider, *paths: str, **changes: Any) -> Job:
