@@ -521,7 +521,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     },
     "reconcile": {
         polled: "claim_due provider.find_by_external_id reschedule_lookup finish changes events ack",
-        without_hints: "admit messages.submit",
+        without_hints: "admit messages.submit due_saves messages.save",
         notified_without_callbacks: "messages.deliver",
         more_than_slots_and_no_callbacks: "messages.admit_hint",
         answer_lost: "mark_in_progress",
@@ -540,6 +540,10 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         notified: "claim_deliveries begin_notification notifier delivered end_notification ack",
         a_task: "messages.finish",
         a_batch_with_an_address: "claim_events begin_notification notifier event_delivered end_notification",
+    },
+    "save": {
+        polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "
+        "image_store.write record_save ack",
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
