@@ -173,8 +173,11 @@ def test_only_what_is_gone_for_good_is_final(provider: Provider, saver: OutputSa
     provider.files["/busy"] = respond(503, b"", "Retry-After: 70")
     failed = refused(saver, job(provider, "/busy"))
     assert (failed.final, failed.retry_after) == (False, 70)
-    provider.files["/page"] = respond(200, b"<html>")
-    assert not refused(saver, job(provider, "/page")).final
+    assert not failed.wrong_file
+    for name in ("page", "empty", "half"):
+        provider.files["/wrong"] = BAD[name]
+        failed = refused(saver, job(provider, "/wrong"))
+        assert (failed.final, failed.wrong_file) == (False, True)
 
 
 def test_hosts_of_the_own_network_need_the_setting(provider: Provider, results: Bucket) -> None:
