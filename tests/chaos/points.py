@@ -53,6 +53,8 @@ READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 BY_HAND = words("recount recover redeliver settle settle_cost") | {verb for verb in VERBS if verb.startswith("repair_")}
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
+#: Notices to people, on which no job depends: tests/worker/test_notices.py ends their work there.
+BY_NOTICE = words("claim_notices notices_sent")
 #: A worker's note that it runs, which no job depends on.
 BY_TIMER = words("heartbeat")
 #: Every request to the provider may be lost. `close` closes connections and is no request.
@@ -64,7 +66,7 @@ STORED = frozenset(public(ImageStore) - {"read"})
 #: the notification, Celery's work at a task's end, the events for Flower, and the response to the caller.
 OTHERS = words("changes task_state key_used notifier result chord celery.send ack events answer")
 EFFECTS = (
-    (VERBS - READING_VERBS - BY_HAND - BY_LOSS - BY_TIMER)
+    (VERBS - READING_VERBS - BY_HAND - BY_LOSS - BY_NOTICE - BY_TIMER)
     | {f"provider.{method}" for method in PROVIDER}
     | {f"messages.{method}" for method in MESSAGES | {"reconcile"}}
     | {f"image_store.{method}" for method in STORED}
