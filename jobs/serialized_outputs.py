@@ -15,9 +15,10 @@ _OF_PROVIDER = ("type", "url", "watermark_url")
 
 def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
     """Return the outputs of a job. `url` is ours for a saved one, otherwise the provider's."""
-    result, saved = job.result, job.saved
+    result = job.result
     if not result or not result.output:
         return []
+    saved = result.saved
     files = saved.outputs if saved else ()
     since = (job.save and job.save.since) or job.ended_at
     rows: list[dict[str, Any]] = []
@@ -39,7 +40,9 @@ def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
                 "width": file.width,
                 "height": file.height,
             }
-            if link := links.make(job.id, index):
+            if saved.removed_at:
+                row["removed_at"] = saved.removed_at.isoformat()
+            elif link := links.make(job.id, index):
                 row["url"] = link.url
                 row["url_expires_at"] = link.expires_at and link.expires_at.isoformat()
         rows.append(row)
@@ -49,6 +52,7 @@ def serialize_outputs(job: Job, links: Links) -> list[dict[str, Any]]:
 _NOTHING_SAVED: Mapping[str, Any] = {
     "url_expires_at": None,
     "saved_at": None,
+    "removed_at": None,
     "sha256": None,
     "size": None,
     "content_type": None,

@@ -22,6 +22,7 @@ class Output:
     url_expires_at: datetime | None = None
     expires_at: datetime | None = None
     saved_at: datetime | None = None
+    removed_at: datetime | None = None
     sha256: str | None = None
     size: int | None = None
     content_type: str | None = None

@@ -64,6 +64,7 @@ def _output(view: Mapping[str, Any]) -> Output:
         url_expires_at=read_time(view.get("url_expires_at")),
         expires_at=read_time(view.get("expires_at")),
         saved_at=read_time(view.get("saved_at")),
+        removed_at=read_time(view.get("removed_at")),
         sha256=_text(view.get("sha256")),
         size=_whole(view.get("size")),
         content_type=_text(view.get("content_type")),

@@ -106,7 +106,7 @@ class Saver:
     def _fetch(self, job: Job, index: int, name: str) -> Path:
         """Fetch a result from the service where it is saved there, otherwise from the provider."""
         output = job.output[index]
-        if self._files is None or output.saved_at is None or not output.sha256:
+        if self._files is None or output.saved_at is None or output.removed_at or not output.sha256:
             return self._download(output, name)
         try:
             return self._from_service(self._files, job, index, name)

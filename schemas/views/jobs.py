@@ -26,6 +26,7 @@ class OutputView(Schema):
         required=True,
         allow_none=True,
     )
+    removed_at = instant("When the saved resource was deleted again, otherwise null.", required=True, allow_none=True)
     saved_at = instant("When the service saved the resource. null: it is not saved.", required=True, allow_none=True)
     sha256 = fields.String(
         required=True,

@@ -307,6 +307,7 @@ class World:
             and not any(lane.slots or lane.dispatched for lane in self.store.lanes.get_all())
             and redis.zcard("{b}:alarms") == 0
             and redis.zcard("{b}:sweeps") == 0
+            and redis.zcard("{b}:saves") == 0
             and all(job is not None for job in self.store.jobs.get_many(sorted(self.accepted)))
         )
 
@@ -370,6 +371,7 @@ def world(folder: Path) -> Iterator[World]:
             "BOOMERANG_REDIS_URL": redis_url,
             "BOOMERANG_PROVIDER_URL": provider,
             "BOOMERANG_PUBLIC_URL": web,
+            "BOOMERANG_RESULT_STORE": f"file://{folder / 'results'}",
         }
         env = {**SETTINGS, **where}
         gunicorn = ("-m", "gunicorn", "--config", "python:webhook.gunicorn_conf", "--bind", f"fd://{socket.fileno()}")

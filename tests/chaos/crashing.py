@@ -39,12 +39,26 @@ from jobs.api_keys import KeyRing
 from jobs.blobs.bucket import Bucket
 from jobs.images.backends import RedisImages
 from jobs.store.event_stream import EventStream
+from jobs.store.manifests import Manifests
 from jobs.store.scripts import Scripts
 from ops.local.tether import PR_SET_PDEATHSIG
-from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
+from tests.chaos.points import (
+    BY_TIMER,
+    CLOCK,
+    FOLDER,
+    LOOKS,
+    MANIFESTS,
+    MESSAGES,
+    PROVIDER,
+    READING_VERBS,
+    STORED,
+    short,
+    words,
+)
 from worker.generate.enqueue import GenerateHandler
 from worker.notification import Notifier
 from worker.provider import Provider
+from worker.save.outputs import OutputSaver
 
 #: Redis commands without a lasting change.
 READING = LOOKS | words(
@@ -121,7 +135,7 @@ def _state() -> None:
         """Send a pipeline's calls one by one, so that it can break off in the middle."""
         answers = []
         for each in wanted:
-            with contextlib.nullcontext() if each[0] in READING_VERBS else effect(each[0]), _unwatched():
+            with contextlib.nullcontext() if each[0] in READING_VERBS | BY_TIMER else effect(each[0]), _unwatched():
                 answers += sent(self, [each])
         return answers
 
@@ -139,9 +153,33 @@ def _state() -> None:
     for store in (RedisImages, Bucket):
         for method in STORED:
             wrap(store, method, f"image_store.{method}")
+    wrap(OutputSaver, "_fetch", "result_store.fetch")
+    for method in ("mark", "put"):
+        wrap(Bucket, method, f"result_store.{method}")
+    _drafts()
+    for method in MANIFESTS:
+        wrap(Manifests, method, f"manifests.{method}")
     wrap(EventStream, "read_new", "changes")
     wrap(EventStream, "add_task", "task_state")
     wrap(KeyRing, "note_use", "key_used")
+
+
+def _drafts() -> None:
+    """Make the opening of a temporary file an effect, but not what happens while it is open."""
+    draft = Bucket.draft
+
+    @contextlib.contextmanager
+    def named(self: Bucket) -> Iterator[Any]:
+        with contextlib.ExitStack() as stack:
+            with effect("result_store.draft"):
+                opened = stack.enter_context(draft(self))
+            try:
+                yield opened
+            finally:
+                with _unwatched():
+                    stack.close()
+
+    Bucket.draft = named
 
 
 def _outside() -> None:

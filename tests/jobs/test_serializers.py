@@ -135,6 +135,13 @@ def test_a_saved_output_is_at_our_address_and_an_unsaved_one_says_so() -> None:
     }  # fmt: skip
 
 
+def test_a_removed_output_says_so_and_is_at_the_provider_only() -> None:
+    removed = replace(DONE, saved=Saved(NOW, (FILE,), NOW))
+    (view,) = serialize_job(replace(SAVED, result=removed), LINKS)["output"]
+    assert (view["url"], view["url_expires_at"]) == (IMAGE["url"], None)
+    assert (view["saved_at"], view["removed_at"]) == (NOW.isoformat(), NOW.isoformat())
+
+
 @pytest.mark.parametrize(
     ("links", "ours"),
     [(LINKS, True), (Links("https://b.example", (), 3600), False), (NO_LINKS, False)],

@@ -76,6 +76,8 @@ def _saved(job: Job, index: str) -> tuple[int, SavedOutput]:
     if not _INDEX.fullmatch(index) or int(index) >= count:
         raise ProblemError(404, f"The job has {count} outputs, numbered from 0, and no output {index[:20]!r}.")
     number = int(index)
+    if job.result and job.result.saved and job.result.saved.removed_at:
+        raise deleted()
     if job.saved is None or number >= len(job.saved.outputs):
         source = job.result.output[number]["url"] if job.result else ""
         given_up = job.save is not None and not job.save.owed

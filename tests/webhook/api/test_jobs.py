@@ -100,7 +100,7 @@ def test_an_invalid_request_is_explained_by_field(
 
 def unsaved(url: str) -> dict[str, Any]:
     """Return the view of an output that is at the provider only."""
-    unknown = ("url_expires_at", "expires_at", "saved_at", "sha256", "size", "content_type", "width", "height")
+    unknown = ("url_expires_at", "saved_at", "removed_at", "sha256", "size", "content_type", "width", "height")
     return {"type": "image", "url": url, "source_url": url, **dict.fromkeys(unknown)}
 
 
@@ -113,6 +113,7 @@ def test_a_completed_job_shows_its_result(
     view = json.loads(client.get("/v1/jobs/fox").text)
 
     assert JobView().validate(view) == {}
+    assert view["output"][0].pop("expires_at") > view["finished_at"]
     assert view.pop("created_at") < view.pop("updated_at") == view.pop("finished_at")
     assert view == {
         "id": "fox",
