@@ -17,7 +17,7 @@ from jobs.notices import LEASE, SPACING, Notice, NoticeClass
 from tests.support.listener import Listener
 from tests.support.waiting import WaitFor
 from tests.support.world import MakeWorld, request_of
-from worker.notices.apprise_process import hide
+from worker.notices.hiding import hide
 from worker.notices.message import Message, compose
 from worker.notices.notices import Notices
 from worker.notices.send import NoticeFailed, send

@@ -6,19 +6,18 @@ on stdin, ends it when it takes too long, and reads one line of JSON from its st
 
 import json
 import logging
-import re
 import signal
 import sys
 from typing import Any
 
 import apprise
 
+from worker.notices.hiding import hide
+
 #: Seconds after which the process ends by itself, if the worker that would end it was killed.
 LIFE = 60
 #: Characters of the reason.
 _LONGEST_WHY = 300
-#: Parts of a URL that are hidden in the reason, if they are this long.
-_SHORTEST_SECRET = 4
 
 
 def deliver(url: str, title: str, body: str) -> dict[str, Any]:
@@ -30,14 +29,6 @@ def deliver(url: str, title: str, body: str) -> dict[str, Any]:
         sent = target.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
         why = " ".join(captured.getvalue().split())
     return {"sent": bool(sent), "why": "" if sent else hide(why or "Apprise names no reason", url)[:_LONGEST_WHY]}
-
-
-def hide(text: str, url: str) -> str:
-    """Replace the parts of a URL in a text."""
-    parts = {each for each in re.split(r"[:/?#@&=,+]+", url.partition("://")[2]) if len(each) >= _SHORTEST_SECRET}
-    for part in sorted({url, *parts}, key=len, reverse=True):
-        text = text.replace(part, "***")
-    return text
 
 
 if __name__ == "__main__":
