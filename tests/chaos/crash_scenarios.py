@@ -17,6 +17,7 @@ from jobs.api_keys import PRODUCER, KeyRing
 from jobs.owners import ANYONE
 from jobs.producer_ids import given_id
 from jobs.receivers import receiver_of
+from jobs.results.names import manifest_name
 from jobs.states import State
 from jobs.task_names import GENERATE
 from tests.chaos.crash_world import ADMIN_KEY, KEY, OWNER, SLOTS, World, request_of
@@ -369,6 +370,16 @@ def retried(t: Turn) -> None:
     t.world.post(f"/v1/jobs/{job_id}/retry")
 
 
+def corrected(t: Turn) -> Check:
+    t.world.turn(fail_permanent=1)
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.FAILED)
+    t.world.calm()
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/retry", json=request_of(image_list=[{"image": inline(t)}]))
+    return lambda: t.world.store.jobs.get(job_id).state is State.COMPLETED
+
+
 def delivered(t: Turn) -> str:
     """Return the id that the producer gave to a job whose notification was delivered."""
     job_id = t.world.job(callback_url=t.world.listener.url)
@@ -493,6 +504,26 @@ def batch_retried(t: Turn) -> None:
     t.world.post(f"/v1/batches/{batch}/retry")
 
 
+def manifest_due(t: Turn) -> Check:
+    """A batch's manifest lists all results, also if its writer was killed, whose claim lasts an hour."""
+    batch = t.world.new_id()
+    t.world.jobs_without_hints(2, batch)
+    assert t.world.until(t.world.at_rest, 20)
+    key = t.world.store.context.keys.singleton("manifests")
+    manifest = t.world.folder / "results" / manifest_name(batch)
+    due_now = lambda: t.world.store.context.client.zadd(key, {batch: 0}, xx=True, ch=True)  # noqa: E731
+    assert due_now()
+    t.arm()
+
+    def written() -> bool:
+        if manifest.exists():
+            return manifest.read_bytes().count(b"\n") == 2
+        due_now()
+        return False
+
+    return written
+
+
 def lane_paused(t: Turn) -> Check:
     t.world.jobs_without_hints(3)
     t.world.store.context.client.delete("{b}:wake")
@@ -534,6 +565,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         sweep_left_over: "sweep",
         a_batch_with_an_address: "due_events messages.deliver",
         forgotten: "purge",
+        manifest_due: "manifests.claim result_store.draft result_store.put manifests.finish",
         image_forgotten: "images_old image_store.remove images_gone",
     },
     "deliver": {
@@ -544,6 +576,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "save": {
         polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "
         "image_store.write record_save ack",
+        a_batch: "manifests.note",
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
@@ -574,7 +607,10 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "jobs.cancel": {cancelled: "cancel messages.deliver messages.submit answer"},
     "jobs.pause": {paused: "pause_job answer"},
     "jobs.resume": {paused: "pause_job answer"},
-    "jobs.retry": {retried: "retry messages.submit answer"},
+    "jobs.retry": {
+        retried: "retry messages.submit answer",
+        corrected: "image_known image_begun image_store.write image_kept revise messages.submit answer",
+    },
     "deliveries.replay": {replayed: "replay answer"},
     "deliveries.replay_page": {replayed_since: "replay answer", replayed_at_a_host: "enable_receiver"},
     "deliveries.enable": {receiver_enabled: "enable_receiver answer"},

@@ -39,9 +39,22 @@ from jobs.api_keys import KeyRing
 from jobs.blobs.bucket import Bucket
 from jobs.images.backends import RedisImages
 from jobs.store.event_stream import EventStream
+from jobs.store.manifests import Manifests
 from jobs.store.scripts import Scripts
 from ops.local.tether import PR_SET_PDEATHSIG
-from tests.chaos.points import BY_TIMER, CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
+from tests.chaos.points import (
+    BY_TIMER,
+    CLOCK,
+    FOLDER,
+    LOOKS,
+    MANIFESTS,
+    MESSAGES,
+    PROVIDER,
+    READING_VERBS,
+    STORED,
+    short,
+    words,
+)
 from worker.generate.enqueue import GenerateHandler
 from worker.notification import Notifier
 from worker.provider import Provider
@@ -144,6 +157,8 @@ def _state() -> None:
     for method in ("mark", "put"):
         wrap(Bucket, method, f"result_store.{method}")
     _drafts()
+    for method in MANIFESTS:
+        wrap(Manifests, method, f"manifests.{method}")
     wrap(EventStream, "read_new", "changes")
     wrap(EventStream, "add_task", "task_state")
     wrap(KeyRing, "note_use", "key_used")

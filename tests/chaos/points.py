@@ -10,6 +10,7 @@ from typing import Any
 import worker.messages
 from jobs.images.images import ImageStore
 from jobs.store.lua_source import REDIS_TIME, needed, runnable, shared_text, verb_files
+from jobs.store.manifests import Manifests
 from worker.provider import Provider
 
 #: The variable that names the folder in which points are armed.
@@ -50,7 +51,7 @@ def _writes(verb: str) -> bool:
 VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that only the commands of `boomerang-server` call.
-BY_HAND = words("recount recover redeliver resave settle settle_cost") | {
+BY_HAND = words("recount recover redeliver resave results_removed settle settle_cost") | {
     verb for verb in VERBS if verb.startswith("repair_")
 }
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
@@ -62,6 +63,8 @@ PROVIDER = frozenset(public(Provider) - {"close"})
 MESSAGES = frozenset(public(worker.messages.Messages))
 #: Methods that change an image store.
 STORED = frozenset(public(ImageStore) - {"read"})
+#: The notes that a manifest is out of date.
+MANIFESTS = frozenset(public(Manifests))
 #: What a save does at the result store and at the provider: the marker, a temporary file, the download, its end.
 RESULTS = words("mark draft fetch put")
 #: Effects without a class: reading the stream (once), the state of a task that is no job, the use of a producer's key,
@@ -72,6 +75,7 @@ EFFECTS = (
     | {f"provider.{method}" for method in PROVIDER}
     | {f"messages.{method}" for method in MESSAGES | {"reconcile"}}
     | {f"image_store.{method}" for method in STORED}
+    | {f"manifests.{method}" for method in MANIFESTS}
     | {f"result_store.{method}" for method in RESULTS}
     | OTHERS
 )

@@ -48,6 +48,11 @@ BOUNDARIES = {
         "Outgoing.post": {"post": "notifier"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "Continuity._remember": {"write": "(a sighting, which the next round writes again)"},
+        "OutputSaver._save": {"write": "image_store.write"},
+        "OutputSaver._store": {"put": "result_store.put"},
+        "fetch": {"flush": "(a piece of result_store.put)"},
+        "_Transfer._write": {"write": "(a piece of result_store.fetch)"},
+        "Inflater.end": {"flush": "(bytes in memory)"},
         "Provider._call": {"send": "provider.*"},
         "_Bounded.connect": {"connect": "(a connection, over which nothing has been sent yet)"},
         "_Bounded.send": {"send": "(a piece of provider.* and of notifier)"},
@@ -58,6 +63,11 @@ BOUNDARIES = {
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "_write_request": {"write": "(a line of the audit log)"},
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
+        "Thumbnails._make": {"write": "(a thumbnail, which can be made again)"},
+        "_render": {"run": "(a process that only decodes an image)"},
+        "main": {"open": "(that process reads the image)"},
+        "_refuse": {"write": "(and writes why it cannot)"},
+        "readyz": {"run": "(reads only)"},
         "Connection.send_now": {"send": "(an answer)"},
         "Connection.sendall": {"send": "(an answer)"},
         "Connection.send": {"sendall": "(an answer)"},
@@ -67,7 +77,7 @@ BOUNDARIES = {
     },
 }
 #: Calls that only lead to these: hints go through Services.send; a blueprint's calls declare routes.
-LEADS = words("shared.send self.send blueprint.post")
+LEADS = words("shared.send self.send services().send blueprint.post")
 #: The functions of the package that uses Redis, and the commands that they call except read-only ones.
 WRITTEN = {
     "KeyRing.add": {"hset": "(an operator creates keys)"},
@@ -85,6 +95,9 @@ WRITTEN = {
     "EventStream.read_new": {"xgroup_create": "changes"},
     "EventStream._read_group": {"xreadgroup": "changes"},
     "EventStream.add_task": {"xadd": "task_state"},
+    "Manifests.note": {"zadd": "manifests.note"},
+    "Manifests.claim": {"zadd": "manifests.claim"},
+    "Manifests.finish": {"zremrangebyscore": "manifests.finish", "zadd": "manifests.finish"},
     "RedisImages.write": {"set": "image_store.write"},
     "RedisImages.remove": {"unlink": "image_store.remove"},
     "Witness.write": {"hset": "(a sighting)", "delete": "(a damaged one)"},
