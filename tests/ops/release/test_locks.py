@@ -63,9 +63,9 @@ def test_images_contain_only_what_they_need(path: Path) -> None:
 
 def test_each_image_has_the_extras_that_its_processes_use() -> None:
     service, simulator = (pins(path) for path in lock.IMAGES)
-    assert {"flower", "s3fs", "pillow"} <= set(service)
+    assert {"apprise", "flower", "s3fs", "pillow"} <= set(service)
     assert {"aiohttp", "pillow"} <= set(simulator)
-    assert not {"flower", "s3fs"} & set(simulator)
+    assert not {"apprise", "flower", "s3fs"} & set(simulator)
 
 
 @pytest.mark.parametrize("folder", [lock.ROOT, lock.ROOT / "client"], ids=["service", "client"])
