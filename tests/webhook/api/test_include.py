@@ -142,7 +142,8 @@ def test_a_page_with_requests_ends_early_and_its_cursor_continues(query: str, cl
     client.post("/v1/batches?id=b", data=f"{json.dumps(LARGE)}\n" * 120)
     plain = [job["id"] for job in client.get(f"/v1/jobs?{query}&limit=500").json["jobs"]]
 
-    ids, sizes, cursor = list[str](), list[int](), ""
+    ids, sizes = list[str](), list[int]()
+    cursor: str | None = ""
     while cursor is not None:
         page = client.get(f"/v1/jobs?{query}&limit=500&include=request{cursor and f'&cursor={cursor}'}")
         ids += [job["id"] for job in page.json["jobs"]]
@@ -173,7 +174,9 @@ def test_a_page_counts_revisions(client: FlaskClient, store: Store, monkeypatch:
 def test_a_piece_of_results_is_bounded_in_bytes(form: str, client: FlaskClient) -> None:
     client.post("/v1/batches?id=b", data=f"{json.dumps(LARGE | {'prompt': 'f' * 2_000})}\n" * 120)
 
-    pieces = list(client.get(f"/v1/batches/b/results?include=request&format={form}", buffered=False).response)
+    pieces: list[Any] = list(
+        client.get(f"/v1/batches/b/results?include=request&format={form}", buffered=False).response
+    )
 
     assert max(map(len, pieces)) < MOST_BYTES + 1_000_000
     assert b"".join(pieces).count(b"f" * 2_000) == 120
