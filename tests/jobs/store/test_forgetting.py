@@ -23,8 +23,8 @@ class Forgetful(Life):
     url = ""
 
     @initialize()
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, saves: str) -> None:
+        super().begin(saves)
         self.binary = connect(self.url, text=False)
         self.store.attempts.claim(["absent"])  # records which Redis this is
         self.pasts: list[tuple[Mapping[bytes, bytes], Any]] = []
