@@ -32,7 +32,7 @@ UNREADABLE = Result(output=IMAGES.output, unreadable_cost="$0.0065")
 FAILED = {"code": "1301", "message": "no"}
 BUSY = {"code": "1302", "message": "too fast"}
 CAP = Decimal("0.10")
-#: Spending by label has its own ledger and call, `spend_labels`.
+#: Spending by label has its own ledger and call, `spend_by_label`.
 ENTRY_GROUPINGS = [by for by in By if by is not By.LABEL]
 
 
