@@ -57,6 +57,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "settle-cost": ("--all", "--usd", "1"),
     "redeliver": ("--all",),
     "save": ("--all-unsaved",),
+    "results prune": ("--older-than", "0s"),
+    "results manifest": (HOSTILE,),
 }
 MORE: tuple[tuple[str, ...], ...] = (
     ("settle", HOSTILE, "--failed", "--yes"),
@@ -65,6 +67,9 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("settle-cost", "--all", "--usd", HOSTILE),
     ("redeliver", HOSTILE),
     ("save", HOSTILE),
+    ("results", "prune", "--older-than", "0s", "--label", HOSTILE),
+    ("results", "prune", "--older-than", "0s", "--yes", "--by", HOSTILE),
+    ("results", "prune", "--older-than", HOSTILE),
     ("audit", "--repair"),
     ("stuck", "--longer-than", HOSTILE),
     ("doctor", "--data", HOSTILE),
