@@ -57,6 +57,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "settle-cost": ("--all", "--usd", "1"),
     "redeliver": ("--all",),
     "save": ("--all-unsaved",),
+    "test-notice": (),
     "results prune": ("--older-than", "0s"),
     "results manifest": (HOSTILE,),
 }
