@@ -57,7 +57,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "settle-cost": ("--all", "--usd", "1"),
     "redeliver": ("--all",),
     "save": ("--all-unsaved",),
-    "test-notice": (),
+    "test-notice": ("batch_done",),
     "results prune": ("--older-than", "0s"),
     "results manifest": (HOSTILE,),
 }
@@ -68,6 +68,7 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("settle-cost", "--all", "--usd", HOSTILE),
     ("redeliver", HOSTILE),
     ("save", HOSTILE),
+    ("test-notice", HOSTILE),
     ("results", "prune", "--older-than", "0s", "--label", HOSTILE),
     ("results", "prune", "--older-than", "0s", "--yes", "--by", HOSTILE),
     ("results", "prune", "--older-than", HOSTILE),
