@@ -86,6 +86,11 @@ def notified_without_callbacks(t: Turn) -> Check:
     return notified(t)
 
 
+def failing_notified(t: Turn) -> Check:
+    t.world.turn(fail_permanent=1)
+    return notified(t)
+
+
 def failing(t: Turn) -> None:
     t.world.turn(fail=1)
     one_job(t)
@@ -577,6 +582,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "
         "image_store.write record_save ack",
         a_batch: "manifests.note",
+        notified: "messages.deliver",
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
@@ -590,7 +596,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "revoke": {revoked: "revoke messages.deliver messages.admit_hint"},
     "callbacks.take": {
         one_job: "record_callback finish answer",
-        notified: "messages.deliver",
+        failing_notified: "messages.deliver",
         more_than_slots: "messages.submit",
         failing: "messages.reconcile",
     },
