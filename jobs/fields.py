@@ -84,6 +84,7 @@ class Field:
     SAVE_TRIES = "Wt"  #: failed attempts to save them
     SAVE_FENCE = "Wf"  #: the fencing token of workers that save them
     SAVE_ERROR = "We"  #: why the last attempt to save them failed
+    SAVE_REPEATS = "Wr"  #: how often in a row it failed for this reason, beyond the first time
     SAVES_FIRST = "Wd"  #: its deliveries wait until its results are saved or given up
     UNSAVED = "Wu"  #: since when its results are no longer tried to save
 
@@ -160,7 +161,8 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.SIZE), WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE, _F.UNANSWERED_SINCE, _F.NO_RESULT_SINCE), WHOLE),
     **dict.fromkeys((_F.EARLIER_COST, _F.REVISION, _F.FIRST_ATTEMPT), WHOLE),
-    **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_FENCE, _F.UNSAVED), WHOLE),
+    **dict.fromkeys((_F.SAVE_SINCE, _F.SAVE_AT, _F.SAVE_TRIES, _F.SAVE_REPEATS), WHOLE),
+    **dict.fromkeys((_F.SAVE_FENCE, _F.UNSAVED), WHOLE),
     **dict.fromkeys(
         (_F.SENT, _F.EXISTS, _F.SAVES_FIRST, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES, _F.ONLY_BEGUN, _F.PILOT),
         _FLAG,

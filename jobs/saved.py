@@ -70,14 +70,15 @@ def _output(row: Any) -> SavedOutput:
 class SaveProgress:
     """How far saving a job's results has come, while they are not saved.
 
-    `since`: when the result came that is to be saved. `tries`: failed ones so far, with the last `error`. `next_at`:
-    when it is tried next, or when the lease of the worker ends that tries it now. `given_up_at`: it is tried no more,
-    and the job is on the list of unsaved results.
+    `since`: when the result came that is to be saved. `tries`: failed ones so far, with the last `error`;
+    `repeats`: how often in a row that came again. `next_at`: when it is tried next, or when the lease of the worker
+    ends that tries it now. `given_up_at`: it is tried no more, and the job is on the list of unsaved results.
     """
 
     since: datetime | None = None
     tries: int = 0
     error: str | None = None
+    repeats: int = 0
     next_at: datetime | None = None
     given_up_at: datetime | None = None
 
@@ -91,6 +92,7 @@ class SaveProgress:
             since=_moment(get(Field.SAVE_SINCE)),
             tries=int(get(Field.SAVE_TRIES, 0)),
             error=get(Field.SAVE_ERROR),
+            repeats=int(get(Field.SAVE_REPEATS, 0)),
             next_at=_moment(get(Field.SAVE_AT)),
             given_up_at=_moment(get(Field.UNSAVED)),
         )

@@ -10,6 +10,9 @@ BASE = 2.0
 LONGEST = 300.0
 #: Seconds before the expiry at which a save is tried once more.
 LAST_CHANCE = 30.0
+#: Times in a row that a server may send a file that cannot be the result, for the same reason. Some servers answer 200
+#: with a page once a file has expired; the tries take an hour, so an outage of that length costs no result.
+MOST_WRONG_FILES = 20
 #: Seconds of the lease on a save, and between two renewals of it. So what a killed worker held is soon tried again.
 LEASE = 60.0
 RENEW_EVERY = 20.0

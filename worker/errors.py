@@ -46,13 +46,15 @@ class DownloadFailed(WorkerError):
 class SaveFailed(WorkerError):
     """The results of a job were not saved: none of them is recorded. `why` names no address, only a host.
 
-    `final`: a repeat cannot succeed. `retry_after`: seconds that the server asks for.
+    `final`: a repeat cannot succeed. `wrong_file`: the server sent a file that cannot be the result, as if it were; it
+    may do so forever. `retry_after`: seconds that the server asks for.
     """
 
-    def __init__(self, why: str, *, final: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(self, why: str, *, final: bool = False, wrong_file: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(why)
         self.why = why
         self.final = final
+        self.wrong_file = wrong_file
         self.retry_after = retry_after
 
 

@@ -34,4 +34,4 @@ def _naming_the_host(url: str) -> Iterator[None]:
         why = f"{host_of(url)}: {error}"
         raise SaveFailed(why, final=error.gone, retry_after=error.retry_after) from error
     except MediaInvalid as error:
-        raise SaveFailed(f"{host_of(url)}: the file {error}") from error
+        raise SaveFailed(f"{host_of(url)}: the file {error}", wrong_file=True) from error

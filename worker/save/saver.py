@@ -14,9 +14,9 @@ from jobs.errors import BatchNotFound, RecordDamaged, ResultsUnavailable
 from jobs.jitter import Random, draw
 from jobs.job import Due, Job
 from jobs.saved import Saved
-from jobs.saving import LEASE, LONGEST_SAVE, RENEW_EVERY, next_save
+from jobs.saving import LEASE, LONGEST_SAVE, MOST_WRONG_FILES, RENEW_EVERY, next_save
 from jobs.store.outcomes import RecordSaveOutcome
-from jobs.store.saves import SaveResult
+from jobs.store.saves import LONGEST_WHY, SaveResult
 from jobs.store.store import Store
 from worker.errors import SaveFailed
 
@@ -94,7 +94,8 @@ class Saver:
         try:
             saved = self._save_outputs()(job, self._labels(job))
         except SaveFailed as error:
-            why, final, retry_after = error.why, error.final, error.retry_after
+            why, retry_after = error.why, error.retry_after
+            final = error.final or (error.wrong_file and _times_in_a_row(job, why) >= MOST_WRONG_FILES)
         except ResultsUnavailable as error:
             why = str(error)
         except Exception as error:
@@ -153,3 +154,8 @@ def _name(due: Due) -> tuple[str, int]:
 
 def _tries(job: Job) -> int:
     return job.save.tries if job.save else 0
+
+
+def _times_in_a_row(job: Job, why: str) -> int:
+    """Count the failures for this reason without another one between them, with the one that has just happened."""
+    return job.save.repeats + 2 if job.save and job.save.error == why[:LONGEST_WHY] else 1

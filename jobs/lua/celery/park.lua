@@ -16,7 +16,7 @@
 --   final     the job has ended: finish the message now. Without a mark, the record does not owe it
 --   foreign   the same, but the job is another producer's: finish the message with an error
 --   finished  it was finished before
---   owed      a worker is finishing it, or is about to
+--   owed      a worker is finishing it, or is about to; or it waits until the results are saved
 --   unknown   there is no such job, or it is another producer's
 -- A repeat changes nothing. A message of the same task with another continuation is stored beside the first one.
 arity(8)
@@ -61,6 +61,10 @@ if FINAL[job.state] then
   -- Of deliveries that were given up, only an operator begins again.
   if is_full() or string.find(job.undelivered or '', 'c', 1, true) then return {'final', ''} end
   keep()
+  if waits_for_save(job, now) then
+    if not owes then hold_message(job, now) end
+    return {'owed', mark}
+  end
   if not owes then owe_messages(job, now + tonumber(ARGV[8])) end
   return claim()
 end

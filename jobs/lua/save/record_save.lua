@@ -33,6 +33,8 @@ end
 redis.call('ZREM', KEY.saving, queue .. '|' .. job.id)
 local at = now + tonumber(wait)
 redis.call('ZADD', KEY.save_queue .. queue, whole(at), job.id)
+local repeats = job.save_error == ARGV[6] and tonumber(job.save_repeats or 0) + 1 or false
 -- The next try has a fence of its own, so a repeat of this call counts no try.
-save(job, RECORD{save_tries = tries, save_error = ARGV[6], save_at = at, save_fence = tonumber(job.save_fence) + 1})
+save(job, RECORD{save_tries = tries, save_error = ARGV[6], save_repeats = repeats, save_at = at,
+  save_fence = tonumber(job.save_fence) + 1})
 return {'owed', 0}

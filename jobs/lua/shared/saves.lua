@@ -15,7 +15,8 @@ end
 -- Owe the saving of a job's results, from now on. Call it after the change of its state. Records of the version before
 -- are raised: a process of that version would forget such a job.
 local function owe_save(job, now, mode)
-  local change = RECORD{save_since = now, save_at = now, save_tries = false, save_error = false, unsaved = false}
+  local change = RECORD{save_since = now, save_at = now, save_tries = false, save_error = false,
+    save_repeats = false, unsaved = false}
   if job.unsaved then redis.call('ZREM', KEY.unsaved, job.id) end
   if tonumber(job.version or 1) < VERSION then change.version = VERSION end
   if mode == '2' and job.owed and job.state == 'completed' then
@@ -37,8 +38,21 @@ local function forget_save(job)
   redis.call('ZREM', KEY.save_queue .. queue, job.id)
   redis.call('ZREM', KEY.saving, queue .. '|' .. job.id)
   redis.call('ZREM', KEY.unsaved, job.id)
-  save(job, RECORD{save_since = false, save_at = false, save_tries = false, save_error = false, saves_first = false,
-    unsaved = false})
+  save(job, RECORD{save_since = false, save_at = false, save_tries = false, save_error = false,
+    save_repeats = false, saves_first = false, unsaved = false})
+end
+
+-- Return whether a Celery message that comes after the end of its job waits until the results are saved, as earlier ones
+-- do. It does not wait where deliveries are under way.
+local function waits_for_save(job, now)
+  if is_held(job) then return true end
+  return job.state == 'completed' and job.save_since and not job.owed and saving_mode('', now) == '2'
+end
+
+-- Owe a Celery message that came after the end of its job, once its results are saved.
+local function hold_message(job, now)
+  save(job, RECORD{owed = (job.owed or '') .. 'c', saves_first = '1'})
+  alarm(job, now + HELD_RECHECK)
 end
 
 -- Let the deliveries begin that waited for the results. Returns 1 where some are due now.

@@ -11,6 +11,7 @@ from jobs.saved import Saved, SavedOutput
 from jobs.saving import ANNOUNCED
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.store.outcomes import ParkOutcome
 from jobs.store.saves import Saves
 from jobs.store.store import Store
 from tests.support.bench import IMAGES, Bench
@@ -266,6 +267,42 @@ def test_deliveries_wait_until_the_results_are_saved_or_given_up(bench: Bench, s
     (delivery,) = bench.store.deliveries.claim(["fox"])
     assert delivery.job.owed == {Delivery.NOTIFY}
     assert delivery.job.saved == (SAVED if end == "saved" else None)
+
+
+@pytest.mark.parametrize("end", ["saved", "given up"])
+@pytest.mark.parametrize("owed", ["", "n", "c", "cn"])
+def test_a_message_that_comes_after_the_end_waits_too(bench: Bench, saves_first: Store, owed: str, end: str) -> None:
+    saves_first.saves.announce()
+    bench.put(State.IN_PROGRESS, owed=owed)
+    earlier = {"first"} if "c" in owed else set()
+    for task in earlier:
+        saves_first.celery.park("fox", task, '{"chord":1}')
+    saves_first.attempts.finish("fox", State.COMPLETED, IMAGES, "callback")
+    for _ in range(2):
+        assert saves_first.celery.park("fox", "late", '{"chord":2}')[0] is ParkOutcome.OWED
+        assert bench.store.deliveries.claim(["fox"]) == []
+        assert bench.audit() == []
+    (due,) = saves_first.saves.claim(LEASE, LIMIT, 1)
+    done = saves_first.saves.saved(due, SAVED) if end == "saved" else saves_first.saves.give_up(due, "gone")
+    assert done.deliver
+    (delivery,) = bench.store.deliveries.claim(["fox"])
+    assert delivery.job.owed == {Delivery.CELERY, *map(Delivery, owed)}
+    waiting = saves_first.celery.get_parked("fox")
+    assert {message.task_id for message in waiting} == {"late"} | earlier
+    for each in waiting:
+        outcome, mark, _ = saves_first.celery.park("fox", each.task_id, each.continuation, each.mark)
+        assert outcome is ParkOutcome.FINAL
+        saves_first.celery.message_finished("fox", mark)
+    assert Delivery.CELERY not in saves_first.jobs.get("fox").owed
+    assert bench.audit() == []
+    # Nothing is to be saved any more.
+    assert saves_first.celery.park("fox", "later", '{"chord":3}')[0] is ParkOutcome.FINAL
+
+
+def test_a_later_message_does_not_wait_without_the_setting(bench: Bench, with_store: Store) -> None:
+    with_store.saves.announce()
+    finish(with_store, bench)
+    assert with_store.celery.park("fox", "late", '{"chord":2}')[0] is ParkOutcome.FINAL
 
 
 def test_a_cancelled_job_notifies_at_once_although_its_late_result_is_saved(bench: Bench, saves_first: Store) -> None:

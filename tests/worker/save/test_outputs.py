@@ -113,9 +113,12 @@ def test_all_outputs_and_a_sidecar_are_stored(provider: Provider, results: Bucke
         "labels": {"season": "spring", "sku": "7"},
         "request": {"prompt": "a fox"},
         "attempt": 2,
-        "external_task_id": "fox~2",
+        "revision": 1,
+        "external_task_id": "fox",
+        "provider_external_id": "fox@shop~2",
         "task_id": "t-1",
         "cost": "0.0065",
+        "usage": {"cost": "0.0065"},
         "created_at": (NOW - timedelta(seconds=VISIBLE_AFTER + 1)).isoformat(),
         "ended_at": (NOW - timedelta(seconds=VISIBLE_AFTER + 1)).isoformat(),
         "saved_at": NOW.isoformat(),
@@ -173,8 +176,11 @@ def test_only_what_is_gone_for_good_is_final(provider: Provider, saver: OutputSa
     provider.files["/busy"] = respond(503, b"", "Retry-After: 70")
     failed = refused(saver, job(provider, "/busy"))
     assert (failed.final, failed.retry_after) == (False, 70)
-    provider.files["/page"] = respond(200, b"<html>")
-    assert not refused(saver, job(provider, "/page")).final
+    assert not failed.wrong_file
+    for name in ("page", "empty", "half"):
+        provider.files["/wrong"] = BAD[name]
+        failed = refused(saver, job(provider, "/wrong"))
+        assert (failed.final, failed.wrong_file) == (False, True)
 
 
 def test_hosts_of_the_own_network_need_the_setting(provider: Provider, results: Bucket) -> None:

@@ -13,7 +13,7 @@ import pytest
 from jobs.job import Job, Result
 from jobs.new_job import NewJob
 from jobs.saved import Saved, SavedOutput
-from jobs.saving import LEASE
+from jobs.saving import LEASE, MOST_WRONG_FILES
 from jobs.states import State
 from tests.support.waiting import WaitFor
 from tests.support.world import AtOnce, MakeWorld, World, request_of
@@ -126,6 +126,58 @@ def test_a_final_failure_is_not_repeated(saves: Bench) -> None:
     progress = saves.get().save
     assert progress is not None
     assert (progress.owed, progress.error) == (False, "it answered 404")
+
+
+@pytest.fixture
+def lasting(world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
+    """A world whose results last for ten days."""
+    bench = Bench(world(result_store=f"file://{tmp_path}", result_expiry=864_000.0))
+    yield bench
+    bench.stopping.set()
+
+
+PAGE = SaveFailed("cdn.example.com: the file is a page of HTML or XML", wrong_file=True)
+HALF = SaveFailed("cdn.example.com: the file is not a whole image/png", wrong_file=True)
+OUTAGE = SaveFailed("cdn.example.com: the server answered 500")
+
+
+def run(saves: Bench) -> Job:
+    """Try until the results are saved or given up."""
+    saves.saver()
+    while (progress := saves.get().save) and progress.owed:
+        assert progress.next_at
+        saves.world.ahead(progress.next_at.timestamp() - saves.world._now() / 1e6)
+        saves.saver()
+    return saves.get()
+
+
+@pytest.mark.parametrize("before", [[], [OUTAGE] * 30, [PAGE] * (MOST_WRONG_FILES - 1) + [OUTAGE], [HALF, PAGE, HALF]])
+def test_a_wrong_file_is_given_up_once_it_came_too_often_in_a_row(lasting: Bench, before: list[Exception]) -> None:
+    """A provider that answers 200, and a page, for an image that has expired."""
+    lasting.complete("fox")
+    begun = lasting.world._now()
+    lasting.outputs.answers["fox"] = [*before, *[PAGE] * 99]
+    job = run(lasting)
+    assert job.save
+    assert (job.save.owed, job.save.error) == (False, PAGE.why)
+    assert job.save.tries == len(lasting.outputs.calls) == len(before) + MOST_WRONG_FILES
+    assert lasting.world._now() - begun > 2700 * 1e6
+    # An operator who has it saved again gives it as many tries.
+    lasting.outputs.answers["fox"] = [PAGE] * (MOST_WRONG_FILES - 1)
+    lasting.store.saves.retry(["fox"])
+    assert run(lasting).saved
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [[PAGE] * (MOST_WRONG_FILES - 1), [PAGE, OUTAGE] * 40, [HALF, PAGE] * 40, [OUTAGE] * 80],
+    ids=["few", "with outages", "of two kinds", "outages only"],
+)
+def test_other_failures_are_repeated_until_the_results_are_saved(lasting: Bench, failures: list[Exception]) -> None:
+    lasting.complete("fox")
+    lasting.outputs.answers["fox"] = list(failures)
+    assert run(lasting).saved
+    assert len(lasting.outputs.calls) == len(failures) + 1
 
 
 def test_an_unexpected_error_counts_as_a_failure(saves: Bench, caplog: pytest.LogCaptureFixture) -> None:
