@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 SINKS = {
     "client/boomerang_client/cli/plain_output.py", "client/boomerang_client/progress_line.py",
     "client/boomerang_client/safe_console.py", "jobs/logs.py", "ops/commands/table.py", "ops/commands/terminal.py",
-    "ops/local/console.py", "ops/simulator/logs.py",
+    "ops/local/console.py", "ops/simulator/logs.py", "worker/notices/apprise_process.py",
 }  # fmt: skip
 #: Tools of developers, which print their own figures, and a process that only replaces itself.
 TOOLS = ("ops/bench/", "ops/compose_check/", "ops/release/", "ops/reference.py", "ops/local/tether.py")
