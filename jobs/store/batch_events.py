@@ -19,7 +19,6 @@ from jobs.store.deliveries import LONGEST_WHY, recorded
 from jobs.store.outcomes import DeliveryOutcome
 from jobs.units import duration_micros, from_micros
 
-
 log = logging.getLogger(__name__)
 
 
