@@ -8,6 +8,7 @@ from ops.commands.help_text import examples
 from ops.commands.keys import keys
 from ops.commands.limits import lanes
 from ops.commands.local import demo, up
+from ops.commands.notices import test_notice
 from ops.commands.recover import recover
 from ops.commands.results import results
 from ops.commands.save import save
@@ -42,6 +43,7 @@ main.add_command(settle_cost)
 main.add_command(redeliver)
 main.add_command(results)
 main.add_command(save)
+main.add_command(test_notice)
 
 if __name__ == "__main__":
     main(prog_name="boomerang-server")

@@ -14,16 +14,14 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import BoundedSemaphore
 
-from jobs.blobs.blob import OWN
 from jobs.blobs.bucket import Bucket
 from jobs.errors import StoreUnavailable
+from jobs.results.thumbnails import thumbnail_name
 from jobs.saved import SavedOutput
 from webhook import render_thumbnail
 from webhook.http.problems import ProblemError, unavailable
 
 CONTENT_TYPE = "image/webp"
-#: The folder in the result store: of its own, so that no list of results has it. Its files can be made again.
-FOLDER = f"{OWN}thumbnails"
 #: Most pixels and bytes of an image. A decoded image needs four bytes for each pixel, and a copy.
 MOST_PIXELS, MOST_BYTES = 40_000_000, 64 * 1024 * 1024
 #: Images that a process decodes at once, and the most seconds for one.
@@ -60,7 +58,7 @@ class Thumbnails:
         """
         if problem := _problem(output):
             raise _none(problem)
-        name = f"{FOLDER}/{output.sha256[:2]}/{output.sha256}-{side}.webp"
+        name = thumbnail_name(output.sha256, side)
         if found := self._find(name):
             return found
         if importlib.util.find_spec("PIL") is None:
@@ -89,6 +87,10 @@ class Thumbnails:
             self._store.write(name, data, CONTENT_TYPE)
         except StoreUnavailable:
             log.warning("the thumbnail %s cannot be stored", name, exc_info=True)
+        if self._store.info(output.name) is None:
+            # The image was removed meanwhile, and its thumbnails with it: this one came too late.
+            self._store.remove([name])
+            raise deleted()
         if problem:
             raise _none(problem)
         return Thumbnail(name, len(data), data)

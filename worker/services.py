@@ -23,6 +23,7 @@ from worker.deliver import Deliverer
 from worker.generate.enqueue import GenerateHandler
 from worker.generate.unreachable import Reachability
 from worker.messages import Messages
+from worker.notices.notices import INTERVAL, NOTICES, THREADS, Notices
 from worker.notification import Notifier
 from worker.notifications import Notifications
 from worker.provider import Provider
@@ -51,6 +52,7 @@ class Services:
         self.stopping = threading.Event()
         self._round_lock = threading.Lock()
         self._last_round = clock() - LEAST_INTERVAL
+        self._next_notices = clock()
 
     def begin_round(self) -> bool:
         """Return whether a reconcile message may begin a round. Of several that waited, only the first may."""
@@ -60,6 +62,13 @@ class Services:
                 return False
             self._last_round = now
             return True
+
+    def ask_for_notices(self) -> None:
+        """Ask a worker that delivers to send notices to people, if there are targets and it is time."""
+        now = self._clock()
+        if any(self.settings.notices.values()) and now >= self._next_notices:
+            self._next_notices = now + INTERVAL
+            self.messages.deliver([NOTICES])
 
     @cached_property
     def store(self) -> Store:
@@ -129,6 +138,13 @@ class Services:
         return Deliverer(
             self.store, self.messages, notifications, self._threads("deliver"), queue, of_batches=of_batches
         )
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Sends notices to people."""
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="boomerang-notices")
+        targets, public_url = self.settings.notices, self.settings.public_url
+        return Notices(self.store, targets, threads, self.stopping, public_url=public_url)
 
     @cached_property
     def outputs(self) -> OutputSaver:

@@ -15,7 +15,7 @@ from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated, QueuePatterns, certificate_file
 from schemas.signatures import check_secrets
 from worker.health import HEALTH_FILE
-from worker.save_settings import SaveSettings
+from worker.notices.settings import NoticeSettings
 
 PROVIDER = "https://cloud.vtrix.ai"
 NOT_HEADER_SAFE = "must be printable ASCII without spaces"
@@ -69,7 +69,7 @@ LEASE_MARGIN = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(SaveSettings):
+class Settings(NoticeSettings):
     """The settings of a worker. `lookup_path` is None if the provider has no look-up by external id.
 
     `provider_key` is None in beat and Flower, which load the worker's app but never call the provider.

@@ -10,6 +10,7 @@ from jobs.task_names import DELIVER, GENERATE, RECONCILE, SAVE, SUBMIT
 from worker.admission import admit
 from worker.flower_events import publish_changes
 from worker.generate.task import Generate, parse_call, process
+from worker.notices.notices import NOTICES
 from worker.services import Services
 from worker.settings import Switch
 
@@ -50,17 +51,25 @@ def register(app: Celery, services: Services) -> None:
         due_count = services.reconciler()
         if services.settings.events is Switch.ON:
             publish_changes(app, services.store, self.request.hostname)
+        services.ask_for_notices()
         return due_count
 
     @app.task(name=DELIVER, shared=False, send_events=False, ignore_result=True)
     def deliver(*ids: str) -> None:
-        """Make the deliveries of these ended jobs."""
-        services.deliverer(ids)
+        """Make the deliveries of these ended jobs, or send the notices that are due."""
+        _deliver(services, ids)
 
     @app.task(name=SAVE, shared=False, send_events=False, ignore_result=True)
     def save() -> int:
         """Begin to save the results that are due."""
         return services.saver() if services.settings.result_store else 0
+
+
+def _deliver(services: Services, ids: Sequence[str]) -> None:
+    if tuple(ids) == (NOTICES,):
+        services.notices()
+    else:
+        services.deliverer(ids)
 
 
 def _submit(services: Services, ids: Sequence[str]) -> int:

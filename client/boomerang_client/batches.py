@@ -50,6 +50,7 @@ class Batches(Jobs):
         max_cost: Decimal | str | None = ...,
         paused: bool = ...,
         pilot: int | None = ...,
+        callback_url: str | None = ...,
         on_error: str | None = ...,
         key: str | None = ...,
         folder: Folders | None = ...,
@@ -68,6 +69,7 @@ class Batches(Jobs):
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
+        callback_url: str | None = None,
         on_error: str | None = None,
         key: str | None = None,
         folder: Folders | None = None,
@@ -84,7 +86,8 @@ class Batches(Jobs):
             return self._get_batch(lines)
         upload = self.enqueue_batch(
             lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, paused=paused, pilot=pilot,
-            on_error=on_error, key=key, folder=folder, patience=patience, progress=progress, on_wait=on_wait,
+            callback_url=callback_url, on_error=on_error, key=key, folder=folder, patience=patience, progress=progress,
+            on_wait=on_wait,
         )  # fmt: skip
         with naming_batch(upload.id, upload.accepted + upload.known):
             batch = self._get_batch(upload.id)
@@ -102,6 +105,7 @@ class Batches(Jobs):
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
+        callback_url: str | None = None,
         on_error: str | None = None,
         key: str | None = None,
         folder: Folders | None = None,
@@ -130,6 +134,9 @@ class Batches(Jobs):
         With `paused` no job begins before you approve the batch. With `pilot`, so many jobs, spread over the batch,
         begin at once, and the others once you approve it. The lines are then sent in one request.
 
+        `callback_url` is notified when all jobs of the batch have ended, and when the batch is paused. Lines that are
+        sent in parts may all end before the next part: then it is notified of each of these ends.
+
         `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it
         also applies while the service is unreachable. `on_wait` is called with the error and the number of seconds
         before each wait, `progress` with the outcome so far.
@@ -139,7 +146,7 @@ class Batches(Jobs):
         batch = new_id() if id is None else id
         options = batch_options(
             None if key is not None else batch, labels=labels, priority=priority, weight=weight, max_cost=max_cost,
-            on_error=on_error, paused=paused, pilot=pilot,
+            on_error=on_error, paused=paused, pilot=pilot, callback_url=callback_url,
         )  # fmt: skip
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         upload = Upload(

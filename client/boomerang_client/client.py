@@ -53,6 +53,7 @@ class Client(Batches, Deliveries):
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
+        callback_url: str | None = None,
         on_error: str | None = None,
         folder: Folders | None = None,
     ) -> Quote:
@@ -62,7 +63,7 @@ class Client(Batches, Deliveries):
         """
         options = batch_options(
             id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, on_error=on_error, paused=paused,
-            pilot=pilot,
+            pilot=pilot, callback_url=callback_url,
         )  # fmt: skip
         caller = PatientCaller(0, self._clock, self._sleep, None)
         upload = Upload(

@@ -140,6 +140,7 @@ def batch_options(
     on_error: str | None,
     paused: bool,
     pilot: int | None,
+    callback_url: str | None,
 ) -> Query:
     """Write the options of an upload for its query."""
     return query(
@@ -151,6 +152,7 @@ def batch_options(
         max_cost=None if max_cost is None else str(max_cost),
         paused="true" if paused else None,
         pilot=pilot,
+        callback_url=callback_url,
     )
 
 

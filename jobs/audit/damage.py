@@ -215,6 +215,9 @@ def _times(reader: Reader) -> Iterator[Finding]:
             "at_cap",
             "capped",
             "sweeps",
+            "batch_ends",
+            "notices",
+            "claimed_notices",
             "batches",
             "going",
         )

@@ -16,6 +16,7 @@ from jobs.blobs.bucket import Bucket
 from jobs.decoding import UNREADABLE
 from jobs.results.sidecar import CONTENT_TYPE, encode
 from jobs.results.sidecars import read_sidecars
+from jobs.results.thumbnails import thumbnail_names
 
 #: The audit log: who removed what.
 _audit = logging.getLogger("boomerang.audit")
@@ -40,12 +41,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The results of one job. `names`: objects that only selected jobs have. `size`: their bytes."""
+    """The results of one job. `names`: objects that only selected jobs have. `size`: their bytes.
+
+    `thumbnails`: names that thumbnails of these objects have, whether they were made or not.
+    """
 
     sidecar: str
     body: Mapping[str, Any]
     names: tuple[str, ...]
     size: int
+    thumbnails: tuple[str, ...]
 
     @property
     def job(self) -> str:
@@ -72,15 +77,16 @@ def find_expired(results: Bucket, selection: Selection) -> Iterator[Expired]:
         kept.execute("CREATE TABLE kept (name TEXT PRIMARY KEY) WITHOUT ROWID")
         for _, body in read_sidecars(results, results.list()):
             if body is not None and not body.get("removed_at") and not _takes(selection, body):
-                kept.executemany("INSERT OR IGNORE INTO kept VALUES (?)", [(name,) for name, _ in _outputs(body)])
+                kept.executemany("INSERT OR IGNORE INTO kept VALUES (?)", [(each.name,) for each in _outputs(body)])
         for blob, body in read_sidecars(results, results.list()):
             if body is not None and _takes(selection, body):
-                sizes = {
-                    name: size
-                    for name, size in _outputs(body)
-                    if kept.execute("SELECT 1 FROM kept WHERE name = ?", (name,)).fetchone() is None
+                gone = {
+                    each.name: each
+                    for each in _outputs(body)
+                    if kept.execute("SELECT 1 FROM kept WHERE name = ?", (each.name,)).fetchone() is None
                 }
-                yield Expired(blob.name, body, tuple(sizes), sum(sizes.values()))
+                small = tuple(name for each in gone.values() for name in thumbnail_names(each.sha256))
+                yield Expired(blob.name, body, tuple(gone), sum(each.size for each in gone.values()), small)
 
 
 def remove(
@@ -92,6 +98,8 @@ def remove(
     """
     record(expired.job, expired.created_at, now)
     results.remove([name for name in expired.names if (there := results.info(name)) and there.modified < now])
+    # Another job's equal image may need them again: they are then made again.
+    results.remove(expired.thumbnails)
     body = {**expired.body, "removed_at": now.isoformat()}
     results.write(expired.sidecar, encode(body, indent=1) + b"\n", CONTENT_TYPE)
     _audit.warning(
@@ -106,8 +114,19 @@ def _takes(selection: Selection, body: Mapping[str, Any]) -> bool:
         return False  # somebody changed it: the audit reports it
 
 
-def _outputs(body: Mapping[str, Any]) -> list[tuple[str, int]]:
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object that a sidecar names."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def _outputs(body: Mapping[str, Any]) -> list[_Object]:
     try:
-        return [(str(each["name"]), int(each["size"])) for each in body.get("outputs", ())]
+        return [
+            _Object(str(each["name"]), int(each["size"]), str(each.get("sha256"))) for each in body.get("outputs", ())
+        ]
     except UNREADABLE:
         return []

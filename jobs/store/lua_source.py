@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import delivery_log, eta, lane_health, liveness, receivers, saving
+from jobs import delivery_log, eta, lane_health, liveness, notices, receivers, saving
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE, MOST_COST
@@ -176,6 +176,7 @@ def _constants() -> str:
         + lane_health.constants()
         + receivers.constants()
         + delivery_log.constants()
+        + notices.constants()
         + saving.constants()
     )
 

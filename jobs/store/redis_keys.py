@@ -18,6 +18,9 @@ SINGLE: Mapping[str, str] = {
     "unknown_costs": "unknown-costs",  # ZSET id → µs when a result of it came whose cost is not known
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
+    "batch_ends": "batch-ends",  # ZSET batch → µs when the last of its jobs ended; bounded
+    "notices": "notices",  # ZSET target, `<target>|<notice>` → µs of the last message to it, and with the notice
+    "claimed_notices": "notices-claimed",  # ZSET `<target>|<notice>` → µs at which the lease of its message ends
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
     # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
@@ -130,6 +133,7 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
+    "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved saving save_turns save_queue manifests",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "

@@ -20,6 +20,7 @@ from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manifests import Manifests
 from jobs.store.manual import Manual
+from jobs.store.notices import Notices
 from jobs.store.redis_keys import Keys
 from jobs.store.revisions import Revisions
 from jobs.store.saves import Saves
@@ -65,6 +66,7 @@ class Store:
         self.statistics = Statistics(context)
         self.events = EventStream(context)
         self.manual = Manual(context)
+        self.notices = Notices(context)
 
     def ping(self) -> None:
         """Check that Redis answers and has the scripts; raise `StoreUnavailable` otherwise."""

@@ -16,6 +16,7 @@ from PIL import Image
 
 from jobs.blobs.bucket import Bucket
 from jobs.results.results import open_results
+from jobs.results.thumbnails import thumbnail_name
 from jobs.saved import SavedOutput
 from tests.support.drawing import png_chunk
 from tests.support.hostile_images import HOSTILE
@@ -217,6 +218,20 @@ def test_a_store_that_takes_nothing_still_gives_the_thumbnail(
     monkeypatch.setattr(store, "write", refuse)
     made = Thumbnails(store).get(output, 256)
     assert Image.open(io.BytesIO(made.data or b"")).size == (256, 128)
+
+
+def test_an_image_that_is_removed_meanwhile_leaves_no_thumbnail(
+    store: Bucket, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = put(drawn())
+
+    def render(*_: object) -> tuple[bytes, str]:
+        store.remove([output.name])
+        return b"webp", ""
+
+    monkeypatch.setattr(thumbnails, "_render", render)
+    assert problem_of(lambda: Thumbnails(store).get(output, 256)).status == 410
+    assert store.info(thumbnail_name(output.sha256, 256)) is None
 
 
 def test_a_deleted_image_is_gone(store: Bucket, put: Put) -> None:

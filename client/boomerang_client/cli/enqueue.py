@@ -110,6 +110,7 @@ class EnqueueCommand(click.Command):
     metavar="JOBS",
     help="Begin so many jobs, spread over the batch; the others after: boomerang approve BATCH.",
 )
+@click.option("--callback-url", metavar="URL", help="Notified once the batch is done, and when it is paused.")
 @click.option(
     "--on-error",
     type=click.Choice(["skip", "abort"]),
@@ -143,6 +144,7 @@ def enqueue(
     max_cost: Decimal | None,
     paused: bool,
     pilot: int | None,
+    callback_url: str | None,
     on_error: str | None,
     expires_in: float | None,
     patience: float,
@@ -182,7 +184,7 @@ def enqueue(
         if dry_run:
             quote = client.quote(
                 source, id_, labels=dict(labels), priority=priority, weight=weight, max_cost=max_cost, paused=paused,
-                pilot=pilot, on_error=on_error, folder=folders,
+                pilot=pilot, callback_url=callback_url, on_error=on_error, folder=folders,
             )  # fmt: skip
             report_quote(screen, quote, input_file.unit)
             ctx.exit(FAILED if quote.rejected else 0)
@@ -199,6 +201,7 @@ def enqueue(
                 max_cost=max_cost,
                 paused=paused,
                 pilot=pilot,
+                callback_url=callback_url,
                 on_error=on_error,
                 key=key,
                 folder=folders,

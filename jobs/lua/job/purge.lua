@@ -65,6 +65,7 @@ local function close(batch)
   redis.call('UNLINK', KEY.members .. batch)
   redis.call('ZREM', KEY.batches, batch)
   redis.call('ZREM', KEY.sweeps, batch)
+  redis.call('ZREM', KEY.batch_ends, batch)
   redis.call('ZREM', KEY.at_cap, batch)
   closed = closed + 1
 end

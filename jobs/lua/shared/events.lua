@@ -51,12 +51,16 @@ local function owe_event(batch, kind, now, why)
   if redis.call('RPUSH', all, id) > EVENTS_KEPT then forget_event(redis.call('LPOP', all)) end
 end
 
--- Owe the event of a batch whose jobs have all ended. Call it when the last unfinished job of a price class has ended.
+-- Note that all jobs of a batch have ended, for notices to people, and owe the event. Call it when the last unfinished job
+-- of a price class has ended.
 local function note_batch_end(batch, now)
   local stored =
     redis.call('HMGET', KEY.batch .. batch, 'callback', 'do', 'accepted', 'completed', 'failed', 'cancelled', 'expired')
-  if not stored[1] or stored[2] == 'commit' then return end
+  if stored[2] == 'commit' then return end
   local ended = 0
   for i = 4, 7 do ended = ended + tonumber(stored[i] or 0) end
-  if ended > 0 and ended == tonumber(stored[3] or 0) then owe_event(batch, 'finished', now) end
+  if ended == 0 or ended ~= tonumber(stored[3] or 0) then return end
+  redis.call('ZADD', KEY.batch_ends, whole(now), batch)
+  redis.call('ZREMRANGEBYRANK', KEY.batch_ends, 0, -BATCH_ENDS_KEPT - 1)
+  if stored[1] then owe_event(batch, 'finished', now) end
 end

@@ -13,6 +13,7 @@ from jobs.blobs.bucket import Bucket
 from jobs.job import Result
 from jobs.results.results import open_results
 from jobs.results.retention import Selection, find_expired, remove
+from jobs.results.thumbnails import thumbnail_names
 from jobs.saved import Saved
 from jobs.states import State
 from jobs.store.store import Store
@@ -67,6 +68,29 @@ def test_a_shared_object_goes_with_its_last_job(results: Bucket, store: Store) -
     assert names(results) == {old.outputs[0].name}
     assert prune(results, store) == ["older@shop"]
     assert names(results) == set()
+
+
+def test_thumbnails_go_with_their_image(results: Bucket, store: Store) -> None:
+    old = saved_in(results, a_job("old@shop"), b"1", b"2", at=AT - 31 * DAY)
+    new = saved_in(results, a_job("new@shop"), b"3", at=AT - 29 * DAY)
+    thumbnails = {
+        saved: [name for output in saved.outputs for name in thumbnail_names(output.sha256)] for saved in (old, new)
+    }
+    for name in (*thumbnails[old][1:], *thumbnails[new]):  # not every size was asked for
+        results.write(name, b"small")
+    assert prune(results, store) == ["old@shop"]
+    assert [name for name in thumbnails[old] if results.info(name)] == []
+    assert [name for name in thumbnails[new] if not results.info(name)] == []
+
+
+@pytest.mark.parametrize("sha256", [None, 5, "", "../../marker", "A" * 64, "a" * 63])
+def test_a_sidecar_with_another_hash_removes_no_other_file(sha256: object, results: Bucket, store: Store) -> None:
+    saved_in(results, a_job("old@shop"), b"1", at=AT - 31 * DAY)
+    body = json.loads(results.read("zoo@shop/old@shop.json") or b"")
+    body["outputs"][0]["sha256"] = sha256
+    results.write("zoo@shop/old@shop.json", json.dumps(body).encode())
+    (expired,) = find_expired(results, Selection(AT - 30 * DAY, {}))
+    assert (len(expired.names), expired.thumbnails) == (1, ())
 
 
 def test_an_object_that_was_written_meanwhile_stays(results: Bucket, store: Store) -> None:

@@ -17,6 +17,7 @@ from jobs.lane_health import PROBE_BASE
 from jobs.limits import Subject
 from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
+from jobs.notices import Notice, NoticeClass
 from jobs.saved import Saved
 from jobs.states import State
 from jobs.store.lua_source import verb_files
@@ -109,6 +110,9 @@ def batch_event(b: Any) -> str:
     return str(event.id)
 
 
+AWAY = Notice(about=NoticeClass.PROVIDER_AWAY, subject="default", since=datetime(2023, 1, 1, tzinfo=UTC))
+
+
 def park_message(b: Any, state: State = S.IN_PROGRESS) -> None:
     b.job()
     b.store.celery.park("fox", "task-1", '{"task_id":"task-1"}')
@@ -192,6 +196,11 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
             *begun_notification(b), limit=1, random=0.5, retry_in=5.0, why="ReadTimeout", begin=0
         ),
         lambda b, _: b.store.delivery_log.enable("", "shop.example"),
+    ),
+    "claim_notices": (lambda b: None, lambda b, _: b.store.notices.claim("t", [AWAY])),
+    "notices_sent": (
+        lambda b: b.store.notices.claim("t", [AWAY]),
+        lambda b, _: b.store.notices.record_sent("t", [AWAY]),
     ),
     "due_events": (batch_event, lambda b, _: b.store.batch_events.find_due(10)),
     "event_delivered": (
