@@ -50,7 +50,7 @@ local cost = tonumber(job.earlier_cost or 0) + cost_of(result)
 local entry = cjson.encode({text = before, result = result or nil, state = job.state, reason = job.reason,
   first = job.first_attempt or '1', last = whole(attempt_of(job)), cost = whole(cost), ended = job.ended_at,
   corrected = whole(now), mark = mark ~= '' and mark or nil})
-redis.call('RPUSH', KEY.revisions .. job.id, entry)
+keep_revision(job.id, entry, before)
 redis.call('SET', KEY.text .. job.id, text)
 local labels, pool = redis.call('GET', KEY.labels .. job.id), facts.pool or ''
 if labels then index_labels(KEY.labelled, labels, job.id) end

@@ -22,7 +22,7 @@ from tests.support.bench import Bench
 class Forgetful(Life):
     url = ""
 
-    @initialize()
+    @initialize(saves=st.sampled_from(["", "1", "first"]))
     def begin(self, saves: str) -> None:
         super().begin(saves)
         self.binary = connect(self.url, text=False)
