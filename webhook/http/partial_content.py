@@ -41,8 +41,8 @@ class StoredFile:
 def file_answer(request: Request, file: StoredFile) -> Response:
     """Answer a GET or HEAD with the file, the part that is asked for (206), or without it (304).
 
-    Raises werkzeug's 416 for a range beyond the end, a problem, 412, for another `If-Match`, and what `file.read` raises for its first piece. A range that is
-    not valid, and several ranges at once, are ignored, as the RFC allows.
+    Raises werkzeug's 416 for a range beyond the end, a problem, 412, for another ETag in If-Match, and what `file.read`
+    raises for its first piece. A range that is not valid, and several ranges at once, are ignored, as the RFC allows.
     """
     answer = Response(status=HTTPStatus.OK)
     answer.set_etag(file.tag)
