@@ -58,8 +58,8 @@ def fetch(query: dict[str, Any], job_id: str, index: str) -> Response:
 
     `output[].url` of a job is this call with a signature, which needs no key until it expires. The answer is the file,
     or a redirect (302) to a short-lived address of the result store. Ranges, `If-Match`, `If-None-Match` and HEAD work;
-    the ETag is the SHA-256 of the file. With `size` it is a thumbnail, as WebP. An output that is not saved gets 409, whose
-    `source_url` is the provider's address, and one whose file was deleted since gets 410.
+    the ETag is the SHA-256 of the file. With `size` it is a thumbnail, as WebP. An output that is not saved gets 409,
+    whose `source_url` is the provider's address, and one whose file was deleted since gets 410.
     """
     shared = services()
     number, output = _saved(shared.store.jobs.get(job_id), index)
