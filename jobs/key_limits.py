@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs.job import Priority
-from jobs.lanes import MOST_MONEY, flat
+from jobs.lanes import LEAST_MONEY, MOST_MONEY, flat
 
 MOST_WEIGHT = 100
 #: `*`, a name or an address, or `*.` and a name.
@@ -61,7 +61,7 @@ class KeyLimitsSchema(Schema):
         load_default=None,
         allow_none=True,
         as_string=True,
-        validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False),
+        validate=validate.Range(LEAST_MONEY, MOST_MONEY),
         metadata={"description": "Most that its jobs may cost in a day of UTC, in USD. null: no limit."},
     )
     max_unfinished = ma.Integer(

@@ -21,8 +21,8 @@ ONLY = "@"
 #: The environment variable of the default lane's provider key, and the prefix of those of other lanes.
 PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
-#: The highest amounts (USD) that are allowed: nano-dollars in 64 bits hold far more.
-MOST_MONEY = Decimal(1_000_000_000)
+#: The lowest and highest amounts (USD) that are allowed: a nano-dollar; and in 64 bits they hold far more.
+LEAST_MONEY, MOST_MONEY = Decimal("0.000000001"), Decimal(1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class LaneLimitsSchema(Schema):
         load_default=None,
         allow_none=True,
         as_string=True,
-        validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False),
+        validate=validate.Range(LEAST_MONEY, MOST_MONEY),
         metadata={"description": "Most that its jobs may cost in a day of UTC, in USD. null: no limit."},
     )
 

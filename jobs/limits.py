@@ -102,6 +102,16 @@ def without_expired(overrides: AllOverrides, now: datetime) -> AllOverrides:
     }
 
 
+def expired_fields(overrides: AllOverrides, now: datetime) -> set[str]:
+    """Return the stored fields of the overrides that are over."""
+    return {
+        f"{subject}{owner}|{name}"
+        for (subject, owner), each in overrides.items()
+        for name, one in each.items()
+        if one.until is not None and one.until <= now
+    }
+
+
 def apply(settings: Settings, overrides: AllOverrides) -> Settings:
     """Return the settings with the overrides in force. Limits of lanes that are not configured have no effect."""
     if not overrides:

@@ -42,7 +42,7 @@ class Manifests:
 
     @translate_errors()
     def finish(self, batch_id: str, claim: int, rest: float) -> None:
-        """Note that a manifest was written. What comes meanwhile and later waits `rest` seconds: writing stays cheap."""
+        """Note that a manifest was written. What comes meanwhile and later waits `rest` seconds."""
         now = self._now()
         rest_end = now + duration_micros(rest)
         # First: a note that comes between the commands finds it.

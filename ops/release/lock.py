@@ -22,7 +22,7 @@ OLDEST_PYTHON = "3.11"
 LOCK = ROOT / "requirements.lock"
 #: Lock of an image's target -> the extras of the service that it installs.
 IMAGES: Mapping[Path, frozenset[str]] = {
-    ROOT / "locks" / "service.lock": frozenset({"flower", "notices", "s3"}),
+    ROOT / "locks" / "service.lock": frozenset({"flower", "notices", "s3", "thumbnails"}),
     ROOT / "locks" / "simulator.lock": frozenset({"simulator"}),
 }
 #: What the image's build stage runs: the build backend, and the tool that lists what the image contains.

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, fields
 
+from schemas.views.batches import Note
 from schemas.views.fields import described
 from schemas.views.liveness import last_round_age, troubles
 
@@ -51,6 +52,12 @@ class Problem(Schema):
     accepted = fields.Integer(metadata=described("For an upload: number of new jobs, which stay enqueued.", 500))
     known = fields.Integer(metadata=described("For an upload: number of lines whose job existed already.", 0))
     rejected = fields.Integer(metadata=described("For an upload: number of refused lines so far.", 0))
+    pilot = fields.Integer(
+        allow_none=True, metadata=described("For an upload: number of jobs of the pilot, or null without one.", None)
+    )
+    warnings = fields.List(
+        fields.Nested(Note), metadata=described("For an upload: what may stop its jobs, as in its answer.")
+    )
     source_url = fields.String(
         metadata=described("For an output that is not saved: its URL at the provider.", "https://cdn.example.com/1.png")
     )
@@ -130,6 +137,8 @@ EXAMPLES: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
             known=0,
             rejected=1,
             errors=[{"line": 2, "errors": {"n": ["must be from 1 to 9, not 12"]}, "codes": ["002016003"]}],
+            pilot=None,
+            warnings=[],
         ),
         "changed line": _example(
             422,
@@ -141,6 +150,8 @@ EXAMPLES: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
             known=1,
             rejected=0,
             errors=[],
+            pilot=None,
+            warnings=[],
         ),
     },
     429: {

@@ -86,6 +86,11 @@ def notified_without_callbacks(t: Turn) -> Check:
     return notified(t)
 
 
+def failing_notified_without_callbacks(t: Turn) -> Check:
+    t.world.turn(fail_permanent=1, drop_callbacks=1)
+    return notified(t)
+
+
 def failing(t: Turn) -> None:
     t.world.turn(fail=1)
     one_job(t)
@@ -553,7 +558,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "reconcile": {
         polled: "claim_due provider.find_by_external_id reschedule_lookup finish changes events ack",
         without_hints: "admit messages.submit due_saves messages.save",
-        notified_without_callbacks: "messages.deliver",
+        failing_notified_without_callbacks: "messages.deliver",
         more_than_slots_and_no_callbacks: "messages.admit_hint",
         answer_lost: "mark_in_progress",
         not_created: "requeue",
@@ -576,7 +581,11 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "
         "image_store.write record_save ack",
         a_batch: "manifests.note",
+<<<<<<< HEAD
         manifest_due: "manifests.claim result_store.draft result_store.put manifests.finish",
+=======
+        notified_without_callbacks: "messages.deliver",
+>>>>>>> main
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",

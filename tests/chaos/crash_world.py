@@ -376,7 +376,9 @@ def world(folder: Path) -> Iterator[World]:
         env = {**SETTINGS, **where}
         gunicorn = ("-m", "gunicorn", "--config", "python:webhook.gunicorn_conf", "--bind", f"fd://{socket.fileno()}")
         started("webhook", env, *gunicorn, "tests.chaos.crashing:application", pass_fds=(socket.fileno(),))
-        worker = started("worker", env, "-m", "tests.chaos.crashing")
+        # Deliveries wait for the save of what a poll ended, and not for that of what a callback ended.
+        patient = {**env, "BOOMERANG_COMPLETE_WHEN_SAVED": "1"}
+        worker = started("worker", patient, "-m", "tests.chaos.crashing")
         client = held.enter_context(closing(connect(redis_url)))
         app = Celery("producer", broker=redis_url, backend=redis_url, set_as_current=False)
         held.callback(_closed, app)

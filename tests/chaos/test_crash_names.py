@@ -64,7 +64,7 @@ BOUNDARIES = {
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "_write_request": {"write": "(a line of the audit log)"},
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
-        "Thumbnails._make": {"write": "(a thumbnail, which can be made again)"},
+        "Thumbnails._make": {"write": "(a thumbnail, which can be made again)", "remove": "(the same)"},
         "_render": {"run": "(a process that only decodes an image)"},
         "main": {"open": "(that process reads the image)"},
         "_refuse": {"write": "(and writes why it cannot)"},

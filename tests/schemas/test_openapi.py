@@ -29,7 +29,7 @@ REQUIRED = {
     "kirin_v2_1_reference2image": {"model", "subject_image_list"},
     "kirin_image_omni": {"model", "prompt"},
 }
-OWN_FIELDS = {"labels", "priority", "expires_in"}
+OWN_FIELDS = {"labels", "metadata", "priority", "expires_in"}
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from flask import Request
 
+from jobs.decoding import UNREADABLE
 from jobs.new_job import NewJob
 from jobs.producer_ids import owner_in
 from jobs.store.outcomes import ReviseOutcome
 from jobs.store.transitions import TransitionResult
-from schemas import GenerationRequest, parse_json
+from schemas import CallbackForm, GenerationRequest, parse_json
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.http.bodies import read_decoded
@@ -39,16 +40,15 @@ def correct_body(request: Request, job_id: str) -> TransitionResult[ReviseOutcom
     if wanted.external_task_id not in (None, job.given_id):
         errors = {"external_task_id": [f"is not the id of this job, {job.given_id}; leave it out"]}
         raise ProblemError(422, "The request is that of another job.", errors=errors)
-    form = GenerationRequest.from_text(job.text).callback_form if job.text else wanted.callback_form
     owner = owner_in(job.id) or job.owner
     options = shared.store.batches.options(job.batch) if job.batch else None
     new = NewJob.of(
-        replace(wanted, callback_form=form),
+        replace(wanted, callback_form=_callback_form(job.text) or wanted.callback_form),
         job.id,
         shared.settings.lanes,
         owner=owner,
         batch_labels=options.labels if options else None,
-        notify_unbegun=shared.settings.callback_hosts(owner) is not None,
+        notify_unbegun=shared.store.context.settings.callback_hosts(owner) is not None,
     )
     room = shared.pressure.room(len(new.text), owner)
     revised = shared.store.revisions.revise(new, room=room, caller=caller().owner, key=_idempotency_key(request))
@@ -58,6 +58,14 @@ def correct_body(request: Request, job_id: str) -> TransitionResult[ReviseOutcom
     if revised.outcome is ReviseOutcome.IMAGELESS:
         raise shared.imageless(new)
     return revised
+
+
+def _callback_form(text: str | None) -> CallbackForm | None:
+    """Return the form of a job's notification, or None if its request cannot be read: a correction replaces that."""
+    try:
+        return GenerationRequest.from_text(text).callback_form if text else None
+    except UNREADABLE:
+        return None
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -8,6 +8,7 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReplayOutcome
+from jobs.errors import JobNotFound
 from jobs.serializers import serialize_notification, serialize_receiver
 from schemas.queries import DeliveryQuery, ReplayQuery
 from schemas.views.deliveries import DeliveriesOfOne, DeliveryList, ReceiverList, Replayed
@@ -107,6 +108,9 @@ def replay(job_id: str) -> Response:
     store = services().store
     job = store.jobs.get(job_id)
     (outcome,) = store.delivery_log.replay([job.id], caller().owner)
+    if outcome is ReplayOutcome.UNKNOWN:
+        # Another producer's job has got the id since it was read.
+        raise JobNotFound(job_id)
     if outcome is ReplayOutcome.NOTHING:
         raise ProblemError(
             409, "The job has not ended, or has no `callback_url` that is notified: there is nothing to send again."

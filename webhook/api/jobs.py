@@ -23,7 +23,7 @@ from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body
 from webhook.api.enqueue import enqueue_body
 from webhook.api.included import Views
-from webhook.api.openapi import JSON, operation
+from webhook.api.openapi import EXAMPLES_WITHOUT_ID, JSON, operation
 from webhook.api.ownership import filter_from, find_batch, find_job
 from webhook.api.quotes import quote_job
 from webhook.http.bodies import read_decoded
@@ -33,12 +33,15 @@ from webhook.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jobs.")
 
+#: What the call answers to a job that is known, and with `dry_run`.
+_JOB_OR_QUOTE = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("JobView", "QuoteView")]}
+
 
 @operation(
     blueprint,
     "POST",
     "/jobs",
-    {201: JobView, 200: JobView},
+    {201: JobView, 200: _JOB_OR_QUOTE},
     scope=Scope.ENQUEUE,
     query=EnqueueQuery,
     body=JSON,
@@ -136,6 +139,7 @@ def resume(job_id: str) -> Response:
     scope=Scope.ENQUEUE,
     body=JSON,
     body_required=False,
+    body_examples=EXAMPLES_WITHOUT_ID,
     refusals=(400, 404, 409, 411, 413, 422, 503),
 )
 def retry(job_id: str) -> Response:

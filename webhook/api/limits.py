@@ -44,7 +44,10 @@ class _Patch(Schema):
     reason = fields.String(
         load_default="",
         validate=validate.Length(max=200, error="must have at most 200 characters"),
-        metadata={"description": "Why, for other operators.", "example": "the provider has trouble with more"},
+        metadata={
+            "description": "Why, for other operators. Of a paused lane, producers see it, too.",
+            "example": "the provider has trouble with more",
+        },
     )
     expires_in = fields.Float(
         load_default=None,
@@ -104,9 +107,9 @@ def change_lane(lane: str) -> Response:
         raise ProblemError(404, f"No lane {lane} is configured (BOOMERANG_LANES). GET /v1/lanes lists those that are.")
     change = _read(LanePatch)
     paused = change.pop("paused", None)
-    _change(Subject.LANE, lane, LaneLimitsSchema, change)
     if paused:
         shared.store.lanes.pause(lane, change["reason"], expires_in=change["expires_in"])
+    _change(Subject.LANE, lane, LaneLimitsSchema, change)
     hint = paused is False and shared.store.lanes.resume(lane)
     if hint or paused is None:
         shared.send(SUBMIT)

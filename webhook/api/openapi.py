@@ -26,6 +26,10 @@ JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application
 _GENERATION: Mapping[str, Any] = {"$ref": "#/components/schemas/GenerationRequest"}
 _EXAMPLES = example_requests()
 _EXAMPLE_JOB = next(iter(_EXAMPLES.values()))["external_task_id"]
+#: Requests that need no id, or whose id would be another job's.
+EXAMPLES_WITHOUT_ID: Mapping[str, Mapping[str, Any]] = {
+    name: {key: value for key, value in each.items() if key != "external_task_id"} for name, each in _EXAMPLES.items()
+}
 #: Parts of a path: what each means, and the id that the example requests create.
 _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "job_id": ("Id of the job.", _EXAMPLE_JOB),

@@ -25,7 +25,7 @@ def deliver(url: str, title: str, body: str) -> dict[str, Any]:
     target = apprise.Apprise()
     if not target.add(url):
         return {"sent": False, "why": "Apprise does not understand this URL"}
-    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:
+    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as captured:  # type: ignore[no-untyped-call, unused-ignore]
         sent = target.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
         why = " ".join(captured.getvalue().split())
     return {"sent": bool(sent), "why": "" if sent else hide(why or "Apprise names no reason", url)[:_LONGEST_WHY]}

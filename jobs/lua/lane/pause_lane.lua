@@ -6,14 +6,15 @@
 --       3 µs until the pause ends; '' for never
 --       4 reason
 -- Returns: 1 where the caller is to send an admission hint, else 0
--- A second pause replaces the first.
+-- A second pause replaces the first, but keeps its beginning.
 arity(4)
 local lane, now = KEY.lane .. ARGV[1], clock()
 if ARGV[2] ~= '1' then
   redis.call('HDEL', lane, 'paused', 'paused_until', 'paused_why')
   return admit_hint(now)
 end
-redis.call('HSETNX', lane, 'paused', whole(now))
+local paused, till = unpack(redis.call('HMGET', lane, 'paused', 'paused_until'))
+if not is_pause(paused, till, now) then redis.call('HSET', lane, 'paused', whole(now)) end
 redis.call('HSET', lane, 'paused_why', ARGV[4])
 if ARGV[3] == '' then
   redis.call('HDEL', lane, 'paused_until')

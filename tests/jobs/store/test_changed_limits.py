@@ -16,8 +16,11 @@ from jobs.lanes import LaneLimitsSchema, LaneSettings
 from jobs.limits import SCHEMAS, Override, Subject, from_text, to_text
 from jobs.store.limits import MAX_AGE
 from jobs.store.store import Store
+from jobs.units import from_micros
+from tests.support import bench as benches
 from tests.support.bench import CLOCK, Bench
 
+START = from_micros(benches.START)
 LANES = (LaneSettings(name="a", max_in_flight=2, pool=""), LaneSettings(name="b", max_in_flight=3, pool=""))
 
 
@@ -67,6 +70,37 @@ def test_a_change_ends_by_itself_and_by_a_reset(two_lanes: Bench) -> None:
     fresh.limits.change(Subject.LANE, "a", {}, reset=["max_cost_per_day", "submit_rate"])
     assert fresh.settings.lanes == LANES
     assert fresh.limits.overrides(Subject.LANE, "a") == {}
+
+
+def test_thousands_of_limits_are_read_and_ended_ones_are_deleted(bench: Bench) -> None:
+    context = bench.store.context
+    texts: dict[Any, Any] = {
+        f"kshop{number}|weight": to_text(
+            Subject.KEY, "weight", Override(value=2, at=START, until=START + timedelta(seconds=60) if number else None)
+        )
+        for number in range(9_000)
+    }
+    context.client.hset(context.keys.singleton("limits"), mapping=texts)
+    assert len(_store(bench).context.settings.key_limits) == 9_000
+    bench.forward(61)
+    _store(bench).context.limits.change(Subject.KEY, "press", {"weight": 3})
+    assert set(_store(bench).context.settings.key_limits) == {"shop0", "press"}
+    assert context.client.hlen(context.keys.singleton("limits")) == 2
+
+
+def test_a_pause_begins_anew_after_one_that_has_ended(bench: Bench) -> None:
+    def paused_at() -> str | None:
+        return bench.raw.hget("{b}:lane:default", "paused")
+
+    lanes = bench.store.lanes
+    lanes.pause("default", expires_in=60)
+    first = paused_at()
+    bench.forward(30)
+    lanes.pause("default", expires_in=60)
+    assert paused_at() == first
+    bench.forward(61)
+    lanes.pause("default", expires_in=60)
+    assert paused_at() != first
 
 
 def test_processes_read_changes_once_in_a_while(bench: Bench) -> None:

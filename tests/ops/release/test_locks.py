@@ -61,10 +61,11 @@ def test_images_contain_only_what_they_need(path: Path) -> None:
     assert unneeded & set(pins(path)) == set()
 
 
-def test_the_services_image_has_no_simulator_and_the_simulators_no_flower() -> None:
+def test_each_image_has_the_extras_that_its_processes_use() -> None:
     service, simulator = (pins(path) for path in lock.IMAGES)
-    assert ("flower" in service, "aiohttp" in service) == (True, False)
-    assert ("flower" in simulator, "aiohttp" in simulator) == (False, True)
+    assert {"apprise", "flower", "s3fs", "pillow"} <= set(service)
+    assert {"aiohttp", "pillow"} <= set(simulator)
+    assert not {"apprise", "flower", "s3fs"} & set(simulator)
 
 
 @pytest.mark.parametrize("folder", [lock.ROOT, lock.ROOT / "client"], ids=["service", "client"])

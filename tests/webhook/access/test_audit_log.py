@@ -42,7 +42,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, str]]
 def test_a_new_job_is_logged_with_its_producer(
     shop: FlaskClient, fox: dict[str, Any], lines: Callable[[], list[dict[str, str]]]
 ) -> None:
-    answer = shop.post("/v1/jobs?x=y", json=fox | {"external_task_id": "fox"})
+    answer = shop.post("/v1/jobs?dry_run=false", json=fox | {"external_task_id": "fox"})
     assert answer.status_code == 201
     (line,) = lines()
     assert line == {

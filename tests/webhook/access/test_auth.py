@@ -160,10 +160,10 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
     enqueue |= {"deliveries.enable", "deliveries.replay", "deliveries.replay_page"}
     enqueue |= {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("resume", "retry")}
-    enqueue |= {"batch_actions.approve"}
+    enqueue |= {"batch_actions.approve", "batches.quote"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
-    read |= {"batch_events.events", "lanes.lanes", "spend.spend", "generation.show"}
+    read |= {"batch_events.events", "lanes.lanes", "outputs.fetch", "spend.spend", "generation.show"}
     read |= {"deliveries.page", "deliveries.of_job", "deliveries.of_batch", "deliveries.receivers"}
     admin = {"limits.change_lane", "limits.show_key_limits", "limits.change_key_limits"}
     wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read, Scope.ADMIN: admin}

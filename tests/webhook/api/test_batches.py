@@ -299,7 +299,7 @@ def test_every_long_request_releases_its_place(client: FlaskClient, store: Store
 def test_an_upload_beyond_the_limit_gets_503_and_retry_after(client: FlaskClient) -> None:
     shared = client.application.extensions["boomerang"]
     (admin,) = shared.settings.keys
-    while shared.transfers.take(admin.name, 1, lambda: None):
+    while shared.transfers.take(admin.name, 1, lambda: None, lambda: False):
         pass
     for answer in (client.post("/v1/batches", data=LINE), client.get("/v1/batches/b/results")):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

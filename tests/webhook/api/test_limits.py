@@ -96,6 +96,7 @@ BAD: dict[str, tuple[str, Any, int]] = {
     "text for a number": (LANE, {"max_in_flight": "7"}, 422),
     "not a number": (LANE, {"submit_rate": "nan"}, 422),
     "no money": (LANE, {"max_cost_per_day": "0"}, 422),
+    "less than a nano-dollar": (KEY, {"max_cost_per_day": "1e-30"}, 422),
     "too much weight": (KEY, {"weight": 101}, 422),
     "no class": (KEY, {"priority": "highest"}, 422),
     "no hosts": (KEY, {"callback_hosts": []}, 422),

@@ -20,8 +20,8 @@ SHOP = {"Authorization": "Bearer key-of-the-shop"}
 @pytest.fixture
 def make_client(redis_url: str, store: Store) -> Any:
     def make(**settings: Any) -> FlaskClient:
-        given = {"redis_url": redis_url, "api_keys": ("shop:key-of-the-shop",), **settings}
-        return create_app(Settings(**given), store).test_client()
+        given = Settings(**{"redis_url": redis_url, "api_keys": ("shop:key-of-the-shop",), **settings})
+        return create_app(given, Store(store.context.client, given)).test_client()
 
     return make
 

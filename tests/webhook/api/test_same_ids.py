@@ -25,7 +25,16 @@ from webhook.settings import Settings
 MODEL = "kirin_image_omni"
 NAMES = ("shop", "press")
 #: What a path names, by its parameter: the same for both producers.
-NAMED = {"job_id": "order-4711", "batch_id": "boats", "task_id": "order-4711", "image_id": f"image:sha256:{'0' * 64}"}
+NAMED = {
+    "job_id": "order-4711",
+    "batch_id": "boats",
+    "task_id": "order-4711",
+    "image_id": f"image:sha256:{'0' * 64}",
+    "index": "0",
+    "receiver": "hooks.example.com",
+    "lane": "default",
+    "producer": "shop",
+}
 #: A part of a text that only the one producer's own data contain.
 PROMPT = "a secret of {}"
 

@@ -12,8 +12,6 @@ from tests.support.waiting import WaitFor
 from tests.support.world import AtOnce, MakeWorld
 from worker.app import create_app
 from worker.save.manifests import ManifestWriter
-from worker.services import Services
-from worker.tasks import register
 
 
 def test_reconcile_asks_the_worker_that_has_the_store_for_manifests(
@@ -22,15 +20,12 @@ def test_reconcile_asks_the_worker_that_has_the_store_for_manifests(
     w = world(result_store=f"file://{tmp_path}")
     assert w.store.continuity.establish(w.store.continuity.standing())
     app = create_app(w.settings)
-    services = Services(app, w.settings)
-    register(app, services)
     w.redis.zadd(w.store.context.keys.singleton("manifests"), {"zoo": 1})
-    app.tasks[RECONCILE].apply()
+    app.tasks[RECONCILE].apply(throw=True)
     assert not (tmp_path / manifest_name("zoo")).exists()
     assert w.redis.llen(SAVE) == 1
-    app.tasks[SAVE].apply()
+    app.tasks[SAVE].apply(throw=True)
     wait_for((tmp_path / manifest_name("zoo")).exists)
-    services.stopping.set()
     app.close()
 
 
