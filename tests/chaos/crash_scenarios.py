@@ -581,11 +581,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "
         "image_store.write record_save ack",
         a_batch: "manifests.note",
-<<<<<<< HEAD
         manifest_due: "manifests.claim result_store.draft result_store.put manifests.finish",
-=======
         notified_without_callbacks: "messages.deliver",
->>>>>>> main
     },
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
