@@ -19,10 +19,10 @@ from tests.support.waiting import WaitFor
 from tests.support.world import MakeWorld, request_of
 from worker.notices.hiding import hide
 from worker.notices.message import Message, compose
-from worker.notices.notices import Notices
-from worker.notices.send import NoticeFailed, send
+from worker.notices.notices import NOTICES, Notices
+from worker.notices.send import START, NoticeFailed, send
 from worker.notices.settings import Target
-from worker.settings import Settings
+from worker.settings import Settings, Switch
 
 pytest.importorskip("apprise")
 pytestmark = pytest.mark.stack
@@ -63,7 +63,7 @@ def test_a_batch_that_is_done_is_told_once(w: Any, listener: Listener, wait_for:
     notices = notices_of(w, target(listener), public_url="https://boomerang.example/")
     for _ in range(3):
         notices()
-        assert wait_for(lambda: settled(notices))
+        assert wait_for(lambda: settled(notices), START)
     ((_, path, _, _),) = listener.received
     (body,) = sent(listener)
     assert path == f"/{SECRET}"
@@ -72,21 +72,30 @@ def test_a_batch_that_is_done_is_told_once(w: Any, listener: Listener, wait_for:
     assert "https://boomerang.example/v1/batches/spring" in body["message"]
 
 
+def test_a_round_has_a_worker_send_what_is_due(world: MakeWorld, listener: Listener, wait_for: WaitFor) -> None:
+    w = world(notices=dict.fromkeys(NoticeClass, (target(listener),)), events=Switch.OFF)
+    end_batch(w, "spring")
+    w.app.tasks["boomerang.reconcile"].apply(throw=True)
+    assert w.messages_in("boomerang.deliver") == 1
+    w.app.tasks["boomerang.deliver"].apply(args=[NOTICES], throw=True)
+    assert wait_for(lambda: listener.received, START)
+
+
 def test_many_are_joined_into_one_message(w: Any, listener: Listener, wait_for: WaitFor) -> None:
     for number in range(30):
         end_batch(w, f"b{number}")
     notices = notices_of(w, target(listener))
     notices()
-    assert wait_for(lambda: settled(notices))
+    assert wait_for(lambda: settled(notices), START)
     (body,) = sent(listener)
     assert "30" in body["title"]
     end_batch(w, "later")
     notices()
-    assert wait_for(lambda: settled(notices))
+    assert wait_for(lambda: settled(notices), START)
     assert len(listener.received) == 1
     w.ahead(SPACING)
     notices()
-    assert wait_for(lambda: len(listener.received) == 2)
+    assert wait_for(lambda: len(listener.received) == 2, START)
     assert "later" in sent(listener)[1]["title"]
 
 
@@ -97,11 +106,11 @@ def test_a_target_that_fails_gets_it_again_and_the_others_do_not(
     end_batch(w, "spring")
     notices = notices_of(w, target(listener), target(listener, "healthy"))
     notices()
-    assert wait_for(lambda: settled(notices))
+    assert wait_for(lambda: settled(notices), START)
     listener.refused_paths = set()
     w.ahead(LEASE)
     notices()
-    assert wait_for(lambda: settled(notices))
+    assert wait_for(lambda: settled(notices), START)
     assert sorted(each.path for each in listener.received) == [f"/{SECRET}", f"/{SECRET}", "/healthy"]
     assert SECRET not in caplog.text
 
@@ -117,25 +126,25 @@ def test_one_whose_worker_was_killed_before_it_was_recorded_is_sent_again(
 
     first = notices_of(w, target(listener), send=killed)
     first()
-    assert wait_for(lambda: settled(first))
+    assert wait_for(lambda: settled(first), START)
     second = notices_of(w, target(listener))
     second()
-    assert wait_for(lambda: settled(second))
+    assert wait_for(lambda: settled(second), START)
     assert len(listener.received) == 1
     w.ahead(LEASE)
     second()
-    assert wait_for(lambda: len(listener.received) == 2)
+    assert wait_for(lambda: len(listener.received) == 2, START)
 
 
 def test_a_provider_that_is_away_is_told_after_a_minute(w: Any, listener: Listener, wait_for: WaitFor) -> None:
     w.store.lanes.hold("402: no credit", base=3600.0, cap=3600.0)
     notices = notices_of(w, target(listener))
     notices()
-    assert wait_for(lambda: settled(notices))
+    assert wait_for(lambda: settled(notices), START)
     assert listener.received == []
     w.ahead(601.0)
     notices()
-    assert wait_for(lambda: len(listener.received) == 1)
+    assert wait_for(lambda: len(listener.received) == 1, START)
     assert "402: no credit" in sent(listener)[0]["message"]
 
 
