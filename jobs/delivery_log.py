@@ -135,9 +135,14 @@ class EnableOutcome(StrEnum):
 def address_without_secrets(url: str) -> str:
     """Return a URL without userinfo, the values of its query, and its fragment."""
     parts = urlsplit(url)
-    query = "&".join(f"{pair.partition('=')[0]}=…" for pair in parts.query.split("&")) if parts.query else ""
+    query = "&".join(map(_without_value, parts.query.split("&"))) if parts.query else ""
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?' if query else ''}{query}"
     return address if len(address) <= _LONGEST_ADDRESS else address[:_LONGEST_ADDRESS] + "…"
+
+
+def _without_value(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}=…" if equals else "…"  # a text without a name may be a secret
 
 
 def constants() -> str:

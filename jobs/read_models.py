@@ -162,7 +162,11 @@ class BatchPage:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Jobs, and the cursor of the next page (None: this is the last)."""
+    """Jobs, and the cursor of the next page (None: this is the last).
+
+    `after`: for each job, the cursor of a page that begins after it.
+    """
 
     jobs: tuple[Job, ...]
     cursor: str | None
+    after: tuple[str, ...] = ()

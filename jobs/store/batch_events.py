@@ -1,21 +1,25 @@
 """Events of batches, of which a producer is notified at the batch's callback_url."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.decoding import decoding
 from jobs.delivery_log import EVENT_MARK, Attempt
+from jobs.errors import RecordDamaged
 from jobs.fields import printable
 from jobs.producer_ids import given_id
 from jobs.receivers import Turn, read_turn
 from jobs.store.arguments import flag
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
-from jobs.store.deliveries import LONGEST_WHY
+from jobs.store.deliveries import LONGEST_WHY, recorded
 from jobs.store.outcomes import DeliveryOutcome
 from jobs.units import duration_micros, from_micros
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,16 @@ class BatchEvents:
         return list(map(str, self._scripts.call("due_events", most, duration_micros(DUE_LEASE))))
 
     def claim(self, ids: Sequence[str]) -> list[BatchEvent]:
-        """Claim those events that are owed."""
+        """Claim those events that are owed. A damaged one is left out, with a log line."""
         if not ids:
             return []
-        rows = map(json.loads, self._scripts.call("claim_events", duration_micros(DUE_LEASE), *ids))
-        return [_event(row) for row in rows]
+        claimed = []
+        for row in self._scripts.call("claim_events", duration_micros(DUE_LEASE), *ids):
+            try:
+                claimed.append(_event(json.loads(row)))
+            except RecordDamaged as error:
+                log.warning("left out: %s", error)
+        return claimed
 
     def begin(self, event: BatchEvent, receiver: str, limit: int, *, last_chance: bool = False) -> Turn:
         """Ask for one of `limit` places, as `Deliveries.begin_notification` does."""
@@ -89,8 +98,7 @@ class BatchEvents:
         record = ("event_delivered", event.id, event.fence, wait, event.tries + 1, why, attempt.to_json())
         place = event.id, turn.owner, turn.receiver, flag(not why), random, limit, begin
         end = ("end_notification", *place, event.fence, why, duration_micros(disable_after))
-        _, started = self._scripts.call_each([record, end])
-        return list(map(str, started))
+        return recorded(self._scripts.call_each([record, end]))
 
 
 def _event(row: dict[str, str]) -> BatchEvent:

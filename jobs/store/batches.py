@@ -97,20 +97,16 @@ class Batches:
         batch_id: str,
         states: Sequence[State] = (),
         classes: Sequence[FailureClass] = (),
-        *,
-        text: bool = False,
     ) -> Iterator[Job]:
         """Yield every job of a batch, or those in these states, in input order, read in chunks.
 
-        `classes`: only failed jobs of these classes of failure. `text`: with their requests.
+        `classes`: only failed jobs of these classes of failure.
         """
         self.get(batch_id)
         start = 0
         while ids := self._members(batch_id, start, CHUNK):
             wanted = self._jobs.in_states(ids, states) if states else ids
-            found = (
-                job for job in self._jobs.get_many(wanted, text=text) if job and (not states or job.state in states)
-            )
+            found = (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
             yield from (job for job in found if not classes or job.failure in classes)
             start += len(ids)
 
@@ -123,9 +119,8 @@ class Batches:
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
-        text: bool = False,
     ) -> Page:
-        """List jobs of a batch in input order; `text`: with their requests.
+        """List jobs of a batch in input order.
 
         Raises `BatchNotFound` also if `only.owner` does not own it.
         """
@@ -133,21 +128,22 @@ class Batches:
         if only.owner not in (None, self.get(batch_id).owner):
             raise BatchNotFound(batch_id)
         start = int(cursor or 0)
-        found = []
+        found, after = list[Job](), list[str]()
         seen = 0
         while seen < SCAN:
             ids = self._members(batch_id, start, min(CHUNK, limit))
-            for position, job in enumerate(self._jobs.get_many(ids, text=text), start):
+            for position, job in enumerate(self._jobs.get_many(ids), start):
                 wanted = job and (state is None or job.state is state) and (not classes or job.failure in classes)
                 if job and wanted and only.admits(job.created_at, job.labels):
                     found.append(job)
+                    after.append(str(position + 1))
                     if len(found) == limit:
-                        return Page(tuple(found), str(position + 1))
+                        return Page(tuple(found), after[-1], tuple(after))
             if not ids:
-                return Page(tuple(found), None)
+                return Page(tuple(found), None, tuple(after))
             start += len(ids)
             seen += len(ids)
-        return Page(tuple(found), str(start))
+        return Page(tuple(found), str(start), tuple(after))
 
     def page(
         self,

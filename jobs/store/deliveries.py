@@ -1,10 +1,13 @@
 """Deliveries of results: to Celery messages and to callback URLs."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from jobs.delivery_log import Attempt
+from jobs.errors import RecordDamaged
 from jobs.fields import Field
 from jobs.job import Delivery, Due
 from jobs.receivers import Turn, read_turn
@@ -15,10 +18,22 @@ from jobs.store.jobs import Jobs
 from jobs.store.outcomes import DeliveryOutcome, RedeliverOutcome
 from jobs.units import duration_micros, from_micros
 
+log = logging.getLogger(__name__)
+
 #: Characters kept of the reason why a delivery failed.
 LONGEST_WHY = 200
 #: Jobs in one step of a retry.
 _STEP = 200
+
+
+def recorded(answers: Sequence[Any]) -> list[str]:
+    """Return the ids in the second answer, after a log line where the first one is `RecordDamaged`."""
+    of_record, started = answers
+    if isinstance(of_record, RecordDamaged):
+        log.error("The answer to a notification was not recorded, so it will be sent again: %s", of_record)
+    if isinstance(started, RecordDamaged):
+        raise started
+    return list(map(str, started))
 
 
 class Deliveries:
@@ -92,8 +107,7 @@ class Deliveries:
         accepted = "0" if why else "1"
         place = due.job.id, turn.owner, turn.receiver, accepted, random, limit, begin
         end = ("end_notification", *place, due.job.fence, why[:LONGEST_WHY], duration_micros(disable_after))
-        _, started = self._scripts.call_each([record, end])
-        return list(map(str, started))
+        return recorded(self._scripts.call_each([record, end]))
 
     def retry(self, ids: Sequence[str]) -> dict[str, RedeliverOutcome]:
         """Retry deliveries that were given up; return an outcome for each id."""

@@ -36,6 +36,8 @@ DISTANCE = 0.02
 _TIES = 1_000
 #: Most notifications that are read for one page.
 SCAN = 2_000
+#: Redis keeps a score exactly below this number (µs).
+_NEVER = 2**53
 
 
 class DeliveryLog:
@@ -230,5 +232,7 @@ def _cursor(entry: tuple[int, str]) -> str:
 def _read_cursor(cursor: str | None) -> tuple[int, str] | None:
     if cursor is None:
         return None
-    at, job_id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    return int(at), str(job_id)
+    match json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))):
+        case [int(at), str(job_id)] if 0 <= at < _NEVER:
+            return int(at), job_id  # true is 1
+    raise ValueError("not a cursor of this log")

@@ -75,10 +75,12 @@ class Forecasts:
         *,
         existing: Estimate | None = None,
         room: Room | None = None,
+        shows_spent: bool = False,
     ) -> Forecast:
         """Return what so many jobs of each price class would cost, and what would block them.
 
         `pools`: those that they would wait in. `options`: of their batch, `existing`: what it costs without them.
+        `shows_spent`: whether the caller may see what the lanes, which all producers share, have spent.
         """
         settings = self._context.settings
         lanes = {lane.name: lane for pool in pools for lane in lanes_of(settings, pool)}
@@ -93,7 +95,8 @@ class Forecasts:
             estimate = sum_up((prices[each], count) for each, count in classes.items())
             blocks = [
                 *at_cap(options.max_cost, estimate, *([existing] if existing else [])),
-                *_at_budgets(settings, owner, lanes, found, estimate),
+                *_at_key_budget(settings, owner, found, estimate),
+                *_at_lane_budgets(lanes, found, estimate, shows_spent=shows_spent),
                 *_at_room(found.get("free"), sum(classes.values())),
                 *_closed(settings, pools, found["lanes"]),
             ]
@@ -118,17 +121,22 @@ def _seconds(
     )
 
 
-def _at_budgets(
-    settings: Settings, owner: str, lanes: Mapping[str, LaneSettings], found: Mapping[str, Any], estimate: Estimate
-) -> Iterator[Block]:
+def _at_key_budget(settings: Settings, owner: str, found: Mapping[str, Any], estimate: Estimate) -> Iterator[Block]:
     if owner in (caps := key_caps(settings)):
         yield from _at_budget("key_budget", f"the budget of key {owner}", caps[owner], [found["key"]], estimate)
+
+
+def _at_lane_budgets(
+    lanes: Mapping[str, LaneSettings], found: Mapping[str, Any], estimate: Estimate, *, shows_spent: bool
+) -> Iterator[Block]:
     budgets = [lane.max_cost_per_day for lane in lanes.values()]
     of_lanes = [budget for budget in budgets if budget is not None]
     if of_lanes and len(of_lanes) == len(budgets):
         what = f"the budget of {'lane' if len(lanes) == 1 else 'lanes'} {', '.join(lanes)}"
         used = [found["lanes"][name] for name in lanes]
-        yield from _at_budget("lane_budget", what, sum(map(nano, of_lanes)), used, estimate)
+        for block in _at_budget("lane_budget", what, sum(map(nano, of_lanes)), used, estimate):
+            hidden = f"{what} for today does not suffice: jobs beyond it wait until tomorrow (UTC)"
+            yield block if shows_spent else Block(block.code, hidden)
 
 
 def _closed(settings: Settings, pools: Collection[str], lanes: Mapping[str, Any]) -> Iterator[Block]:

@@ -30,7 +30,7 @@ from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.spending import DAYS_KEPT
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.store.wait_reasons import why_job
-from jobs.units import duration_micros
+from jobs.units import duration_micros, to_micros
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,12 @@ class Jobs:
         return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
 
     @translate_errors()
+    def get_texts(self, ids: Sequence[str]) -> list[str | None]:
+        """Read the requests of several jobs in one round trip, each up to 90 KB; None for an unknown id."""
+        texts: Any = self._client.mget([self._keys.member("text", job_id) for job_id in ids]) if ids else ()
+        return [None if text is None else str(text) for text in texts]
+
+    @translate_errors()
     def get_text(self, job_id: str) -> str | None:
         """Read only the request of a job, as it is stored; None if there is none."""
         text = self._client.get(self._keys.member("text", job_id))
@@ -192,11 +198,10 @@ class Jobs:
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
-        text: bool = False,
     ) -> Page:
         """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page.
 
-        `classes`: only failed jobs of these classes of failure. `text`: with their requests, in the same round trip.
+        `classes`: only failed jobs of these classes of failure.
         """
         only = only or Filter()
         states = [state] if state else list(State)
@@ -216,7 +221,8 @@ class Jobs:
         if classes:
             keeps.append(partial(self._failed_as, classes))
         ids, further = scan(entries, only.bounds(cursor), keeps, limit)
-        return Page(tuple(job for job in self.get_many(ids, text=text) if job), further)
+        jobs = tuple(job for job in self.get_many(ids) if job)
+        return Page(jobs, further, tuple(str(to_micros(job.created_at)) for job in jobs))
 
     def _of_states(self, states: Sequence[State]) -> Entries:
         def entries(before: str, since: str, most: int) -> dict[str, str]:

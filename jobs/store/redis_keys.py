@@ -79,6 +79,7 @@ FAMILY: Mapping[str, str] = {
     "job": "j:",  # HASH the small record (its fields: jobs.fields)
     "text": "t:",  # STRING the request as canonical JSON
     "revisions": "rv:",  # LIST the earlier revisions of a job's request, oldest first, as JSON (jobs.revision)
+    "revision_digests": "rd:",  # SET the SHA-1 of each of those requests
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
@@ -141,7 +142,7 @@ _TYPES = {
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent spent_labels lines receiver event",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
-    "set": "lanes producers pinned",
+    "set": "lanes producers pinned revision_digests",
     "list": "history staged members batch_events attempts revisions",
     "stream": "changes",
 }

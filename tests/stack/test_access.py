@@ -146,7 +146,7 @@ def test_flower_needs_no_more_permissions(stack: LocalStack, session: requests.S
         assert session.get(f"{address}{path}", timeout=30).ok, path
     workers = session.get(f"{address}/api/workers?refresh=1", timeout=30).json()
     assert [sorted(queue["name"] for queue in each["active_queues"]) for each in workers.values()] == [
-        ["boomerang.deliver", "boomerang.reconcile", "boomerang.submit", "celery"]
+        ["boomerang.deliver", "boomerang.reconcile", "boomerang.save", "boomerang.submit", "celery"]
     ]
 
 
@@ -161,6 +161,7 @@ def test_the_operators_commands_need_no_more_permissions(stack: LocalStack, wait
         "BOOMERANG_PROVIDER_URL": stack.plan.url("simulator"),
         "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",
+        "BOOMERANG_RESULT_STORE": f"file://{stack.plan.folder.resolve() / 'results'}",
         **stack.plan.keys,
     }
     wait_for(lambda: CliRunner().invoke(main, ["audit"], env=env).exit_code == 0, 60, "all invariants hold")

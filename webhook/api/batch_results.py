@@ -55,8 +55,6 @@ COLUMNS = (
     "revision",
     "provider_external_id",
 )
-#: Lines in one write to the socket.
-_LINES = 100
 _CSV_SCHEMA = {
     "type": "string",
     "description": f"RFC 4180. The columns, named in the first line: {', '.join(COLUMNS)}.",
@@ -124,7 +122,7 @@ class _Selection:
 
     def read(self, store: Store) -> Iterator[Job]:
         """Yield the jobs, in input order."""
-        return store.batches.jobs(self.batch_id, self.states, self.classes, text="request" in self.include)
+        return store.batches.jobs(self.batch_id, self.states, self.classes)
 
 
 def _stream(
@@ -141,19 +139,18 @@ def _stream(
 
 
 def _ndjson(views: Views, _: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
-    remaining = iter(jobs)
-    while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{encode(view)}\n" for view in views.of(some))
+    for part in views.parts(jobs):
+        yield "".join(f"{encode(view)}\n" for view in views.of(part))
 
 
 def _csv(views: Views, which: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
     # The heading comes first, so the names of labels and metadata are found in a reading of their own.
-    more = RequestColumns.of(which.read(views.store)) if "request" in which.include else None
-    remaining = iter(jobs)
-    some: list[Sequence[str]] = [(*COLUMNS, *(more.heading if more else ()))]
-    while some:
-        yield csv_text(some)
-        some = [(*_row(job, views.links), *(more.cells(job) if more else ())) for job in islice(remaining, _LINES)]
+    more = None
+    if "request" in which.include:
+        more = RequestColumns.of(chain.from_iterable(views.parts(which.read(views.store))))
+    yield csv_text([(*COLUMNS, *(more.heading if more else ()))])
+    for part in views.parts(jobs):
+        yield csv_text([(*_row(job, views.links), *(more.cells(job) if more else ())) for job in part])
 
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:

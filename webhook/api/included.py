@@ -1,13 +1,20 @@
 """What views of jobs have on request only (`include`): the request, and its earlier revisions."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.job import Job
 from jobs.links import Links
+from jobs.read_models import Page
+from jobs.revision import Revision
 from jobs.serializers import serialize_job
 from jobs.store.store import Store
+
+#: Requests that are read at once; each has up to 90 KB.
+AT_ONCE = 50
+#: Bytes of included requests at which a page ends.
+MOST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +26,48 @@ class Views:
     include: Collection[str] = ()
 
     def of(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        """Return views of jobs. Reads their revisions, in one round trip; their requests were read with the jobs."""
-        with_request = "request" in self.include
-        if "revisions" not in self.include:
-            return [serialize_job(job, self.links, with_request=with_request) for job in jobs]
-        corrected = [job.id for job in jobs if job.revision > 1]
-        earlier = self.store.revisions.earlier(corrected) if corrected else ()
-        found = dict(zip(corrected, earlier, strict=True))
-        return [serialize_job(job, self.links, found.get(job.id, ()), with_request=with_request) for job in jobs]
+        """Return views of a part of the jobs (`parts`). Reads their revisions, in one round trip."""
+        return [view for view, _ in self._sized(jobs)]
+
+    def of_page(self, page: Page) -> tuple[list[dict[str, Any]], str | None]:
+        """Return views of the jobs of a page, and the next cursor. Leaves out jobs beyond MOST_BYTES."""
+        views, bytes_ = list[dict[str, Any]](), 0
+        for part in self.parts(page.jobs):
+            for view, size in self._sized(part):
+                views.append(view)
+                bytes_ += size
+                if bytes_ >= MOST_BYTES and len(views) < len(page.jobs):
+                    return views, page.after[len(views) - 1]
+        return views, page.cursor
+
+    def parts(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
+        """Yield the jobs, with their requests if those are included, in parts that fit into memory."""
+        part, requests = list[Job](), 0
+        for job in jobs:
+            more = job.revision if "revisions" in self.include else 1
+            if part and requests + more > AT_ONCE:
+                yield self._with_texts(part)
+                part, requests = [], 0
+            part.append(job)
+            requests += more
+        if part:
+            yield self._with_texts(part)
+
+    def _with_texts(self, jobs: list[Job]) -> list[Job]:
+        if "request" not in self.include:
+            return jobs
+        texts = self.store.jobs.get_texts([job.id for job in jobs])
+        return [replace(job, text=text) for job, text in zip(jobs, texts, strict=True)]
+
+    def _sized(self, jobs: Sequence[Job]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield views, and the bytes of the requests in them."""
+        with_request, found = "request" in self.include, dict[str, tuple[Revision, ...]]()
+        if with_revisions := "revisions" in self.include:
+            corrected = [job.id for job in jobs if job.revision > 1]
+            earlier = self.store.revisions.earlier(corrected) if corrected else ()
+            found = dict(zip(corrected, earlier, strict=True))
+        for job in jobs:
+            revisions = found.get(job.id, ()) if with_revisions else None
+            texts = (job.text, *(each.text for each in revisions or ())) if with_request else ()
+            size = sum(len((text or "").encode("utf-8", "surrogatepass")) for text in texts)
+            yield serialize_job(job, self.links, revisions, with_request=with_request), size

@@ -73,11 +73,11 @@ def page(query: dict[str, Any]) -> Response:
     """List jobs.
 
     Newest first; the jobs of a batch in input order. Pass `cursor` to get the next page. It is null on the last page,
-    and stays valid while jobs change. A page by label or of a batch may be short although more follow. `label` means
-    the labels of the job itself, not those of its batch.
+    and stays valid while jobs change. A page by label or of a batch may be short although more follow, and one with
+    `include` ends after some megabytes. `label` means the labels of the job itself, not those of its batch.
     """
-    found, views = _page(query), Views(services().store, links(), query["include"])
-    return json_response({"jobs": views.of(found.jobs), "cursor": found.cursor})
+    views, cursor = Views(services().store, links(), query["include"]).of_page(_page(query))
+    return json_response({"jobs": views, "cursor": cursor})
 
 
 @operation(
@@ -161,7 +161,6 @@ def _page(query: dict[str, Any]) -> Page:
     state = State(query["status"]) if "status" in query else None
     classes = [FailureClass(each) for each in query["classes"]]
     where: dict[str, Any] = {
-        "text": "request" in query["include"],
         "classes": classes,
         "only": filter_from(query),
         "cursor": query.get("cursor"),

@@ -115,6 +115,7 @@ def quote(
         done.options,
         existing=batch.estimate if batch else None,
         room=shared.pressure.room(0, owner),
+        shows_spent=caller().admin,
     )
     blocks = [*forecast.blocks, *_blocks_here(shared, done, whole=whole, is_new=batch is None)]
     if batch and (batch.paused or batch.awaits_approval):

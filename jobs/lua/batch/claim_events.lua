@@ -7,12 +7,13 @@
 if #ARGV < 2 then error('expected a lease and ids') end
 local now, answer = clock(), {}
 for i = 2, #ARGV do
-  local event = read_event(ARGV[i])
-  if event and is_owed(event.state) then
+  guarded(ARGV[i], now, function()
+    local event = read_event(ARGV[i])
+    if not event or not is_owed(event.state) then return end
     event.fence = whole(redis.call('HINCRBY', KEY.event .. event.id, 'fence', 1))
     redis.call('ZADD', KEY.event_alarms, whole(now + tonumber(ARGV[1])), event.id)
     event.now = whole(now)
     answer[#answer + 1] = cjson.encode(event)
-  end
+  end)
 end
 return answer

@@ -66,6 +66,11 @@ if paid and cost == '' then result = '{"cost": "' .. paid .. '", ' .. string.sub
 local unknown = not paid and is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
 local counted = nil
 if paid then counted = nano_of(paid) elseif replaced and job.unknown_cost then counted = 0 end
+-- Before the cost: should one of these fail, the repeat counts no money twice.
+guarded(job.id, now, function() record_durations(job, now) end)
+if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
+if status == 'failed' then cut_limit_by_task(job, code, now) end
+if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 record_cost(job, cost, status == 'completed', unknown, now, counted)
 if unknown then
   record_unknown_cost(job, ARGV[10], now)
@@ -73,10 +78,6 @@ elseif replaced and job.unknown_cost then
   forget_unknown_cost(job, now)
   if job.batch then resume_at_known_cost(job.batch) end
 end
-record_durations(job, now)
-if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
-if status == 'failed' then cut_limit_by_task(job, code, now) end
-if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.state] then
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
     doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}

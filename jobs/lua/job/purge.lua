@@ -18,6 +18,7 @@ local function forget(id, job, state)
   for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. task_of(parked[i])) end
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
   redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.revisions .. id, KEY.attempts .. id)
+  redis.call('DEL', KEY.revision_digests .. id)
   if job.notification then note_notification(job, {}, false, now) end
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.unsaved, id)

@@ -50,7 +50,7 @@ local cost = tonumber(job.earlier_cost or 0) + cost_of(result)
 local entry = cjson.encode({text = before, result = result or nil, state = job.state, reason = job.reason,
   first = job.first_attempt or '1', last = whole(attempt_of(job)), cost = whole(cost), ended = job.ended_at,
   corrected = whole(now), mark = mark ~= '' and mark or nil})
-redis.call('RPUSH', KEY.revisions .. job.id, entry)
+keep_revision(job.id, entry, before)
 redis.call('SET', KEY.text .. job.id, text)
 local labels, pool = redis.call('GET', KEY.labels .. job.id), facts.pool or ''
 if labels then index_labels(KEY.labelled, labels, job.id) end
@@ -62,7 +62,7 @@ else
 end
 local priority = facts.priority or job.batch and redis.call('HGET', KEY.batch .. job.batch, 'class') or '1'
 local celery = string.find(job.owed_at_end or '', 'c', 1, true) and 'c' or ''
-local owed = celery .. (facts.owed_at_end or '')
+local owed = celery .. (string.gsub(facts.owed_at_end or '', 'c', ''))
 local change = RECORD{model = facts.model, images = facts.images or false, resolution = facts.resolution or false,
   pool = facts.pool or false, priority = priority ~= '1' and priority, owed_at_end = owed ~= '' and owed,
   only_begun = facts.only_begun or false, names_images = next(named) and '1' or false, revision = #earlier + 2}

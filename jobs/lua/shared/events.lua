@@ -37,18 +37,20 @@ end
 -- Owe an event of a batch: '<kind>.<number>' under the batch. A batch without a callback_url has none; nor has one of
 -- which no job was completed or has failed, since it costs nothing, unless the operator lists the hosts of its producer.
 local function owe_event(batch, kind, now, why)
-  local key = KEY.batch .. batch
-  local url, owner, free, completed, failed =
-    unpack(redis.call('HMGET', key, 'callback', 'key', 'callback_free', 'completed', 'failed'))
-  if not url or not free and tonumber(completed or 0) + tonumber(failed or 0) == 0 then return end
-  local id = '!' .. batch .. '!' .. kind .. '.' .. whole(redis.call('HINCRBY', key, 'events', 1))
-  local event = {id = id, batch = batch, owner = owner or ''}
-  redis.call('HSET', KEY.event .. id, 'batch', batch, 'owner', event.owner, 'kind', kind, 'why', why or '', 'url', url,
-    'at', whole(now), 'fence', 0, 'tries', 0, 'error', '')
-  set_event_state(event, 'p', now)
-  redis.call('ZADD', KEY.event_alarms, whole(now), id)
-  local all = KEY.batch_events .. batch
-  if redis.call('RPUSH', all, id) > EVENTS_KEPT then forget_event(redis.call('LPOP', all)) end
+  guarded(batch, now, function()
+    local key = KEY.batch .. batch
+    local url, owner, free, completed, failed =
+      unpack(redis.call('HMGET', key, 'callback', 'key', 'callback_free', 'completed', 'failed'))
+    if not url or not free and tonumber(completed or 0) + tonumber(failed or 0) == 0 then return end
+    local id = '!' .. batch .. '!' .. kind .. '.' .. whole(redis.call('HINCRBY', key, 'events', 1))
+    local event = {id = id, batch = batch, owner = owner or ''}
+    redis.call('HSET', KEY.event .. id, 'batch', batch, 'owner', event.owner, 'kind', kind, 'why', why or '', 'url', url,
+      'at', whole(now), 'fence', 0, 'tries', 0, 'error', '')
+    set_event_state(event, 'p', now)
+    redis.call('ZADD', KEY.event_alarms, whole(now), id)
+    local all = KEY.batch_events .. batch
+    if redis.call('RPUSH', all, id) > EVENTS_KEPT then forget_event(redis.call('LPOP', all)) end
+  end)
 end
 
 -- Note that all jobs of a batch have ended, for notices to people, and owe the event. Call it when the last unfinished job

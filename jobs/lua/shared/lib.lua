@@ -71,9 +71,11 @@ local function publish_change(job, from, due, began)
   -- The next start of a job that was started `starts` times is its `starts`-th repeat.
   local retries = math.max(starts, attempt) - 1
   if job.state == 'queued' and from ~= '' then retries = math.max(began and starts or 0, attempt - 1) end
-  redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.state, 'from', from,
-    'model', job.model, 'created', job.created_at, 'batch', job.batch or '', 'reason', job.reason or '',
-    'due', due or '', 'began', began or '', 'retries', retries)
+  guarded(job.id, clock(), function()
+    redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.state, 'from', from,
+      'model', job.model, 'created', job.created_at, 'batch', job.batch or '', 'reason', job.reason or '',
+      'due', due or '', 'began', began or '', 'retries', retries)
+  end)
 end
 
 -- Count an end for the rate of the batch (jobs.eta).
@@ -147,7 +149,9 @@ local function move(job, to, change, now, at)
     if FINAL[to] ~= FINAL[from] and count_unfinished(job.batch, class_of(job), FINAL[to] and -1 or 1) then
       note_batch_end(job.batch, now)
     end
-    if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.batch, now) end
+    if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then
+      guarded(job.id, now, function() count_end(job.batch, now) end)
+    end
     if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end
   publish_change(job, from, nil, began)

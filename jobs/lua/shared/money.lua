@@ -158,7 +158,7 @@ local function record_cost(job, cost, completed, unknown, now, counted)
     redis.call('ZADD', KEY.days, day, day)
   end
   if paid then count_cost(job, lane, cost, day) end
-  count_by_label(job, counted and 0 or 1, cost, day)
+  guarded(job.id, now, function() count_by_label(job, counted and 0 or 1, cost, day) end)
 end
 
 -- Count the unfinished jobs of a batch by price class, so that what it will cost is known without reading the jobs.

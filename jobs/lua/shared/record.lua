@@ -85,8 +85,9 @@ end
 -- Note a damaged job, one of several, for an operator. The other jobs go on.
 local function note_damaged(id, now) redis.call('ZADD', KEY.damaged, 'NX', string.format('%.0f', now), id) end
 
--- Call `act` for one of several jobs. It fails where data beside the record are damaged: that is noted, and the other
--- jobs go on. Returns whether it succeeded. An error that concerns all jobs, such as no memory, makes the note fail as
+-- Call `act` for one of several jobs, or for what nothing else depends on (logs, their indexes, sums by label, events). It
+-- fails where data beside the record are damaged: that is noted under `id`, and the rest goes on. Otherwise the verb would
+-- stop half-way, and its repeat would count the same money again. Returns whether it succeeded. An error that concerns all jobs, such as no memory, makes the note fail as
 -- well.
 local function guarded(id, now, act)
   if pcall(act) then return true end

@@ -8,12 +8,16 @@ local function earlier_revisions(id)
   return found
 end
 
+-- Keep a request that a correction replaces. Its digest is kept as well, because an upload may compare many lines with it.
+local function keep_revision(id, entry, text)
+  redis.call('RPUSH', KEY.revisions .. id, entry)
+  redis.call('SADD', KEY.revision_digests .. id, redis.sha1hex(text))
+end
+
 -- Return whether a request is one of a job's, in any revision. So a producer may repeat an upload after some of its jobs
 -- were corrected.
 local function has_request(id, text)
-  if redis.call('GET', KEY.text .. id) == text then return true end
-  for _, earlier in ipairs(earlier_revisions(id)) do
-    if earlier.text == text then return true end
-  end
-  return false
+  return redis.call('GET', KEY.text .. id) == text
+    or redis.call('EXISTS', KEY.revision_digests .. id) == 1
+      and redis.call('SISMEMBER', KEY.revision_digests .. id, redis.sha1hex(text)) == 1
 end

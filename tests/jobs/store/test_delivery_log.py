@@ -65,7 +65,9 @@ def shop(bench: Bench) -> Producer:
     [
         ("https://shop.example/hook", "https://shop.example/hook"),
         ("https://user:secret@shop.example:8443/a?token=secret&b=2#x", "https://shop.example:8443/a?token=…&b=…"),
-        ("https://shop.example?secret", "https://shop.example?secret=…"),
+        ("https://shop.example?secret", "https://shop.example?…"),
+        ("https://shop.example/x?a=b&secret&c=#y", "https://shop.example/x?a=…&…&c=…"),
+        ("https://shop.example/x?=secret&", "https://shop.example/x?=…&…"),
         ("http://[::1]:80/", "http://[::1]:80/"),
     ],
 )

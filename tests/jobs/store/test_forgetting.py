@@ -22,9 +22,9 @@ from tests.support.bench import Bench
 class Forgetful(Life):
     url = ""
 
-    @initialize()
-    def begin(self) -> None:
-        super().begin()
+    @initialize(saves=st.sampled_from(["", "1", "first"]))
+    def begin(self, saves: str) -> None:
+        super().begin(saves)
         self.binary = connect(self.url, text=False)
         self.store.attempts.claim(["absent"])  # records which Redis this is
         self.pasts: list[tuple[Mapping[bytes, bytes], Any]] = []

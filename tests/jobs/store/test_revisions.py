@@ -256,3 +256,28 @@ def test_a_job_whose_images_cannot_be_saved_is_of_the_class_unsaved(bench: Bench
         assert [job.id for job in bench.store.jobs.page(classes=classes).jobs] == found
         assert [job.id for job in bench.store.jobs.page(State.COMPLETED, classes=classes).jobs] == found
     assert bench.store.jobs.page(State.FAILED, classes=[FailureClass.UNSAVED]).jobs == ()
+
+
+def test_a_line_costs_the_same_whatever_was_corrected_before(bench: Bench, make: Make) -> None:
+    """Otherwise one chunk of an upload stops Redis for all producers for seconds."""
+    bench.store.jobs.enqueue([make("fox")])
+    for number in range(3):
+        refuse(bench)
+        bench.store.revisions.revise(make("fox", FIXED.replace("calm", str(number))))
+    bench.store.jobs.enqueue([make("hen")])
+    lines = [make("fox", FIXED.replace("calm", f"another {number}")) for number in range(40)]
+    bench.raw.config_resetstat()
+
+    assert set(bench.store.jobs.enqueue(lines).outcomes) == {Outcome.CONFLICT}
+
+    assert "cmdstat_lrange" not in bench.raw.info("commandstats")
+
+
+def test_nothing_of_the_revisions_outlives_the_job(bench: Bench, make: Make, fixed: NewJob) -> None:
+    bench.store.jobs.enqueue([make("fox")])
+    refuse(bench)
+    bench.store.revisions.revise(fixed)
+    bench.store.jobs.cancel("fox")
+    bench.forward(400 * 86_400)
+    bench.store.jobs.purge()
+    assert not bench.raw.keys("*r[vd]:*")

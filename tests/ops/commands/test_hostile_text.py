@@ -57,6 +57,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "settle-cost": ("--all", "--usd", "1"),
     "redeliver": ("--all",),
     "save": ("--all-unsaved",),
+    "test-notice": ("batch_done",),
+    "results prune": ("--older-than", "0s"),
+    "results manifest": (HOSTILE,),
 }
 MORE: tuple[tuple[str, ...], ...] = (
     ("settle", HOSTILE, "--failed", "--yes"),
@@ -65,6 +68,10 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("settle-cost", "--all", "--usd", HOSTILE),
     ("redeliver", HOSTILE),
     ("save", HOSTILE),
+    ("test-notice", HOSTILE),
+    ("results", "prune", "--older-than", "0s", "--label", HOSTILE),
+    ("results", "prune", "--older-than", "0s", "--yes", "--by", HOSTILE),
+    ("results", "prune", "--older-than", HOSTILE),
     ("audit", "--repair"),
     ("stuck", "--longer-than", HOSTILE),
     ("doctor", "--data", HOSTILE),

@@ -1,5 +1,6 @@
 """The log of notifications over HTTP: whose it is, sending some again, and the health of receivers."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -87,6 +88,19 @@ def test_pages(shop: FlaskClient) -> None:
 )
 def test_a_bad_query_is_refused(shop: FlaskClient, query: str) -> None:
     assert shop.get(f"/v1/deliveries?{query}").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "5", "null", "true", "{}", '"ab"', "[null,1]", '[1e999,"a"]', '["1","a"]', '[1.5,"a"]', '[-1,"a"]', "[1,2]",
+        f'[{"9" * 40},"a"]', '[1,"a","b"]', '[NaN,"a"]', "[" * 250, '["a",1]',
+    ],
+)  # fmt: skip
+def test_a_made_up_cursor_is_refused(cursor: str, shop: FlaskClient) -> None:
+    made_up = urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
+    assert shop.get(f"/v1/deliveries?cursor={made_up}").status_code == 422
+    assert shop.post(f"/v1/deliveries/replay?cursor={made_up}").status_code == 422
 
 
 def test_one_job(shop: FlaskClient, fox: dict[str, Any], store: Store) -> None:

@@ -16,7 +16,9 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import load_request
 from schemas.views.jobs import JobView
+from webhook.api import included
 from webhook.api.batch_results import COLUMNS
+from webhook.api.included import MOST_BYTES
 from webhook.api.request_columns import RequestColumns
 
 REQUEST = {
@@ -106,25 +108,78 @@ def test_results_have_the_requests_in_both_formats(client: FlaskClient) -> None:
     assert bare.splitlines()[0].split(",") == list(COLUMNS)
 
 
-def test_a_page_reads_all_requests_in_one_round_trip(
+def test_a_page_reads_requests_without_a_round_trip_for_each(
     client: FlaskClient, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.post("/v1/batches?id=b", data=f"{json.dumps(REQUEST)}\n" * 20)
     calls: list[int] = []
-    pipeline = redis.client.Pipeline.execute
+    pipeline, command = redis.client.Pipeline.execute, redis.Redis.execute_command
 
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls.append(len(self.command_stack))
         return pipeline(self, *args, **kwargs)
 
+    def execute_command(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return command(self, *args, **kwargs)
+
     monkeypatch.setattr(redis.client.Pipeline, "execute", execute)
+    monkeypatch.setattr(redis.Redis, "execute_command", execute_command)
     trips = {}
     for query in ("", "&include=request"):
         calls.clear()
         client.get(f"/v1/jobs?batch=b{query}")
         trips[query] = len(calls)
 
-    assert trips["&include=request"] == trips[""]
+    assert trips["&include=request"] == trips[""] + 1
+
+
+LARGE = REQUEST | {"image_list": [{"image": f"https://cdn.example/{number}/{'x' * 7_900}.png"} for number in range(10)]}
+
+
+@pytest.mark.parametrize("query", ["batch=b", "label=shop%3Dberlin", "status=queued", ""])
+def test_a_page_with_requests_ends_early_and_its_cursor_continues(query: str, client: FlaskClient) -> None:
+    client.post("/v1/batches?id=b", data=f"{json.dumps(LARGE)}\n" * 120)
+    plain = [job["id"] for job in client.get(f"/v1/jobs?{query}&limit=500").json["jobs"]]
+
+    ids, sizes = list[str](), list[int]()
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get(f"/v1/jobs?{query}&limit=500&include=request{cursor and f'&cursor={cursor}'}")
+        ids += [job["id"] for job in page.json["jobs"]]
+        sizes.append(len(page.data))
+        cursor = page.json["cursor"]
+
+    assert ids == plain
+    assert len(ids) == 120
+    assert len(sizes) == 3
+    assert max(sizes) < MOST_BYTES + 200_000
+
+
+def test_a_page_counts_revisions(client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(included, "MOST_BYTES", 100_000)
+    for number in range(3):
+        client.post("/v1/jobs", json=LARGE | {"external_task_id": f"fox-{number}"})
+        refuse(store)
+        client.post(f"/v1/jobs/fox-{number}/retry", json=REQUEST)
+        client.post(f"/v1/jobs/fox-{number}/cancel")
+
+    first = client.get("/v1/jobs?include=request,revisions").json
+    second = client.get(f"/v1/jobs?include=request,revisions&cursor={first['cursor']}").json
+
+    assert [len(each["jobs"]) for each in (first, second)] == [2, 1]
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_a_piece_of_results_is_bounded_in_bytes(form: str, client: FlaskClient) -> None:
+    client.post("/v1/batches?id=b", data=f"{json.dumps(LARGE | {'prompt': 'f' * 2_000})}\n" * 120)
+
+    pieces: list[Any] = list(
+        client.get(f"/v1/batches/b/results?include=request&format={form}", buffered=False).response
+    )
+
+    assert max(map(len, pieces)) < MOST_BYTES + 1_000_000
+    assert b"".join(pieces).count(b"f" * 2_000) == 120
 
 
 _names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -47,6 +48,20 @@ def learn(store: Store) -> Callable[..., None]:
             store.attempts.finish(job_id, State.COMPLETED, Result(output=(IMAGE,), cost=Decimal(cost)), "callback")
 
     return buy
+
+
+def test_only_an_administrator_sees_what_a_lane_has_left(
+    with_settings: Callable[..., FlaskClient], learn: Callable[..., None], store: Store
+) -> None:
+    learn("0.5")
+    lanes = tuple(replace(each, max_cost_per_day=Decimal("0.6")) for each in store.context.settings.lanes)
+    client = with_settings(named_lanes=lanes, api_keys=("shop:key-of-the-shop",))
+    shop = {"Authorization": "Bearer key-of-the-shop"}
+
+    for headers, is_shown in ((None, True), (shop, False)):
+        (block,) = quoted(client, body(*[LINE] * 3), headers=headers)["blocks"]
+        assert block["code"] == "lane_budget"
+        assert bool(re.search("[0-9]", block["message"])) is is_shown
 
 
 @pytest.fixture
