@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobs.audit.repair import repair
 from jobs.delivery_log import EVENTS_KEPT, Attempt, NotificationState, ReplayOutcome
 from jobs.job import Result
 from jobs.new_job import BatchOptions
@@ -271,3 +272,29 @@ def test_a_new_event_does_not_replace_one_that_is_owed(shop: Shop) -> None:
     assert "finished.1" in shop.ids()
     assert len(shop.ids()) == EVENTS_KEPT
     assert shop.bench.audit() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("DEL", "{b}:event-alarms"),
+        ("HSET", "{b}:b:b", "events_owed", 7),
+        ("HSET", "{b}:b:b", "events_owed", 0),
+        ("HSET", "{b}:b:b", "events_owed", "x"),
+        ("DEL", "{b}:ns:p|shop"),
+    ],
+)
+def test_the_audit_finds_wrong_events_and_repairs_them(shop: Shop, damage: tuple[Any, ...]) -> None:
+    shop.add("a")
+    shop.end("a")
+    bench = shop.bench
+    damage = (damage[0], damage[1].replace("{b}:event-alarms", bench.keys.singleton("event_alarms")), *damage[2:])
+    bench.raw.execute_command(*damage)
+    assert ("event", "b") in {(found.rule, found.id) for found in bench.audit()}
+
+    repair(bench.store)
+
+    assert bench.audit() == []
+    (event,) = shop.claim()
+    assert shop.send(event) == "granted"
+    assert bench.audit() == []
