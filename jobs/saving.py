@@ -18,6 +18,10 @@ LEASE = 60.0
 RENEW_EVERY = 20.0
 #: Seconds for which a lease is renewed at most: longer than a save may take (worker.save.outputs).
 LONGEST_SAVE = 900.0
+#: Seconds left of a lease that show that its worker renews it no more.
+UNRENEWED = LEASE / 2
+#: Seconds after their expiry for which results may still be saved, before a round of reconcile gives them up.
+MARGIN = 3600.0
 #: Seconds after which a message that asks a worker to save results counts as lost.
 HINT = 10.0
 #: Seconds for which the announcement of a result store holds (announce_saves.lua), and between two of them.
@@ -43,5 +47,6 @@ def constants() -> str:
     """Return the numbers of the scripts as Lua constants, times in µs."""
     return (
         f"local MOST_TURNS={MOST_TURNS}\nlocal HELD_RECHECK={HELD_RECHECK * 1e6:.0f}\n"
-        f"local SAVE_HINT={HINT * 1e3:.0f}\n"
+        f"local SAVE_HINT={HINT * 1e3:.0f}\nlocal SAVE_MARGIN={MARGIN * 1e6:.0f}\n"
+        f"local SAVE_RENEWED={UNRENEWED * 1e6:.0f}\n"
     )

@@ -64,7 +64,6 @@ class Reconciler:
         messages: Messages,
         *,
         images: Images,
-        write_manifests: Callable[[], None] | None = None,
         random: Random = draw,
     ) -> None:
         self._store = store
@@ -75,7 +74,6 @@ class Reconciler:
         self._foreign = ForeignTasks(store)
         self._lookups = Lookups(store, providers, settings)
         self._purge_images = ImagePurge(images)
-        self._write_manifests = write_manifests
         self._random = random
         self._epoch: int | None = None
         self._announce_at = 0.0
@@ -109,8 +107,6 @@ class Reconciler:
         self._step(self._ask_to_save)
         self._step(self._store.jobs.purge)
         self._step(self._purge_images)
-        if self._write_manifests:
-            self._write_manifests()
         return total
 
     def _ask_to_save(self) -> None:

@@ -101,16 +101,7 @@ class Services:
     def reconciler(self) -> Reconciler:
         """The use case of boomerang.reconcile. It has its own threads, so that slow submissions do not delay polls."""
         threads = self._threads("reconcile")
-        manifests = self.manifests if self.settings.result_store else None
-        return Reconciler(
-            self.store,
-            self.providers,
-            self.settings,
-            threads,
-            self.messages,
-            images=self.images,
-            write_manifests=manifests,
-        )
+        return Reconciler(self.store, self.providers, self.settings, threads, self.messages, images=self.images)
 
     @cached_property
     def deliverer(self) -> Deliverer:

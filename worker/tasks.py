@@ -61,8 +61,11 @@ def register(app: Celery, services: Services) -> None:
 
     @app.task(name=SAVE, shared=False, send_events=False, ignore_result=True)
     def save() -> int:
-        """Begin to save the results that are due."""
-        return services.saver() if services.settings.result_store else 0
+        """Begin to save the results, and to write the manifests, that are due."""
+        if not services.settings.result_store:
+            return 0
+        services.manifests()
+        return services.saver()
 
 
 def _deliver(services: Services, ids: Sequence[str]) -> None:

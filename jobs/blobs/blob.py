@@ -66,3 +66,13 @@ class Files(Protocol):
 
     def sweep(self, older_than: float) -> int:
         """Remove what killed writers left before `older_than` seconds; return how many."""
+
+
+def is_relative_name(name: str) -> bool:
+    """Return whether a name stays below the root of its store."""
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def is_object_name(name: str) -> bool:
+    """Return whether an object may have this name, which somebody else may have written."""
+    return is_relative_name(name) and not any(part.startswith(OWN) for part in name.split("/"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from jobs.blobs.blob import OWN, PIECE, Blob, Draft
+from jobs.blobs.blob import OWN, PIECE, Blob, Draft, is_relative_name
 from jobs.blobs.flushing import FolderFlusher
 
 #: The folder of drafts.
@@ -22,7 +22,7 @@ DRAFTS = f"{OWN}drafts"
 
 
 class Folder:
-    """Objects as files below `root`. Names are not checked: they come from the service, never from a request."""
+    """Objects as files below `root`. A name that leads elsewhere is no object's."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -44,7 +44,7 @@ class Folder:
         assert draft.path is not None  # noqa: S101 - it is a draft of a folder
         draft.file.flush()
         os.fsync(draft.file.fileno())
-        target = self._root / name
+        target = self._path(name)
         while True:
             made = _make_folder(target.parent)
             try:
@@ -65,11 +65,11 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Read a whole object."""
-        return (self._root / name).read_bytes()
+        return self._path(name).read_bytes()
 
     def stream(self, name: str, start: int, end: int) -> Iterator[bytes]:
         """Read a range in pieces."""
-        with (self._root / name).open("rb") as file:
+        with self._path(name).open("rb") as file:
             file.seek(start)
             while start < end and (piece := file.read(min(PIECE, end - start))):
                 yield piece
@@ -77,7 +77,7 @@ class Folder:
 
     def info(self, name: str) -> Blob:
         """Return what is known of an object."""
-        found = (self._root / name).stat()
+        found = self._path(name).stat()
         if not stat.S_ISREG(found.st_mode):
             raise FileNotFoundError(name)
         return _blob(name, found)
@@ -103,7 +103,7 @@ class Folder:
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove objects, and the folders that are empty without them."""
-        for name in names:
+        for name in filter(is_relative_name, names):
             path = self._root / name
             path.unlink(missing_ok=True)
             for folder in path.relative_to(self._root).parents:
@@ -116,6 +116,11 @@ class Folder:
 
     def link(self, name: str, seconds: float, content_type: str | None, filename: str | None) -> None:
         """Return None: a folder has no addresses."""
+
+    def _path(self, name: str) -> Path:
+        if not is_relative_name(name):
+            raise FileNotFoundError(f"{name!r} is not the name of an object")
+        return self._root / name
 
     def sweep(self, older_than: float) -> int:
         """Remove drafts."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from jobs.blobs.blob import is_object_name
 from jobs.blobs.bucket import Bucket
 from jobs.decoding import UNREADABLE
-from jobs.results.sidecar import CONTENT_TYPE, encode
+from jobs.results.sidecar import CONTENT_TYPE, encode, read_sidecar
 from jobs.results.sidecars import read_sidecars
 from jobs.results.thumbnails import thumbnail_names
 
@@ -91,11 +92,15 @@ def find_expired(results: Bucket, selection: Selection) -> Iterator[Expired]:
 
 def remove(
     results: Bucket, expired: Expired, now: datetime, by: str, record: Callable[[str, datetime, datetime], object]
-) -> None:
+) -> bool:
     """Remove the results of one job. `record` changes its record first, so that no view offers a file that is gone.
+
+    Returns False, and changes nothing, where the sidecar is no longer as it was found: the results were saved anew.
 
     `now`: when the search began. An object that was written since then belongs to a job that was saved meanwhile.
     """
+    if read_sidecar(results.read(expired.sidecar) or b"") != expired.body:
+        return False
     record(expired.job, expired.created_at, now)
     results.remove([name for name in expired.names if (there := results.info(name)) and there.modified < now])
     # Another job's equal image may need them again: they are then made again.
@@ -105,6 +110,7 @@ def remove(
     _audit.warning(
         "results of job %s removed by %s: %d objects, %d bytes", expired.job, by, len(expired.names), expired.size
     )
+    return True
 
 
 def _takes(selection: Selection, body: Mapping[str, Any]) -> bool:
@@ -125,8 +131,9 @@ class _Object:
 
 def _outputs(body: Mapping[str, Any]) -> list[_Object]:
     try:
-        return [
+        outputs = [
             _Object(str(each["name"]), int(each["size"]), str(each.get("sha256"))) for each in body.get("outputs", ())
         ]
     except UNREADABLE:
         return []
+    return [each for each in outputs if is_object_name(each.name)]

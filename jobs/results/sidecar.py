@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from jobs.blobs.blob import is_object_name
 from jobs.decoding import UNREADABLE
 from jobs.job import Job
 from jobs.saved import Saved, SavedOutput
@@ -78,6 +79,8 @@ def saved_by(job: Job, data: bytes) -> Saved | None:
             )
             for each in body["outputs"]
         )
+        if not all(is_object_name(each.name) for each in outputs):
+            return None
         return Saved(datetime.fromisoformat(body["saved_at"]), outputs)
     except UNREADABLE:
         return None

@@ -18,11 +18,13 @@ class Manifests:
     def __init__(self, context: StoreContext) -> None:
         self._client = context.client
         self._key = context.keys.singleton("manifests")
+        self._rests = context.keys.singleton("manifest_rests")
 
     @translate_errors()
     def note(self, batch_id: str) -> None:
-        """Note that a result of a batch was saved or removed. One command for each save."""
-        self._client.zadd(self._key, {batch_id: self._now() + duration_micros(DELAY)}, lt=True)
+        """Note that a result of a batch was saved or removed. Three short commands for each save."""
+        rest_end = int(self._client.zscore(self._rests, batch_id) or 0)
+        self._client.zadd(self._key, {batch_id: max(self._now() + duration_micros(DELAY), rest_end)}, lt=True)
 
     @translate_errors()
     def claim(self) -> tuple[str, int] | None:
@@ -40,10 +42,15 @@ class Manifests:
 
     @translate_errors()
     def finish(self, batch_id: str, claim: int, rest: float) -> None:
-        """Note that a manifest was written. What came meanwhile waits `rest` seconds, so that writing stays cheap."""
+        """Note that a manifest was written. What comes meanwhile and later waits `rest` seconds."""
+        now = self._now()
+        rest_end = now + duration_micros(rest)
+        # First: a note that comes between the commands finds it.
+        self._client.zadd(self._rests, {batch_id: rest_end})
+        self._client.zremrangebyscore(self._rests, "-inf", now)
         # A note that came meanwhile has changed the score: then the alarm stays.
         if not self._client.zremrangebyscore(self._key, claim, claim):
-            self._client.zadd(self._key, {batch_id: self._now() + duration_micros(rest)}, xx=True, gt=True)
+            self._client.zadd(self._key, {batch_id: rest_end}, xx=True, gt=True)
 
     def _now(self) -> int:
         seconds, micros = self._client.time()

@@ -57,6 +57,7 @@ SINGLE: Mapping[str, str] = {
     # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
     "notifying": "notifying",
     "manifests": "manifests",  # ZSET batch → µs at which its manifest in the result store is written anew
+    "manifest_rests": "manifest-rests",  # ZSET batch → µs until which its manifest rests after it was written
     "saves": "saves",  # ZSET id → µs since when its results are to be saved
     "unsaved": "unsaved",  # ZSET id → µs since when its results are no longer tried to save
     "saving": "saving",  # ZSET `<owner>|<lane>|<job id>` → µs at which the lease of a save under way ends
@@ -135,7 +136,8 @@ _TYPES = {
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
-    "receivers notifications event_alarms saves unsaved saving save_turns save_queue manifests",
+    "receivers notifications event_alarms saves unsaved saving save_turns save_queue manifests "
+    "manifest_rests",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent spent_labels lines receiver event",

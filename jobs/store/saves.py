@@ -11,7 +11,7 @@ from jobs.errors import StoreUnavailable
 from jobs.fields import Field, printable
 from jobs.job import Due, Result
 from jobs.saved import Saved
-from jobs.saving import ANNOUNCED
+from jobs.saving import ANNOUNCED, LONGEST
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
@@ -64,7 +64,7 @@ class Saves:
     def find_due(self) -> tuple[bool, list[str]]:
         """Return whether to ask a worker to save results, and the jobs whose deliveries no longer wait for results.
 
-        Results are given up here only if no process has had a result store for long.
+        Results are given up here once they have expired and no worker recorded how saving them ended.
         """
         expiry = duration_micros(max(self._settings.result_expiry_of(lane.name) for lane in self._settings.lanes))
         due, released = self._scripts.call("due_saves", flag(bool(self._settings.saves)), expiry, _STEP)
@@ -73,12 +73,15 @@ class Saves:
     def claim(self, lease: float, limit: int, most: int) -> list[Due]:
         """Claim up to `most` jobs, of which all workers hold at most `limit`, for `lease` seconds."""
         rows = [json.loads(row) for row in self._scripts.call("claim_saves", duration_micros(lease), limit, most)]
-        jobs = self._jobs.get_many([row["id"] for row in rows])
-        return [
-            Due(replace(job, fence=int(row[Field.SAVE_FENCE])), from_micros(row["now"]))
-            for job, row in zip(jobs, rows, strict=True)
-            if job
-        ]
+        dues = []
+        for job, row in zip(self._jobs.get_many([row["id"] for row in rows]), rows, strict=True):
+            if job:
+                dues.append(Due(replace(job, fence=int(row[Field.SAVE_FENCE])), from_micros(row["now"])))
+            else:
+                # A failed try, so that it does not keep its place, and an operator sees why.
+                wait, why = duration_micros(LONGEST), "its record or its result cannot be read"
+                self._scripts.call("record_save", row["id"], row[Field.SAVE_FENCE], wait, "", "", why)
+        return dues
 
     def renew(self, lease: float, held: Sequence[tuple[str, int]]) -> int:
         """Extend the leases of saves under way, each a job's id and the fence of its claim; return how many."""

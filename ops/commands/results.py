@@ -79,9 +79,10 @@ def prune(*, older_than: float, labels: Mapping[str, str], yes: bool, dry_run: b
         jobs = objects = size = 0
         batches: set[str] = set()
         for expired in find_expired(bucket, selection):
+            if yes and not remove(bucket, expired, now, by, store.saves.removed):
+                continue
             jobs, objects, size = jobs + 1, objects + len(expired.names), size + expired.size
             if yes:
-                remove(bucket, expired, now, by, store.saves.removed)
                 if expired.batch and expired.batch not in batches:
                     batches.add(expired.batch)
                     store.manifests.note(expired.batch)

@@ -570,7 +570,6 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         sweep_left_over: "sweep",
         a_batch_with_an_address: "due_events messages.deliver",
         forgotten: "purge",
-        manifest_due: "manifests.claim result_store.draft result_store.put manifests.finish",
         image_forgotten: "images_old image_store.remove images_gone",
     },
     "deliver": {
@@ -582,6 +581,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "
         "image_store.write record_save ack",
         a_batch: "manifests.note",
+        manifest_due: "manifests.claim result_store.draft result_store.put manifests.finish",
         notified_without_callbacks: "messages.deliver",
     },
     "generate": {

@@ -7,7 +7,7 @@ import sys
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import click
 import pytest
@@ -18,6 +18,7 @@ from celery.bin.celery import celery as celery_command
 from flower import options as flower_options
 from gunicorn.app.wsgiapp import WSGIApplication
 
+from jobs.links import Links
 from jobs.setting import settings_of
 from jobs.task_names import DELIVER, SAVE
 from ops import access
@@ -47,6 +48,9 @@ ENV_FILE = {
     "BOOMERANG_PROVIDER_KEY": "provider-key",
     "BOOMERANG_RESULT_STORE": "file:///results",
     "BOOMERANG_PUBLIC_URL": "https://boomerang.example",
+    "BOOMERANG_LINK_URL": "https://images.example",
+    "BOOMERANG_LINK_SECRETS": "a-link-secret-of-some-length",
+    "BOOMERANG_LINK_LIFE": "3600",
     "FLOWER_BASIC_AUTH": "user:password",
     "FLOWER_COOKIE_SECRET": "cookie",
 }
@@ -207,6 +211,22 @@ def test_only_worker_and_operator_have_the_providers_key() -> None:
 def test_only_processes_that_make_or_check_callback_addresses_have_their_secrets() -> None:
     holders = [name for name in SERVICES if "BOOMERANG_CALLBACK_SECRETS" in environment(name)]
     assert holders == ["worker", "webhook", "operator"]
+
+
+@pytest.mark.parametrize("service", ["worker", "deliverer"])
+def test_notifications_and_celery_results_have_links_that_the_webhook_accepts(service: str) -> None:
+    link = Links.of(WorkerSettings.from_env(environment(service))).make("fox", 0)
+    assert link
+    asked = urlsplit(link.url)
+    assert asked.netloc == "images.example"
+    ((end,), (signature,)) = parse_qs(asked.query).values()
+    assert Links.of(WebhookSettings.from_env(environment("webhook"))).is_genuine("fox", 0, int(end), signature)
+
+
+def test_each_process_that_uses_the_result_store_has_it() -> None:
+    for service in ("saver", "webhook", "operator"):
+        assert "results:/results" in SERVICES[service]["volumes"]
+        assert {"path": "result-keys.env", "required": False} in SERVICES[service]["env_file"]
 
 
 def test_the_operator_has_all_that_the_commands_need() -> None:

@@ -33,7 +33,7 @@ class ManifestWriter:
         self._sweep_at = time.monotonic()
 
     def __call__(self) -> None:
-        """Begin with what is due, unless a write is under way. Call it in each round."""
+        """Begin with what is due, unless a write is under way."""
         if self._busy.acquire(blocking=False):
             self._executor.submit(self._run)
 
@@ -59,7 +59,12 @@ class ManifestWriter:
             return False
         batch_id, claim = claimed
         begun = time.monotonic()
-        lines = write_manifest(self._results(), batch_id)
+        try:
+            lines = write_manifest(self._results(), batch_id)
+        except Exception:
+            # Soon again, not when the claim ends.
+            self._store.manifests.note(batch_id)
+            raise
         took = time.monotonic() - begun
         self._store.manifests.finish(batch_id, claim, REST * took)
         if lines is None:

@@ -18,6 +18,7 @@ from jobs.job import Job
 from jobs.results.names import Template, another_name, sidecar_name
 from jobs.results.sidecar import CONTENT_TYPE, saved_by, write_sidecar
 from jobs.saved import Saved, SavedOutput
+from jobs.store.saves import LONGEST_WHY
 from jobs.store.store import Store
 from worker.errors import SaveFailed
 from worker.http.download import Bounds, Downloader
@@ -26,7 +27,8 @@ from worker.settings import Settings
 
 #: Seconds in which all outputs of a job must be fetched and stored. The lease of a save must be longer.
 LONGEST_SAVE = 600.0
-#: Seconds after its end in which an output that the provider's servers do not know may still appear.
+#: Seconds after a result came in which an output that the provider's servers do not know may still appear; also between
+#: the first and the second answer that it does not exist.
 VISIBLE_AFTER = 120.0
 
 
@@ -115,8 +117,14 @@ class OutputSaver:
         try:
             body, file = fetch(self._downloader, job.result.output[index]["url"], draft, max(seconds, 0.0))
         except SaveFailed as error:
-            if error.final and job.ended_at and (self._now() - job.ended_at).total_seconds() < VISIBLE_AFTER:
+            if not error.final:
+                raise
+            since = (job.save.since if job.save else None) or job.ended_at
+            if since and (self._now() - since).total_seconds() < VISIBLE_AFTER:
                 raise SaveFailed(error.why, retry_after=error.retry_after) from error
+            if job.save and job.save.error != error.why[:LONGEST_WHY]:
+                # One server of many may be wrong. A second answer decides.
+                raise SaveFailed(error.why, retry_after=max(error.retry_after, VISIBLE_AFTER)) from error
             raise
         name = self._template.name(job, index, file.media.extension, body.sha256, labels)
         output = SavedOutput(

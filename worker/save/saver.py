@@ -6,6 +6,7 @@ nothing is due or all places are taken. Leases and alarms replace what a killed 
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
@@ -54,8 +55,8 @@ class Saver:
         self._limit = limit
         self._random = random
         self._lock = threading.Lock()
-        #: saves under way, and how often each lease was renewed
-        self._held: dict[tuple[str, int], int] = {}
+        #: saves under way, and when each was begun, in monotonic seconds
+        self._held: dict[tuple[str, int], float] = {}
         self._renewing = False
 
     def __call__(self) -> int:
@@ -65,7 +66,7 @@ class Saver:
         with self._lock:
             free = self._threads - len(self._held)
             dues = self._store.saves.claim(LEASE, self._limit, free) if free > 0 else []
-            self._held.update(dict.fromkeys(map(_name, dues), 0))
+            self._held.update(dict.fromkeys(map(_name, dues), time.monotonic()))
             if dues and not self._renewing:
                 self._renewing = True
                 threading.Thread(target=self._renew, name="boomerang-save-leases", daemon=True).start()
@@ -135,15 +136,15 @@ class Saver:
     def _renew(self) -> None:
         """Renew the leases of saves under way, until none is left. A save that hangs loses its lease in the end."""
         while True:
-            self._stopping.wait(RENEW_EVERY)
+            # A worker that stops renews, too: its saves under way may end.
+            time.sleep(RENEW_EVERY)
             with self._lock:
-                held = {each: count for each, count in self._held.items() if count * RENEW_EVERY < LONGEST_SAVE}
-                self._held.update({each: count + 1 for each, count in held.items()})
+                held = [each for each, begun in self._held.items() if time.monotonic() - begun < LONGEST_SAVE]
                 self._renewing = bool(self._held)
                 if not self._renewing:
                     return
             try:
-                self._store.saves.renew(LEASE, list(held))
+                self._store.saves.renew(LEASE, held)
             except Exception as error:  # noqa: BLE001 - tried again before the leases end
                 log.warning("the leases of saves are not renewed yet: %s", error)
 

@@ -161,6 +161,30 @@ def test_a_note_during_the_write_is_not_lost(bench: Bench, clock: Callable[[floa
     assert manifests.claim()[0] == "zoo"
 
 
+def test_the_rest_lasts_whatever_is_saved_meanwhile(bench: Bench, clock: Callable[[float], None]) -> None:
+    manifests = bench.store.manifests
+    for noted_during_the_write in (True, False):
+        manifests.note("zoo")
+        clock(DELAY + 1)
+        claimed = manifests.claim()
+        assert claimed
+        if noted_during_the_write:
+            manifests.note("zoo")
+        manifests.finish(*claimed, 12_000.0)
+        for _ in range(10):
+            clock(1000)
+            manifests.note("zoo")
+            assert manifests.claim() is None, "it rests"
+        clock(2001)
+        claimed = manifests.claim()
+        assert claimed
+        manifests.finish(*claimed, 0.0)
+        clock(1)
+    manifests.note("ark")
+    clock(DELAY + 1)
+    assert manifests.claim()[0] == "ark", "each batch has its own rest"
+
+
 def test_what_a_killed_writer_held_is_due_again(bench: Bench, clock: Callable[[float], None]) -> None:
     manifests = bench.store.manifests
     manifests.note("zoo")

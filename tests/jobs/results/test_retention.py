@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jobs.blobs.bucket import Bucket
 from jobs.job import Result
 from jobs.results.results import open_results
 from jobs.results.retention import Selection, find_expired, remove
+from jobs.results.sidecar import saved_by
 from jobs.results.thumbnails import thumbnail_names
 from jobs.saved import Saved
 from jobs.states import State
@@ -98,6 +100,40 @@ def test_an_object_that_was_written_meanwhile_stays(results: Bucket, store: Stor
     (expired,) = find_expired(results, Selection(AT, {}))
     remove(results, expired, AT.replace(year=2000), "ada", store.saves.removed)
     assert names(results) == {saved.outputs[0].name}
+
+
+@pytest.mark.parametrize("by", ["a newer job with the same id", "the same job, saved again"])
+def test_what_was_saved_anew_since_it_was_found_stays(results: Bucket, store: Store, by: str) -> None:
+    saved_in(results, a_job("old@shop"), b"1", at=AT - 40 * DAY)
+    (expired,) = find_expired(results, Selection(AT, {}))
+    newer = replace(a_job("old@shop"), created_at=AT + DAY if by.startswith("a newer") else AT)
+    saved_in(results, newer, b"2", at=AT)
+    before = results.read(expired.sidecar)
+    assert not remove(results, expired, AT.replace(year=2100), "ada", store.saves.removed)
+    assert results.read(expired.sidecar) == before
+    assert names(results) == {"zoo@shop/old@shop-0.png"}
+
+
+@pytest.mark.parametrize("name", ["../precious.txt", "{}/precious.txt", "a/../../precious.txt", "a//x", ""])
+def test_nothing_outside_the_store_is_removed_or_saved(
+    results: Bucket, store: Store, tmp_path: Path, name: str
+) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("of an operator")
+    job = a_job("old@shop")
+    saved_in(results, job, b"1", at=AT - 40 * DAY)
+    sidecar = "zoo@shop/old@shop.json"
+    body = json.loads(results.read(sidecar) or b"")
+    data = json.dumps(body).encode()
+    body["outputs"][0]["name"] = name.format(tmp_path)
+    results.write(sidecar, json.dumps(body).encode())
+    prune(results, store)
+    results.remove([name.format(tmp_path)])
+    assert results.read(name.format(tmp_path)) is None
+    assert precious.exists()
+    with_result = replace(job, result=Result(output=({"type": "image", "url": "https://cdn.example.com/0"},)))
+    assert saved_by(with_result, data)
+    assert saved_by(with_result, json.dumps(body).encode()) is None
 
 
 def test_a_removal_that_was_killed_is_finished_later(results: Bucket, store: Store) -> None:

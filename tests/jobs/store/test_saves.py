@@ -8,7 +8,7 @@ import pytest
 
 from jobs.job import Delivery, Result
 from jobs.saved import Saved, SavedOutput
-from jobs.saving import ANNOUNCED
+from jobs.saving import ANNOUNCED, MARGIN, UNRENEWED
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.outcomes import ParkOutcome
@@ -205,12 +205,71 @@ def test_without_any_result_store_left_the_results_are_given_up_when_they_have_e
     bench.store.saves.find_due()
     assert save_of(bench).owed
     bench.forward(bench.store.context.settings.result_expiry)
-    # A process that has a store never gives up unseen results.
+    # A process that has a store leaves workers time to try once more.
     with_store.saves.find_due()
     assert save_of(bench).owed
     bench.store.saves.find_due()
     assert save_of(bench).given_up_at is not None
     assert "BOOMERANG_RESULT_STORE" in (save_of(bench).error or "")
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["by workers that are killed", "by nobody"])
+def test_what_nobody_records_is_given_up_after_its_expiry_and_then_delivered(bench: Bench, claimed: bool) -> None:
+    store = bench.with_settings(result_store="file:///srv/results", complete_when_saved=True)
+    store.saves.announce()
+    bench.put(State.IN_PROGRESS, owed="n")
+    store.attempts.finish("fox", State.COMPLETED, IMAGES, "callback")
+    end = store.context.settings.result_expiry + MARGIN
+    for _ in range(10):
+        bench.forward(end / 10 - 1)
+        store.saves.announce()
+        if claimed:
+            assert claim(store) == ["fox"]
+        assert store.saves.find_due()[1] == []
+        # Not after every gap does the margin begin anew: other workers announce themselves meanwhile.
+        bench.raw.hset(bench.keys.singleton("totals"), "saves_from", 1)
+    bench.forward(LEASE)
+    if claimed:
+        assert claim(store) == ["fox"]
+        assert store.saves.find_due()[1] == [], "a worker has just claimed it"
+        bench.forward(LEASE - UNRENEWED + 1)
+    assert store.saves.find_due()[1] == ["fox"]
+    assert save_of(bench).given_up_at is not None
+    assert "before a worker" in (save_of(bench).error or "")
+    assert [each.job.id for each in store.deliveries.claim(["fox"])] == ["fox"]
+    assert store.saves.backlog().unsaved == 1
+    assert bench.audit() == []
+
+
+def test_after_a_pause_of_the_whole_service_workers_may_try_first(bench: Bench, with_store: Store) -> None:
+    with_store.saves.announce()
+    finish(with_store, bench)
+    bench.forward(10 * (with_store.context.settings.result_expiry + MARGIN))
+    with_store.saves.announce()
+    with_store.saves.find_due()
+    assert save_of(bench).owed
+    assert claim(with_store) == ["fox"]
+
+
+def test_a_result_that_cannot_be_read_is_a_failed_try_and_is_given_up_at_last(bench: Bench, with_store: Store) -> None:
+    with_store.saves.announce()
+    finish(with_store, bench)
+    key = bench.keys.member("result", "fox")
+    whole = bench.raw.get(key)
+    bench.raw.set(key, "{")
+    assert claim(with_store) == []
+    assert bench.raw.zcard(bench.keys.singleton("saving")) == 0
+    bench.raw.set(key, whole)
+    assert (save_of(bench).tries, save_of(bench).owed) == (1, True)
+    bench.raw.set(key, "{")
+    bench.raw.hset(bench.keys.singleton("totals"), "saves_from", 1)
+    bench.forward(with_store.context.settings.result_expiry + MARGIN + 1)
+    with_store.saves.announce()
+    bench.raw.hset(bench.keys.singleton("totals"), "saves_from", 1)
+    with_store.saves.find_due()
+    bench.raw.set(key, whole)
+    assert save_of(bench).given_up_at is not None
+    assert "cannot be read" in (save_of(bench).error or "")
 
 
 # --- shares -----------------------------------------------------------------------------------------------------------

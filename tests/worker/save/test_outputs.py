@@ -19,6 +19,7 @@ from jobs.blobs.bucket import Bucket
 from jobs.job import Job, Result
 from jobs.results.names import DEFAULT, Template
 from jobs.results.results import open_results
+from jobs.saved import SaveProgress
 from jobs.states import State
 from tests.support.media_files import image
 from tests.support.raw_server import Answer, RawServer, respond
@@ -181,6 +182,21 @@ def test_only_what_is_gone_for_good_is_final(provider: Provider, saver: OutputSa
         provider.files["/wrong"] = BAD[name]
         failed = refused(saver, job(provider, "/wrong"))
         assert (failed.final, failed.wrong_file) == (False, True)
+
+
+def test_one_answer_that_an_output_is_gone_is_not_final(provider: Provider, saver: OutputSaver) -> None:
+    progress = SaveProgress(since=NOW - timedelta(hours=3), tries=0, error=None)
+    first = refused(saver, job(provider, "/none", save=progress))
+    assert (first.final, first.retry_after) == (False, VISIBLE_AFTER)
+    assert not refused(saver, job(provider, "/none", save=replace(progress, tries=1, error="it answered 500"))).final
+    assert refused(saver, job(provider, "/none", save=replace(progress, tries=1, error=first.why))).final
+
+
+def test_a_late_result_of_a_cancelled_job_may_still_appear(provider: Provider, saver: OutputSaver) -> None:
+    why = refused(saver, job(provider, "/none")).why
+    came = SaveProgress(since=NOW - timedelta(seconds=1), tries=1, error=why)
+    given = job(provider, "/none", state=State.CANCELLED, ended_at=NOW - timedelta(hours=3), save=came)
+    assert not refused(saver, given).final
 
 
 def test_hosts_of_the_own_network_need_the_setting(provider: Provider, results: Bucket) -> None:

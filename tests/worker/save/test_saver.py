@@ -2,9 +2,11 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +239,31 @@ def test_threads_save_at_once_and_never_more_than_there_are(saves: Bench, wait_f
         go.set()
         wait_for(lambda: all(saves.get(f"job-{number}").saved for number in range(12)))
     assert most[0] == 4
+
+
+def test_a_stopping_worker_keeps_the_leases_of_its_saves(
+    saves: Bench, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.save.saver.RENEW_EVERY", 0.05)
+    saves.complete("fox")
+    go = threading.Event()
+    saves.outputs.answers["fox"] = [lambda: go.wait(30)]
+    renewals: list[float] = []
+    renew = saves.store.saves.renew
+
+    def noted(*args: Any) -> int:
+        renewals.append(time.monotonic())
+        return renew(*args)
+
+    monkeypatch.setattr(saves.store.saves, "renew", noted)
+    with ThreadPoolExecutor(1) as threads:
+        saves.make(threads, threads=1)()
+        wait_for(lambda: bool(saves.outputs.calls))
+        saves.stopping.set()
+        wait_for(lambda: len(renewals) > 3)
+        go.set()
+    assert all(after - before > 0.04 for before, after in pairwise(renewals)), "it pauses between renewals"
+    assert saves.get().saved
 
 
 def test_the_lease_of_a_long_save_is_renewed(saves: Bench, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch) -> None:
