@@ -43,7 +43,7 @@ class Places:
 
         When the place is lost, the body or the answer is cut; without a `direction`, the block watches `place.lost`.
         """
-        place = self.take(caller().name, 1, _cutter(direction), _slowness())
+        place = self.take(caller().holder, 1, _cutter(direction), _slowness())
         try:
             yield place
         finally:
@@ -73,7 +73,7 @@ class Places:
 
     def for_body(self) -> Place:
         """Return an empty place for the body of this request. It is given back when the request has been handled."""
-        place = self.take(caller().name, 0, _cutter(Direction.BODY), _slowness())
+        place = self.take(caller().holder, 0, _cutter(Direction.BODY), _slowness())
         if place is None:
             raise RuntimeError("an empty place is always there")
         g.setdefault("places_of_bodies", []).append(place)

@@ -27,13 +27,19 @@ _NOTE_EVERY = 60.0
 class Caller:
     """Who makes a request: the key's id and name, and its scopes.
 
-    `by_link`: a signed link opens this request, and proves whose the job is.
+    `by_link`: a signed link opens this request, and proves whose the job is. `network`: from where, with a link.
     """
 
     key: str = ""
     name: str = ""
     scopes: frozenset[Scope] = frozenset()
     by_link: bool = False
+    network: str = ""
+
+    @property
+    def holder(self) -> str:
+        """Who has a share of rates and places: not the producer for those who have its links."""
+        return f"link {self.name} {self.network}" if self.by_link else self.name
 
     @property
     def admin(self) -> bool:

@@ -18,7 +18,7 @@ from jobs.producer_ids import owner_in
 from webhook.access import sessions
 from webhook.access.api_keys import Caller, KnownKeys
 from webhook.access.audit_log import annotate
-from webhook.access.rate_limits import RateLimits
+from webhook.access.rate_limits import RateLimits, network_of
 from webhook.http.client_address import Address, Network, client_address
 from webhook.http.connection import connection_of
 from webhook.http.problems import ProblemError
@@ -125,15 +125,17 @@ class Authenticator:
 
         Raises a problem: 403 for a link that is not valid, or has expired, 429 for too many calls.
         """
+        address = self._address()
         expires, signature = request.args.get(EXPIRES, ""), request.args.get(SIGNATURE, "")
         readable = _NUMBER.fullmatch(index) and _NUMBER.fullmatch(expires)
         if not readable or not self._links.is_genuine(job_id, int(index), int(expires), signature):
-            self._limits.refused(self._address())
+            self._limits.refused(address)
             raise ProblemError(403, "This link is not valid. Ask for the job again: its outputs have new ones.")
+        owner = owner_in(job_id) or CELERY
+        found = Caller("link", owner, frozenset({Scope.READ}), by_link=True, network=network_of(address))
+        self._limits.count(found.holder)
         if self._links.has_expired(int(expires)):
             raise ProblemError(403, "This link has expired. Ask for the job again: its outputs have new ones.")
-        found = Caller("link", owner_in(job_id) or CELERY, frozenset({Scope.READ}), by_link=True)
-        self._limits.count(f"link {found.name}")
         return found
 
     def of_secret(self, secret: str) -> Caller:
@@ -218,7 +220,7 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
             return _check_session(authenticator, endpoint)
         g.caller = _caller(authenticator, endpoint)
         if connection := connection_of(request.environ):
-            connection.producer = g.caller.name
+            connection.producer = g.caller.holder
         if endpoint is not None:
             or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
             if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):

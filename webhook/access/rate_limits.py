@@ -107,6 +107,11 @@ def _too_many(wait: float, reason: str) -> ProblemError:
     return ProblemError(429, f"{reason} Send this again later.", headers={"Retry-After": str(math.ceil(wait))})
 
 
+def network_of(address: Address | None) -> str:
+    """Return what one client has: an IPv4 address, or the /64 of an IPv6 address."""
+    return _limits_of(address)[0][1]
+
+
 def _limits_of(address: Address | None) -> list[tuple[Rate, str]]:
     """Return the limits for an address: its own; for IPv6 those of its /64, which one client has whole, and its /48."""
     if not isinstance(address, IPv6Address):

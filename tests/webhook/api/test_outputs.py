@@ -18,6 +18,7 @@ from jobs.store.store import Store
 from tests.support.drawing import draw_png
 from tests.support.s3 import s3_api
 from tests.support.saved import Save, saver
+from webhook.access.auth import caller
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -172,6 +173,26 @@ def test_guessed_links_are_limited_by_address(saved: None, shop: FlaskClient, st
     assert statuses[0] == 403
     assert statuses[-1] == 429
     assert stranger.get(link).status_code == 200
+
+
+def test_links_have_no_part_of_their_producers_share(
+    saved: None, shop: FlaskClient, settings: Settings, store: Store
+) -> None:
+    app = create_app(replace(settings, rate_limit="5/minute"), store, lambda *_: True)
+    link, holders = link_of(shop), set[str]()
+
+    def get(address: str) -> int:
+        with app.test_client() as client:
+            status = client.get(link, environ_base={"REMOTE_ADDR": address}).status_code
+            holders.add(caller().holder)
+        return status
+
+    assert [get("192.0.2.1") for _ in range(5)] == [200] * 5
+    assert app.test_client().get(link, environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code == 429
+    assert [get("192.0.2.2"), get("2001:db8::1"), get("2001:db8::2"), get("2001:db8:0:1::1")] == [200] * 4
+    assert with_key(app, "key-of-the-shop-1").get(PATH).status_code == 200
+    assert len(holders) == 4
+    assert "shop" not in holders
 
 
 WHERE = [
