@@ -70,6 +70,7 @@ class Field:
     UNANSWERED_SINCE = "X"  #: since when it gives no answer about the attempt, although it answers other calls
     NO_RESULT_SINCE = "N"  #: since when the attempt is completed without a usable result
     UNKNOWN_COST = "C"  #: `<lane>|<what was sent>`: the cost of a result is unknown (lua/shared/unknown_costs.lua)
+    UNKNOWN_ATTEMPTS = "Ca"  #: the first and the last attempt of unknown cost, as `<first> <last>`
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
     STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
     ONLY_BEGUN = "O"  #: its producer is notified only if it was ever handed to a worker
@@ -169,6 +170,7 @@ FORMS: Mapping[str, str] = {
     ),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.NOTIFICATION: "^[pfdg]$",
+    _F.UNKNOWN_ATTEMPTS: "^%d+ %d+$",
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",
     _F.RESERVED: "^[%d?]" + "%d?" * 18 + "$",

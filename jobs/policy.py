@@ -32,11 +32,14 @@ def backoff(base: float, cap: float, count: int, random: float) -> float:
     return equal_jitter(min(cap, base * 2.0 ** min(count, 60)), random)
 
 
-def next_attempt(attempt: int, code: str, settings: Settings, random: float) -> float | None:
-    """Return the wait before the next attempt after one that failed with this code; None: the job has failed."""
-    if attempt >= settings.max_attempts or code not in WORTH_RETRYING:
-        return None
-    return backoff(ATTEMPT_BASE, ATTEMPT_CAP, attempt - 1, random)
+def next_attempts(code: str, settings: Settings, random: float) -> list[float]:
+    """Return the waits before attempts 2, 3… of a revision, each after one that failed with this code.
+
+    After an attempt for which there is no wait, the job has failed.
+    """
+    if code not in WORTH_RETRYING:
+        return []
+    return [backoff(ATTEMPT_BASE, ATTEMPT_CAP, earlier, random) for earlier in range(settings.max_attempts - 1)]
 
 
 def next_submit(tries: int, random: float) -> float:

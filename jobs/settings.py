@@ -141,7 +141,7 @@ class Settings(LinkSettings):
         ma.Integer,
         3,
         "All attempts of a job, each under its own external id. 1 means no second attempt. A retry by hand is always "
-        "possible and counts as a further attempt.",
+        "possible and counts as a further attempt. After a correction of the request the count begins again.",
         validate=_AT_LEAST_ONE,
     )
     callback_mode: CallbackMode = setting(

@@ -40,3 +40,16 @@ def member_findings(reader: Reader) -> Iterator[Finding]:
                     "name those one by one."
                 )
                 yield Finding("members", batch, detail, remedy)
+
+
+def event_findings(reader: Reader) -> Iterator[Finding]:
+    """Yield the batches that have had events. The second check finds those whose events are wrong."""
+    for batches in reader.steps(sorted(reader.names["batch"])):
+        with reader.client.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.hexists(reader.keys.member("batch", batch), "events_owed")
+            there = reader.ask(pipe)
+        for batch in (batch for batch, has_events in zip(batches, there, strict=True) if has_events):
+            detail = "an event of it lacks its alarm or its place in an index, or their count is wrong"
+            remedy = f"ZADD {reader.keys.singleton('event_alarms')} 0 the id of the event: it is sent again."
+            yield Finding("event", batch, detail, remedy, Check("repair_event", (batch,), "event"))

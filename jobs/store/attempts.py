@@ -12,7 +12,7 @@ from jobs.jitter import Random, draw
 from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
-from jobs.policy import RECHECK, next_attempt
+from jobs.policy import RECHECK, next_attempts
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.arguments import flag
@@ -235,11 +235,11 @@ class Attempts:
         if parsed is None:
             return TransitionResult(FinishOutcome.UNKNOWN, None)
         job_id, attempt = parsed
-        wait = None
+        waits: list[float] = []
         if state is State.FAILED and not may_exist:
-            wait = next_attempt(attempt, (result.error or {}).get("code", ""), self._settings, random())
+            waits = next_attempts((result.error or {}).get("code", ""), self._settings, random())
         held = "" if fence is None else fence
-        after = "" if wait is None else duration_micros(wait)
+        after = " ".join(str(duration_micros(wait)) for wait in waits)
         settled = read_transition(
             FinishOutcome,
             self._scripts.call(

@@ -107,7 +107,7 @@ FAMILY: Mapping[str, str] = {
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
     # its last pause ended, or its last retry began); hold (approval, pilot: it waits for an approval); approved (when);
     # pilot (its jobs), pilot_left (those that have not ended), pilot_spent (what was spent until it was approved); the
-    # sweep under way; its options: asked (as requested), and key, labels, class, weight, cap
+    # sweep under way; end_missed; its options: asked (as requested), and key, labels, class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",

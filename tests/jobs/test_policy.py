@@ -26,9 +26,9 @@ SETTINGS = Settings(max_attempts=3, poll_first=5, poll_max=30, lookup_grace=10)
 def test_a_new_attempt_follows_a_transient_error_after_a_growing_wait(
     attempt: int, code: str, least: float | None, most: float | None
 ) -> None:
-    assert policy.next_attempt(attempt, code, SETTINGS, 0.0) == least
-    nearly = policy.next_attempt(attempt, code, SETTINGS, 1.0)
-    assert nearly == most
+    for random, expected in ((0.0, least), (1.0, most)):
+        waits = policy.next_attempts(code, SETTINGS, random)
+        assert (waits[attempt - 1] if attempt <= len(waits) else None) == expected
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ for i = 2, #ARGV do
   local job = read(ARGV[i])
   if job and job.batch == batch and job.state == 'queued' and not job.pilot then
     leave_queue(job)
-    save(job, RECORD{pilot = '1'})
+    save(job, RECORD{pilot = '1', version = VERSION})
     join_queue(job)
     count = count + 1
   end

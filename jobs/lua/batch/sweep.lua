@@ -57,7 +57,8 @@ if action == 'commit' then
   redis.call('ZREM', KEY.sweeps, batch)
   count_uses(pinned_images(only), -1, now)
   redis.call('UNLINK', KEY.pinned .. only)
-  note_batch_end(batch, now)
+  -- An upload of which all jobs are known already repeats no event.
+  if redis.call('HDEL', key, 'end_missed') == 1 or tonumber(changed) > 0 then note_batch_end(batch, now) end
   return {has_more(), changed, 0, admit_hint(now)}
 end
 local selection = action == 'retry' and cjson.decode(only)

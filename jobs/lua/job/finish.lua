@@ -8,7 +8,7 @@
 --       5 result as JSON
 --       6 cost in nano-dollars, or ''
 --       7 who settled it
---       8 µs until the next attempt; '' for none
+--       8 µs until each further attempt of the present revision, with a space between two; '' for none
 --       9 '1' where it fails by a refusal of its submission: only while nothing shows that the attempt exists
 --       10 what the provider sent instead of an amount that can be read; '' for nothing
 --       11 lanes ('l<lane>') and keys ('k<key>') with a daily budget, as JSON {name: true}
@@ -25,7 +25,7 @@
 --   unknown       there is no such job or attempt
 arity(13)
 local job = load(ARGV[1])
-local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local status, result, cost, settled_by = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
 if not job then return {answer_unknown(), '', 0, 0} end
 local given = tonumber(ARGV[2])
@@ -65,7 +65,8 @@ local paid = replaced and cjson.decode(replaced).cost
 if paid and cost == '' then result = '{"cost": "' .. paid .. '", ' .. string.sub(result, 2) end
 local unknown = not paid and is_unknown_cost(job, cost, ARGV[10], bought, ARGV[11])
 local counted = nil
-if paid then counted = nano_of(paid) elseif replaced and job.unknown_cost then counted = 0 end
+local first_unknown, last_unknown = unknown_attempts(job)
+if paid then counted = nano_of(paid) elseif replaced and last_unknown == given then counted = 0 end
 -- Before the cost: should one of these fail, the repeat counts no money twice.
 guarded(job.id, now, function() record_durations(job, now) end)
 if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
@@ -74,16 +75,17 @@ if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 record_cost(job, cost, status == 'completed', unknown, now, counted)
 if unknown then
   record_unknown_cost(job, ARGV[10], now)
-elseif replaced and job.unknown_cost then
+elseif replaced and not paid and first_unknown == given then -- else the cost of an earlier attempt is still unknown
   forget_unknown_cost(job, now)
   if job.batch then resume_at_known_cost(job.batch) end
 end
-if wait ~= '' and not FINAL[job.state] then
+local wait = nth_wait(ARGV[8], given - tonumber(job.first_attempt or 1) + 1)
+if wait and not FINAL[job.state] then
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
     doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}
   count_earlier_cost(job, tonumber(cost ~= '' and cost or 0), change)
   change.reason = 'attempt ' .. attempt_of(job) .. ' failed; the next one waits'
-  move(job, 'queued', change, now, now + tonumber(wait))
+  move(job, 'queued', change, now, now + wait)
   return {'again', 'queued', admit_hint(now), 0}
 end
 

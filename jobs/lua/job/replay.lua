@@ -19,7 +19,7 @@ local function replay(job, at)
   local kinds = owed_deliveries(job)
   if not kinds or not string.find(kinds, 'n', 1, true) then return 'nothing' end
   local change = RECORD{owed = owed .. 'n', delivery_tries = false, notify_fence = false,
-    delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+    delivery_fence = tonumber(job.delivery_fence or 0) + 1, version = VERSION}
   if owed ~= '' then change.celery_at = next_delivery_at(job) end
   if job.undelivered then
     local left = string.gsub(job.undelivered, 'n', '')

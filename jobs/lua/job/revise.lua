@@ -15,7 +15,7 @@
 --   other key   the call with this mark made a revision with another request
 --   unfinished  the job has not ended, and has another request
 --   working     the provider may still work on it
---   forgotten   it is not known whether it was sent, because Redis lost data: its external id may belong to its request
+--   forgotten   it is not known what was sent, because Redis lost data: its next external id may belong to another request
 --   has output  it was cancelled, but has paid output
 --   imageless   an image is not stored
 --   full        the limit of unfinished jobs is reached
@@ -38,7 +38,7 @@ if job.state == 'completed' then return {'refused', job.state, 0} end
 if not FINAL[job.state] then return {'unfinished', job.state, 0} end
 if job.phase then return {'working', job.state, 0} end
 if has_output(job) then return {'has output', job.state, 0} end
-if not job.sent and needs_lookup(job) then return {'forgotten', job.state, 0} end
+if needs_lookup(job) then return {'forgotten', job.state, 0} end
 if #earlier + 1 >= tonumber(ARGV[8]) then return {'too many', job.state, 0} end
 local named = images_in(text)
 if not all_stored(named, caller) then return {'imageless', job.state, 0} end
@@ -73,9 +73,11 @@ if job.size then
 end
 redis.call('HSETNX', KEY.pools, pool, '')
 change.first_attempt = attempt_of(job) + (job.sent and 1 or 0)
+change.version = VERSION -- a process of the version before knows no revisions
 requeue_job(job, now, tonumber(ARGV[2]), change)
 if facts.expires_in then
   save(job, RECORD{expires_at = now + facts.expires_in})
   alarm(job, recheck_at(job, now, tonumber(ARGV[2])))
 end
+if job.batch then pause_until_approved(job.batch) end
 return {'queued', job.state, admit_hint(now)}

@@ -34,6 +34,18 @@ local function forget_event(id)
   redis.call('DEL', KEY.event .. id, KEY.attempts .. id)
 end
 
+-- Return which of a batch's events, oldest first, is forgotten for a new one: the oldest that is not owed, else the oldest
+-- of a pause, else the oldest.
+local function least_needed(ids)
+  local pause
+  for _, id in ipairs(ids) do
+    local state, kind = unpack(redis.call('HMGET', KEY.event .. id, 'state', 'kind'))
+    if not is_owed(state) then return id end
+    pause = pause or kind == 'paused' and id
+  end
+  return pause or ids[1]
+end
+
 -- Owe an event of a batch: '<kind>.<number>' under the batch. A batch without a callback_url has none; nor has one of
 -- which no job was completed or has failed, since it costs nothing, unless the operator lists the hosts of its producer.
 local function owe_event(batch, kind, now, why)
@@ -49,7 +61,11 @@ local function owe_event(batch, kind, now, why)
     set_event_state(event, 'p', now)
     redis.call('ZADD', KEY.event_alarms, whole(now), id)
     local all = KEY.batch_events .. batch
-    if redis.call('RPUSH', all, id) > EVENTS_KEPT then forget_event(redis.call('LPOP', all)) end
+    if redis.call('RPUSH', all, id) > EVENTS_KEPT then
+      local gone = least_needed(redis.call('LRANGE', all, 0, -2))
+      redis.call('LREM', all, 1, gone)
+      forget_event(gone)
+    end
   end)
 end
 
@@ -58,11 +74,16 @@ end
 local function note_batch_end(batch, now)
   local stored =
     redis.call('HMGET', KEY.batch .. batch, 'callback', 'do', 'accepted', 'completed', 'failed', 'cancelled', 'expired')
-  if stored[2] == 'commit' then return end
+  if stored[2] == 'commit' then -- the end of the upload (sweep.lua) looks again
+    redis.call('HSET', KEY.batch .. batch, 'end_missed', 1)
+    return
+  end
   local ended = 0
   for i = 4, 7 do ended = ended + tonumber(stored[i] or 0) end
   if ended == 0 or ended ~= tonumber(stored[3] or 0) then return end
-  redis.call('ZADD', KEY.batch_ends, whole(now), batch)
-  redis.call('ZREMRANGEBYRANK', KEY.batch_ends, 0, -BATCH_ENDS_KEPT - 1)
+  guarded(batch, now, function()
+    redis.call('ZADD', KEY.batch_ends, whole(now), batch)
+    redis.call('ZREMRANGEBYRANK', KEY.batch_ends, 0, -BATCH_ENDS_KEPT - 1)
+  end)
   if stored[1] then owe_event(batch, 'finished', now) end
 end

@@ -182,6 +182,14 @@ end
 -- Return whether no earlier attempt was made of the present revision of a job's request.
 local function is_first_attempt(job) return attempt_of(job) == tonumber(job.first_attempt or 1) end
 
+-- Return one of several waits in a text, by its place; nil: there is none.
+local function nth_wait(text, place)
+  for wait in string.gmatch(text, '%d+') do
+    place = place - 1
+    if place == 0 then return tonumber(wait) end
+  end
+end
+
 -- Return when a waiting job is checked again, at the latest.
 local function recheck_at(job, now, recheck)
   local at = now + recheck

@@ -47,15 +47,23 @@ local function forget_unknown_cost(job, now)
   local at = tonumber(redis.call('ZSCORE', KEY.unknown_costs, job.id) or now)
   count_unknown_cost(job, lane, at, -1)
   redis.call('ZREM', KEY.unknown_costs, job.id)
-  save(job, RECORD{unknown_cost = false})
+  save(job, RECORD{unknown_cost = false, unknown_attempts = false})
   return lane, at
+end
+
+-- Return the first and the last attempt of unknown cost; nil: there is none. Other versions noted no attempts.
+local function unknown_attempts(job)
+  if not job.unknown_cost then return nil end
+  local first, last = string.match(job.unknown_attempts or '', '^(%d+) (%d+)$')
+  return tonumber(first or attempt_of(job)), tonumber(last or attempt_of(job))
 end
 
 -- Record that the cost of a result is unknown. An earlier attempt's may be, too: the job counts once.
 local function record_unknown_cost(job, sent, now)
-  if job.unknown_cost then forget_unknown_cost(job, now) end
-  local lane = job.lane or DEFAULT_LANE
-  save(job, RECORD{unknown_cost = lane .. '|' .. sent})
+  local first = unknown_attempts(job)
+  if first then forget_unknown_cost(job, now) end
+  local lane, attempt = job.lane or DEFAULT_LANE, attempt_of(job)
+  save(job, RECORD{unknown_cost = lane .. '|' .. sent, unknown_attempts = (first or attempt) .. ' ' .. attempt})
   redis.call('ZADD', KEY.unknown_costs, whole(now), job.id)
   count_unknown_cost(job, lane, now, 1)
   redis.call('HINCRBY', KEY.lane .. lane, 'unknown_costs', 1)

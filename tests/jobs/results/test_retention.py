@@ -106,7 +106,7 @@ def test_an_object_that_was_written_meanwhile_stays(results: Bucket, store: Stor
 def test_what_was_saved_anew_since_it_was_found_stays(results: Bucket, store: Store, by: str) -> None:
     saved_in(results, a_job("old@shop"), b"1", at=AT - 40 * DAY)
     (expired,) = find_expired(results, Selection(AT, {}))
-    newer = replace(a_job("old@shop"), **({"created_at": AT + DAY} if by.startswith("a newer") else {}))
+    newer = replace(a_job("old@shop"), created_at=AT + DAY if by.startswith("a newer") else AT)
     saved_in(results, newer, b"2", at=AT)
     before = results.read(expired.sidecar)
     assert not remove(results, expired, AT.replace(year=2100), "ada", store.saves.removed)

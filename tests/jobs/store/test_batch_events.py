@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.delivery_log import Attempt, NotificationState, ReplayOutcome
+from jobs.audit.repair import repair
+from jobs.delivery_log import EVENTS_KEPT, Attempt, NotificationState, ReplayOutcome
 from jobs.job import Result
 from jobs.new_job import BatchOptions
 from jobs.receivers import LEASE, BeginOutcome
@@ -238,3 +239,62 @@ def test_whatever_happens_each_end_of_all_jobs_is_one_event(bench: Bench, steps:
         expected += bool(before) and not unfinished()
     assert Counter(each.partition(".")[0] for each in shop.ids()) == Counter({"finished": expected} if expected else {})
     assert [each.kind for each in shop.claim()] == ["finished"] * expected
+
+
+def test_an_upload_of_known_jobs_repeats_no_event(shop: Shop) -> None:
+    uploads = shop.bench.store.uploads
+    uploads.stage("t", [new("a")])
+    shop.add("a")
+    shop.end("a")
+    uploads.commit("t", "b", 1, shop.options)
+    assert shop.ids() == ["finished.1"]
+
+
+def test_an_end_during_an_upload_of_known_jobs_has_its_event(shop: Shop) -> None:
+    uploads = shop.bench.store.uploads
+    uploads.stage("t", [new("a")])
+    shop.add("a")
+    shop.bench.raw.hset(shop.bench.keys.member("batch", "b"), "do", "commit")
+    shop.end("a")
+    assert shop.ids() == []
+    shop.bench.raw.hdel(shop.bench.keys.member("batch", "b"), "do")
+    uploads.commit("t", "b", 1, shop.options)
+    assert shop.ids() == ["finished.1"]
+
+
+def test_a_new_event_does_not_replace_one_that_is_owed(shop: Shop) -> None:
+    shop.add("a")
+    shop.end("a")
+    shop.add("c")
+    for _ in range(EVENTS_KEPT + 5):
+        shop.bench.store.batches.pause("b")
+        shop.bench.store.batches.resume("b")
+    assert "finished.1" in shop.ids()
+    assert len(shop.ids()) == EVENTS_KEPT
+    assert shop.bench.audit() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("DEL", "{b}:event-alarms"),
+        ("HSET", "{b}:b:b", "events_owed", 7),
+        ("HSET", "{b}:b:b", "events_owed", 0),
+        ("HSET", "{b}:b:b", "events_owed", "x"),
+        ("DEL", "{b}:ns:p|shop"),
+    ],
+)
+def test_the_audit_finds_wrong_events_and_repairs_them(shop: Shop, damage: tuple[Any, ...]) -> None:
+    shop.add("a")
+    shop.end("a")
+    bench = shop.bench
+    damage = (damage[0], damage[1].replace("{b}:event-alarms", bench.keys.singleton("event_alarms")), *damage[2:])
+    bench.raw.execute_command(*damage)
+    assert ("event", "b") in {(found.rule, found.id) for found in bench.audit()}
+
+    repair(bench.store)
+
+    assert bench.audit() == []
+    (event,) = shop.claim()
+    assert shop.send(event) == "granted"
+    assert bench.audit() == []

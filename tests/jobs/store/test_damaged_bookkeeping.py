@@ -25,6 +25,7 @@ KEYS = {
     "event_alarms": None,
     "batch_events": "b",
     "changes": None,
+    "batch_ends": None,
 }
 BY_LABEL = "spent_labels"
 

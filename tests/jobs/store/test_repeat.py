@@ -231,6 +231,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         repair("repair_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
     ),
     "repair_day": (break_invariant("HSET", "d:19675", "ldefault", 0), repair("repair_day", "1", "19675")),
+    "repair_event": (
+        lambda b: (batch_event(b), b.raw.delete(b.keys.singleton("event_alarms"))),
+        repair("repair_event", "1", "x"),
+    ),
     "repair_image": (
         lambda b: (each := stored_image(b), b.raw.zrem("{b}:images", each.hash))[0],
         lambda b, each: b.store.context.scripts.call("repair_image", "1", each.hash),

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.failures import FailureClass
+from jobs.fields import VERSION
 from jobs.job import Delivery, Priority, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.room import Room
@@ -281,3 +282,43 @@ def test_nothing_of_the_revisions_outlives_the_job(bench: Bench, make: Make, fix
     bench.forward(400 * 86_400)
     bench.store.jobs.purge()
     assert not bench.raw.keys("*r[vd]:*")
+
+
+def test_a_sent_job_is_not_corrected_after_redis_lost_data(bench: Bench, fixed: NewJob) -> None:
+    """A lost correction may have been sent under the id that this one would get."""
+    bench.put(State.FAILED)
+    bench.raw.hset(bench.keys.singleton("epoch"), mapping={"before": bench.now + 10, "number": 7})
+
+    with pytest.raises(NotAllowed, match="Redis lost data"):
+        bench.store.revisions.revise(fixed)
+
+
+def test_each_revision_has_all_automatic_attempts(bench: Bench, make: Make) -> None:
+    busy = Result(error={"code": "1302", "message": "too fast"})
+    bench.store.jobs.enqueue([make("fox")])
+    for number in range(3):
+        refuse(bench)
+        bench.store.revisions.revise(make("fox", FIXED.replace("calm", str(number))))
+    outcomes = []
+    for _ in range(bench.store.context.settings.max_attempts):
+        bench.forward(3600)
+        bench.store.attempts.claim_due(10)
+        (claim,) = bench.store.attempts.claim(bench.store.attempts.admit(10).ids)
+        outcomes.append(bench.store.attempts.finish(claim.external_task_id, State.FAILED, busy, "poll").outcome)
+    assert outcomes == ["again", "again", "finished"]
+    assert bench.audit() == []
+
+
+def test_a_corrected_job_of_a_batch_that_waits_for_approval_pauses_it(bench: Bench, make: Make, fixed: NewJob) -> None:
+    bench.store.jobs.enqueue([make("fox")], "b", BatchOptions(paused=True))
+    bench.store.batches.cancel("b")
+    bench.store.revisions.revise(fixed)
+    assert bench.store.batches.get("b").paused
+    assert bench.audit() == []
+
+
+def test_a_correction_raises_the_version_of_the_record(bench: Bench, fixed: NewJob) -> None:
+    bench.put(State.FAILED)
+    bench.raw.hset(bench.keys.member("job", "fox"), "Z", VERSION - 1)
+    bench.store.revisions.revise(fixed)
+    assert bench.fields("fox")["Z"] == str(VERSION)

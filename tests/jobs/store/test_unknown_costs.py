@@ -372,3 +372,27 @@ def test_a_forgotten_job_leaves_nothing_behind(bench: Bench, make: Make) -> None
     assert stuck(store).count == 0
     assert store.batches.get("x").unknown_costs == 0
     assert audit(store) == []
+
+
+@pytest.mark.parametrize("second", [None, "0.003"])
+def test_a_late_result_leaves_the_unknown_cost_of_an_earlier_attempt(
+    bench: Bench, make: Make, second: str | None
+) -> None:
+    store = bench.store
+    store.jobs.enqueue([make("fox")], "x", BatchOptions(max_cost=CAP))
+    nothing = {"code": NO_OUTPUT, "message": "no"}
+    end(store, Result(error=nothing), State.FAILED)
+    store.jobs.retry("fox")
+    store.batches.resume("x", max_cost=CAP)
+    (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+    answer = Result(error=nothing, cost=usd(second) if second else None)
+    store.attempts.finish(claim.external_task_id, State.FAILED, answer, "poll")
+
+    store.attempts.finish(
+        claim.external_task_id, State.COMPLETED, Result(output=IMAGES.output, cost=usd("0.01")), "callback"
+    )
+
+    assert store.batches.get("x").unknown_costs == 1
+    assert stuck(store).count == 1
+    assert store.batches.get("x").cost == usd("0.01")
+    assert bench.audit() == []
