@@ -2,7 +2,7 @@
 
 It runs in a process of its own, with limits of the kernel: decoders are complex, their input comes from outside, and a
 file of some kilobytes can ask for gigabytes or minutes. It exits with 3, and a reason on stderr, if there is no
-thumbnail. It imports nothing of the service.
+thumbnail, and with another code if the machine is at fault. It imports nothing of the service.
 """
 
 import io
@@ -36,10 +36,11 @@ def main() -> None:
                 _refuse(f"it has {image.width} × {image.height} px, more than {most_pixels:,} pixels")
             image.draft("RGB", (side * 2, side * 2))  # decodes a JPEG at a fraction of its size
             image.load()
-            small = _small(image, side, ImageOps)
-    except (MemoryError, OSError, ValueError, SyntaxError, EOFError, Warning, Image.DecompressionBombError) as error:
+            made = io.BytesIO()
+            _small(image, side, ImageOps).save(made, "WEBP", quality=_QUALITY, method=4)
+    except Exception as error:  # noqa: BLE001 - decoders raise what they like for a file that is damaged
         _refuse(f"it cannot be decoded ({type(error).__name__})")
-    small.save(sys.stdout.buffer, "WEBP", quality=_QUALITY, method=4)
+    sys.stdout.buffer.write(made.getvalue())
 
 
 def _small(image: Any, side: int, ops: Any) -> Any:
@@ -53,7 +54,8 @@ def _small(image: Any, side: int, ops: Any) -> Any:
 
 def _limit_resources() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    # The soft limit comes first: SIGXCPU tells it from a SIGKILL of the machine.
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(10)  # callbacks come first
 

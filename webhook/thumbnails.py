@@ -5,6 +5,7 @@ A process of its own decodes the image (webhook.render_thumbnail), with limits, 
 
 import importlib.util
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ AT_ONCE, LONGEST = 2, 60.0
 #: Seconds between two looks at whether a request that waits is still wanted, and the longest wait.
 _POLL, _LONGEST_WAIT = 0.5, 60.0
 _TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+#: Signals that end a process because of the file: the limit of processor time, and faults of a decoder.
+_SIGNALS = frozenset({signal.SIGXCPU, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
 _SCRIPT = Path(render_thumbnail.__file__)
 
 log = logging.getLogger(__name__)
@@ -133,7 +136,7 @@ def _none(why: str) -> ProblemError:
 
 
 def _render(image: bytes, side: int) -> tuple[bytes, str]:
-    """Return the thumbnail, or b"" and why there is none. Raises a problem, 503, if the machine is too busy."""
+    """Return the thumbnail, or b"" and why there is none. Raises a problem, 503, if the machine is at fault."""
     command = [sys.executable, "-I", "-B", str(_SCRIPT), str(side), str(MOST_PIXELS)]
     try:
         # Without the environment, whose secrets it does not need.
@@ -145,5 +148,7 @@ def _render(image: bytes, side: int) -> tuple[bytes, str]:
     log.warning("no thumbnail: exit code %d %s", done.returncode, done.stderr[-500:].decode("utf-8", "replace"))
     if done.returncode == render_thumbnail.IMPOSSIBLE:
         return b"", done.stderr.decode("utf-8", "replace")
-    # A signal: it exceeded its limits.
-    return b"", "it cannot be decoded within the limits of memory and time"
+    if -done.returncode in _SIGNALS:
+        return b"", "it cannot be decoded within the limits of memory and time"
+    # Such as SIGTERM, the SIGKILL of a machine without memory, or a Pillow that cannot be imported.
+    raise unavailable("The process that makes thumbnails ended early. Send the same again later.")

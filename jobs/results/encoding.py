@@ -18,7 +18,7 @@ HASH = 26
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_@-][A-Za-z0-9._@-]*")
 #: `:` is frequent in ids, so it gets a sign of its own.
 _COLON = f"{MARK}c"
-_KEPT = frozenset("-_,@+=() ")
+_KEPT = frozenset("-_,+=() ")
 #: The beginnings of names that Windows keeps for devices, up to the first dot.
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
@@ -41,7 +41,10 @@ def encode_id(text: str, endings: frozenset[str] = frozenset()) -> str:
 
 
 def encode_text(text: str) -> str:
-    """Encode text for people to read, at most MOST_TEXT bytes. Different texts may get the same part."""
+    """Encode text for people to read, at most MOST_TEXT bytes. Different texts may get the same part.
+
+    None has an `@`, so that a label cannot name the folder of another producer's job.
+    """
     normal = unicodedata.normalize("NFC", text)
     safe = "".join(char if char.isalnum() or char in _KEPT else "_" for char in normal)
     return safe.encode()[:MOST_TEXT].decode("utf-8", "ignore").strip() or "_"

@@ -113,6 +113,35 @@ def test_what_cannot_be_decoded_is_tried_once(store: Bucket, put: Put, monkeypat
     assert problem_of(lambda: made.get(output, 256)).status == 422
 
 
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("os.kill(os.getpid(), signal.SIGTERM)", 503),
+        ("os.kill(os.getpid(), signal.SIGINT)", 503),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 503),
+        ("import a_library_that_is_not_installed", 503),
+        ("sys.exit(127)", 503),
+        ("sys.exit(0)", 503),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", 422),
+        ("resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.abort()", 422),
+        ("os.kill(os.getpid(), signal.SIGXCPU)", 422),
+    ],
+)
+def test_only_the_fault_of_a_file_is_remembered(  # noqa: PLR0917 - a fixture each
+    ending: str, status: int, store: Bucket, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, made = put(drawn()), Thumbnails(store)
+    script = tmp_path / "script.py"
+    script.write_text(f"import os, resource, signal, sys\nsys.stdin.buffer.read()\n{ending}\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(thumbnails, "_SCRIPT", script)
+        assert problem_of(lambda: made.get(output, 256)).status == status
+    if status == 503:
+        assert made.get(output, 256).size
+    else:
+        assert problem_of(lambda: made.get(output, 256)).status == 422
+
+
 def bomb(side: int) -> bytes:
     """An image that is small as a file and large as pixels."""
     head = side.to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))

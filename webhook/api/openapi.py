@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flask import Blueprint as PlainBlueprint
@@ -46,6 +48,7 @@ _HEADERS = (
     ("Retry-After", "integer", "Seconds after which the same request may succeed.", (429, 503)),
     ("WWW-Authenticate", "string", "How to authenticate: Bearer.", (401,)),
 )
+_LOCATION = {"description": "The address.", "schema": {"type": "string", "format": "uri"}}
 _ABOUT = """Throw generation jobs at a slow API; they come back.
 
 The body of a job is the provider's documented generation request. The same request again under the same
@@ -149,6 +152,7 @@ def operation(
     refusals: Sequence[int] = (),
     refusal: type[Schema] | None = None,
     meanings: Mapping[int, str] = MEANINGS,
+    bodiless: Mapping[int, str] = MappingProxyType({}),
 ) -> Callable[[View], View]:
     """Decorate a view: route it, document it with its docstring, and require a key with the `scope`.
 
@@ -159,7 +163,7 @@ def operation(
     named examples of one; `request_body` describes any other body. It makes its own answer as `answers` documents it,
     of type `content_type`; `other_forms` documents further content types that a client may ask for. `refusals` are the
     statuses of its errors beside those of every call; `refusal` is their schema if they are not problems, and
-    `meanings` describes them.
+    `meanings` describes them. `bodiless` describes answers without a body, by status.
     """
     described: dict[str, Any] = {"x-scope": scope.value}
     if request_body:
@@ -194,6 +198,9 @@ def operation(
                 )(wrapped)
             else:
                 wrapped = blueprint.alt_response(status, f"Problem{status}")(wrapped)
+        for status, meaning in bodiless.items():
+            headers = {"Location": _LOCATION} if status == HTTPStatus.FOUND else None
+            wrapped = blueprint.alt_response(status, description=meaning, headers=headers, success=True)(wrapped)
         for status, schema in answers.items():
             wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type, success=True)(wrapped)
         if query:

@@ -46,16 +46,20 @@ log = logging.getLogger(__name__)
     scope=Scope.READ,
     content_type="application/octet-stream",
     query=OutputQuery,
-    refusals=(404, 409, 410, 416, 422, 501, 503),
+    refusals=(404, 409, 410, 412, 416, 422, 501, 503),
+    bodiless={
+        302: "The file is at a short-lived address of the result store.",
+        304: "The file has not changed: `If-None-Match` has its ETag.",
+    },
 )
 @opens_with_link
 def fetch(query: dict[str, Any], job_id: str, index: str) -> Response:
     """Get the saved file of an output.
 
     `output[].url` of a job is this call with a signature, which needs no key until it expires. The answer is the file,
-    or a redirect (302) to a short-lived address of the result store. Ranges, `If-None-Match` and HEAD work; the ETag is
-    the SHA-256 of the file. With `size` it is a thumbnail, as WebP. An output that is not saved gets 409, whose
-    `source_url` is the provider's address, and one whose file was deleted since gets 410.
+    or a redirect (302) to a short-lived address of the result store. Ranges, `If-Match`, `If-None-Match` and HEAD work;
+    the ETag is the SHA-256 of the file. With `size` it is a thumbnail, as WebP. An output that is not saved gets 409,
+    whose `source_url` is the provider's address, and one whose file was deleted since gets 410.
     """
     shared = services()
     number, output = _saved(shared.store.jobs.get(job_id), index)

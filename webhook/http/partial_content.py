@@ -8,6 +8,8 @@ from itertools import chain, islice
 from flask import Request, Response
 from werkzeug.http import parse_range_header
 
+from webhook.http.problems import ProblemError
+
 #: Nothing in a file runs on our origin, whatever it contains: no script, no style, no form, no plugin.
 POLICY = "default-src 'none'; sandbox"
 #: What browsers may show in place. Every other type is downloaded: an SVG or an HTML page could contain scripts.
@@ -39,8 +41,8 @@ class StoredFile:
 def file_answer(request: Request, file: StoredFile) -> Response:
     """Answer a GET or HEAD with the file, the part that is asked for (206), or without it (304).
 
-    Raises werkzeug's 416 for a range beyond the end, and what `file.read` raises for its first piece. A range that is
-    not valid, and several ranges at once, are ignored, as the RFC allows.
+    Raises werkzeug's 416 for a range beyond the end, a problem, 412, for another ETag in If-Match, and what `file.read`
+    raises for its first piece. A range that is not valid, and several ranges at once, are ignored, as the RFC allows.
     """
     answer = Response(status=HTTPStatus.OK)
     answer.set_etag(file.tag)
@@ -57,6 +59,12 @@ def file_answer(request: Request, file: StoredFile) -> Response:
         start, end = part.start or 0, part.stop or 0
     elif answer.status_code == HTTPStatus.OK:
         start, end = 0, file.size
+    elif answer.status_code == HTTPStatus.PRECONDITION_FAILED:
+        raise ProblemError(
+            HTTPStatus.PRECONDITION_FAILED,
+            "The file has another ETag than `If-Match` names. Get it without.",
+            headers={"ETag": answer.headers["ETag"]},
+        )
     else:
         answer.headers.pop("Content-Length", None)
         return answer

@@ -102,6 +102,11 @@ class Downloader:
                 self._begin(url, transfer)
                 return
             if status == _PARTIAL and transfer.received:
+                if transfer.has_changed(response.headers):
+                    response.close()
+                    transfer.restart()
+                    self._begin(url, transfer)
+                    return
                 transfer.check_continues(response.headers)
             elif status == _OK:
                 transfer.restart()
@@ -169,6 +174,7 @@ class _Transfer:
     digest: Any = field(default_factory=sha256)
     validator: str = ""  #: what a continued transfer must still match
     encoded: bool = False
+    total: int | None = None  #: bytes of the body, as the first answer announced them
     deadline: Deadline = field(init=False)
 
     def __post_init__(self) -> None:
@@ -187,9 +193,14 @@ class _Transfer:
         self.encoded = coding not in ("", "identity")
         if self.encoded and coding not in CODINGS:
             raise DownloadFailed("the server compressed it in a way that was not asked for")
-        tag = headers.get("ETag", "")
-        strong = tag if tag.startswith('"') else headers.get("Last-Modified", "")
-        self.validator = strong if headers.get("Accept-Ranges", "").lower() == "bytes" else ""
+        self.validator = _validator(headers) if headers.get("Accept-Ranges", "").lower() == "bytes" else ""
+        self.total = self._expected(headers)
+
+    def has_changed(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a partial answer is of another file than the first answer (RFC 9110, 14.4)."""
+        total = headers.get("Content-Range", "").rpartition("/")[2].strip()
+        other_size = self.total is not None and total.isdecimal() and total != str(self.total)
+        return other_size or _validator(headers) not in ("", self.validator)
 
     def check_continues(self, headers: Mapping[str, str]) -> None:
         """Check that an answer begins where the last one ended."""
@@ -237,14 +248,19 @@ class _Transfer:
 
     def _expected(self, headers: Mapping[str, str]) -> int | None:
         """Return the bytes that the whole body must have; None if its end shows only when it comes."""
-        length = headers.get("Content-Length", "")
-        if "Transfer-Encoding" in headers or not (length.isascii() and length.isdigit()):
+        if "Transfer-Encoding" in headers or "Content-Length" not in headers:
             return None
+        # A repeated header is joined, and allowed with one value (RFC 9110, 8.6).
+        length, *others = {each.strip() for each in headers["Content-Length"].split(",")}
+        if others or not (length.isascii() and length.isdigit()):
+            raise DownloadFailed("the server's Content-Length is no number")
         return self.received + int(length)
 
     def _read(self, response: requests.Response) -> Iterator[bytes]:
         while data := response.raw.read1(PIECE, decode_content=False):
             self.received += len(data)
+            if self.received > self.bounds.size:  # also of a compressed body that expands to nothing
+                raise self._too_large(self.received)
             # The least rate: what has come pays for the time until the next bytes.
             allowed = min(self.seconds, GRACE + self.received / self.bounds.rate)
             self.deadline.at = self.begun + allowed
@@ -264,6 +280,12 @@ class _Transfer:
         return DownloadFailed(
             f"it has {size:,} bytes or more, and BOOMERANG_RESULT_MAX_SIZE allows {self.bounds.size:,}"
         )
+
+
+def _validator(headers: Mapping[str, str]) -> str:
+    """Return what tells one version of a file from others: a strong ETag, or else the time of its last change."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
 def host_of(url: str) -> str:

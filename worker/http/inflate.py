@@ -6,6 +6,8 @@ from typing import Any
 
 #: Most bytes of one piece.
 PIECE = 256 * 1024
+#: Bytes that zlib gets at once.
+_STEP = 4096
 #: Content-Encodings that can be expanded.
 CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 #: Bits of the window: gzip or zlib, as its first bytes say; or deflate without a header.
@@ -23,6 +25,11 @@ class Inflater:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Yield what the next bytes of the body expand to."""
+        # zlib copies the rest of its input at the end of each member, so that it gets little at once.
+        for start in range(0, len(data), _STEP):
+            yield from self._expand(data[start : start + _STEP])
+
+    def _expand(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._expander is None or self._expander.eof:
                 # Gzip may have several members (RFC 1952, 2.2). Zeros after the last one are padding.

@@ -1,6 +1,7 @@
 """Names of outputs: no two jobs get one, on no file system, and every file system takes them."""
 
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PureWindowsPath
 from typing import Any
@@ -221,6 +222,17 @@ def test_readable_ids_stay_readable() -> None:
     }
     assert {given_id: encode_id(given_id, ENDINGS) for given_id in cases} == cases
     assert encode_text("  Rot & grün. ") == "Rot _ grün_"
+
+
+def test_a_label_cannot_name_the_folder_of_another_producer() -> None:
+    theirs = Template.parse("{batch}/{job}-{index}.{ext}").name(
+        replace(job("fox@shop"), batch="spring@shop"), 1, "png", HASH, {}
+    )
+    ours = Template.parse("{label[sku]}/{job}-{index}.{ext}").name(
+        job("fox@press"), 1, "png", HASH, {"sku": "spring@shop"}
+    )
+    assert theirs.split("/")[0] == "spring@shop"
+    assert ours.split("/")[0] == "spring_shop"
 
 
 def test_every_extension_is_an_ending() -> None:

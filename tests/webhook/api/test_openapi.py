@@ -133,6 +133,13 @@ def test_each_call_documents_its_scope_and_refusals(document: dict[str, Any]) ->
         assert {"401", "403", "429"} <= call["responses"].keys()
 
 
+def test_answers_without_a_body_are_documented(document: dict[str, Any]) -> None:
+    found = document["paths"]["/v1/jobs/{job_id}/outputs/{index}"]["get"]["responses"]
+    assert {"200", "206", "302", "304", "412", "416"} <= set(found)
+    assert not any("content" in found[status] for status in ("302", "304"))
+    assert list(found["302"]["headers"]) == ["Location"]
+
+
 def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
     upload = document["paths"]["/v1/batches"]["post"]
     results = document["paths"]["/v1/batches/{batch_id}/results"]["get"]

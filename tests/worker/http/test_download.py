@@ -282,6 +282,38 @@ def test_another_range_is_refused(line: str, resumable: RawServer) -> None:
     assert "another byte" in str(refused(resumable.url))
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Content-Range: bytes 1000-299999/300000", 'ETag: "v2"'),
+        ("Content-Range: bytes 1000-299999/300001", 'ETag: "v1"'),
+        ("Content-Range: bytes 1000-300000/300001",),
+    ],
+)
+def test_parts_of_two_files_are_not_joined(lines: tuple[str, ...], resumable: RawServer) -> None:
+    answers = iter([resuming(1000), respond(206, b"x" * 299_000, *lines), respond(200, DATA)])
+
+    def answer(connection: socket.socket) -> bool | None:
+        return next(answers)(connection)
+
+    resumable.answer = answer
+    assert fetch(resumable.url) == BODY
+
+
+@pytest.mark.parametrize("length", ["-5", "+5", "five", "0x5", "", "²"])
+def test_an_unreadable_length_is_refused(length: str, server: RawServer) -> None:
+    server.answer = raw(head(f"Content-Length: {length}"), DATA[:1000])
+    refused(server.url)
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\0" * 4096, gzip.compress(b"")], ids=["zeros", "pages", "empty members"])
+def test_a_compressed_body_is_bounded_as_it_is_sent(padding: bytes, server: RawServer) -> None:
+    body = gzip.compress(b"a") + padding * (2_000_000 // len(padding))
+    server.answer = raw(head("Content-Encoding: gzip", "Transfer-Encoding: chunked"), chunked(body))
+    with within(10):
+        assert "1,000,000" in str(refused(server.url))
+
+
 def test_a_range_that_cannot_be_satisfied_begins_anew(resumable: RawServer) -> None:
     answers = iter([resuming(1000), respond(416, b""), respond(200, DATA)])
 
