@@ -24,7 +24,7 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
     # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
-    # saves_until; saved (results so far)
+    # saves_back, saves_until; saved (results so far)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis

@@ -57,9 +57,11 @@ class Saves:
         self._jobs = jobs
 
     def announce(self) -> None:
-        """Note that this process has a result store, so that all processes owe the saving of results."""
-        if self._settings.saves:
-            self._scripts.call("announce_saves", self._settings.saves, duration_micros(ANNOUNCED))
+        """Note whether this process has a result store, so that all processes owe the saving of results.
+
+        A process without one ends that once no other has announced itself for ANNOUNCED seconds.
+        """
+        self._scripts.call("announce_saves", self._settings.saves, duration_micros(ANNOUNCED))
 
     def find_due(self) -> tuple[bool, list[str]]:
         """Return whether to ask a worker to save results, and the jobs whose deliveries no longer wait for results.

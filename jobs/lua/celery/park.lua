@@ -61,7 +61,7 @@ if FINAL[job.state] then
   -- Of deliveries that were given up, only an operator begins again.
   if is_full() or string.find(job.undelivered or '', 'c', 1, true) then return {'final', ''} end
   keep()
-  if waits_for_save(job, now) then
+  if waits_for_save(job) then
     if not owes then hold_message(job, now) end
     return {'owed', mark}
   end

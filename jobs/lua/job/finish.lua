@@ -106,7 +106,7 @@ else
   if replaced and job.batch then count_failure(job.batch, replaced, -1) end
 end
 if status == 'completed' and tonumber(ARGV[12]) > 0 then
-  local mode = saving_mode(ARGV[13], now)
+  local mode = saving_mode(ARGV[13])
   if mode ~= '' then owe_save(job, now, mode) end
 end
 return {'finished', job.state, admit_hint(now), job.owed and not is_held(job) and 1 or 0}

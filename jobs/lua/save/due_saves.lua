@@ -19,11 +19,11 @@ local function is_due()
 end
 if is_due() then due = redis.call('SET', KEY.save_hint, '1', 'NX', 'PX', SAVE_HINT) and 1 or 0 end
 local before, why = now - tonumber(ARGV[2]), 'no result store is set (BOOMERANG_RESULT_STORE)'
-local is_saving = saving_mode(ARGV[1] == '1' and '1' or '', now) ~= ''
+local is_saving = saving_mode(ARGV[1] == '1' and '1' or '') ~= ''
 if is_saving then
   before, why = before - SAVE_MARGIN, 'it expired before a worker recorded how saving it ended: see the workers\' logs'
   -- After a pause of the whole service workers have the margin, too.
-  local from, last = unpack(redis.call('HMGET', KEY.totals, 'saves_from', 'saves_until'))
+  local from, last = unpack(redis.call('HMGET', KEY.totals, 'saves_back', 'saves_until'))
   if not from or tonumber(last) < now or tonumber(from) > now - SAVE_MARGIN then return {due, released} end
 end
 local old = redis.call('ZRANGEBYSCORE', KEY.saves, '-inf', whole(before), 'LIMIT', 0, ARGV[3])

@@ -6,10 +6,9 @@ local function save_queue_of(job) return owner_of_job(job) .. '|' .. (job.lane o
 -- Return what to do about results: '' nothing, '1' save them, '2' save them before anything is delivered. `given`:
 -- what the caller knows; '' where it has no result store. Workers that have one announce it (announce_saves.lua), so
 -- that in a deploy a process without one owes the saving, too.
-local function saving_mode(given, now)
+local function saving_mode(given)
   if given ~= '' then return given end
-  local stored = redis.call('HMGET', KEY.totals, 'saves', 'saves_until')
-  return stored[1] and tonumber(stored[2] or 0) > now and stored[1] or ''
+  return redis.call('HGET', KEY.totals, 'saves') or ''
 end
 
 -- Owe the saving of a job's results, from now on. Call it after the change of its state. Records of the version before
@@ -44,9 +43,9 @@ end
 
 -- Return whether a Celery message that comes after the end of its job waits until the results are saved, as earlier ones
 -- do. It does not wait where deliveries are under way.
-local function waits_for_save(job, now)
+local function waits_for_save(job)
   if is_held(job) then return true end
-  return job.state == 'completed' and job.save_since and not job.owed and saving_mode('', now) == '2'
+  return job.state == 'completed' and job.save_since and not job.owed and saving_mode('') == '2'
 end
 
 -- Owe a Celery message that came after the end of its job, once its results are saved.
@@ -74,11 +73,10 @@ end
 
 -- Return whether a job has results that are neither saved, nor to be saved, nor given up, although they came while the
 -- service saved results (announce_saves.lua).
-local function lacks_saving(job, now)
+local function lacks_saving(job)
   if not FINAL[job.state] or job.save_since or job.unsaved then return false end
-  local from, last = unpack(redis.call('HMGET', KEY.totals, 'saves_from', 'saves_until'))
-  local ended = tonumber(job.ended_at)
-  if not from or ended < tonumber(from) or tonumber(last) < now then return false end
+  local from = redis.call('HGET', KEY.totals, 'saves_from')
+  if not from or tonumber(job.ended_at) < tonumber(from) or saving_mode('') == '' then return false end
   local readable, result = pcall(cjson.decode, redis.call('GET', KEY.result .. job.id) or '{}')
   return readable and type(result.output) == 'table' and #result.output > 0 and not result.saved
 end

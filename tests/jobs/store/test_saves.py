@@ -57,9 +57,28 @@ def test_a_process_without_a_result_store_owes_the_saving_once_another_has_annou
     with_store.saves.announce()
     bench.put(State.COMPLETED)
     assert save_of(bench).owed
-    bench.forward(ANNOUNCED + 1)
+    # Another worker without one does not end that,
+    bench.store.saves.announce()
     bench.put(State.COMPLETED, "hen")
-    assert bench.store.jobs.get("hen").save is None
+    assert save_of(bench, "hen").owed
+    # until no worker with one has run for long.
+    bench.forward(ANNOUNCED + 1)
+    bench.store.saves.announce()
+    bench.put(State.COMPLETED, "owl")
+    assert save_of(bench, "owl") is None
+    assert bench.audit() == []
+
+
+def test_results_that_come_while_all_workers_are_away_are_owed_too(bench: Bench, with_store: Store) -> None:
+    with_store.saves.announce()
+    bench.forward(10 * ANNOUNCED)
+    bench.put(State.COMPLETED)
+    assert save_of(bench).owed
+    with_store.saves.announce()
+    assert claim(with_store) == ["fox"]
+    # Nor does the audit forgive what is not owed.
+    bench.raw.hdel(bench.keys.member("job", "fox"), "W", "Wa")
+    assert "results" in {each.rule for each in bench.audit()}
 
 
 def late(bench: Bench, store: Store, before: State) -> None:
@@ -202,6 +221,7 @@ def test_without_any_result_store_left_the_results_are_given_up_when_they_have_e
     finish(with_store, bench)
     assert bench.store.saves.find_due() == (True, [])
     bench.forward(ANNOUNCED + 1)
+    bench.store.saves.announce()
     bench.store.saves.find_due()
     assert save_of(bench).owed
     bench.forward(bench.store.context.settings.result_expiry)
@@ -227,7 +247,7 @@ def test_what_nobody_records_is_given_up_after_its_expiry_and_then_delivered(ben
             assert claim(store) == ["fox"]
         assert store.saves.find_due()[1] == []
         # Not after every gap does the margin begin anew: other workers announce themselves meanwhile.
-        bench.raw.hset(bench.keys.singleton("totals"), "saves_from", 1)
+        bench.raw.hset(bench.keys.singleton("totals"), "saves_back", 1)
     bench.forward(LEASE)
     if claimed:
         assert claim(store) == ["fox"]
@@ -262,10 +282,10 @@ def test_a_result_that_cannot_be_read_is_a_failed_try_and_is_given_up_at_last(be
     bench.raw.set(key, whole)
     assert (save_of(bench).tries, save_of(bench).owed) == (1, True)
     bench.raw.set(key, "{")
-    bench.raw.hset(bench.keys.singleton("totals"), "saves_from", 1)
+    bench.raw.hset(bench.keys.singleton("totals"), "saves_back", 1)
     bench.forward(with_store.context.settings.result_expiry + MARGIN + 1)
     with_store.saves.announce()
-    bench.raw.hset(bench.keys.singleton("totals"), "saves_from", 1)
+    bench.raw.hset(bench.keys.singleton("totals"), "saves_back", 1)
     with_store.saves.find_due()
     bench.raw.set(key, whole)
     assert save_of(bench).given_up_at is not None
