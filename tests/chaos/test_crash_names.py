@@ -66,7 +66,7 @@ BOUNDARIES = {
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
         "Thumbnails._make": {"write": "(a thumbnail, which can be made again)", "remove": "(the same)"},
         "_render": {"run": "(a process that only decodes an image)"},
-        "main": {"open": "(that process reads the image)"},
+        "main": {"open": "(that process reads the image)", "write": "(it tells its parent why it failed)"},
         "_refuse": {"write": "(and writes why it cannot)"},
         "readyz": {"run": "(reads only)"},
         "Connection.send_now": {"send": "(an answer)"},
