@@ -33,7 +33,12 @@ def test_every_imported_package_is_a_declared_dependency(package: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = list(project["dependencies"])
     # `dev`: tools for work on the project (lock, bench).
-    extras = {"ops": ("local", "simulator", "dev"), "jobs": ("s3",), "worker": ("flower",)}
+    extras = {
+        "ops": ("local", "simulator", "dev"),
+        "jobs": ("s3",),
+        "worker": ("flower", "notices"),
+        "webhook": ("thumbnails",),
+    }
     for extra in extras.get(package, ()):
         wanted += project["optional-dependencies"][extra]
     asked_for = {canonicalize_name(Requirement(each).name) for each in wanted}

@@ -181,9 +181,8 @@ def test_logging_out_ends_copies_of_the_session_in_every_process(
 def test_a_session_has_a_longest_life_however_much_it_is_used(
     person: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = time.time()
     log_in(person, "one")
-    now = begun
+    begun = now = time.time()
     monkeypatch.setattr("webhook.access.sessions.time.time", lambda: now)
     for minutes in range(0, 12 * 60, 40):
         now = begun + 60 * minutes

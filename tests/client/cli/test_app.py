@@ -83,7 +83,9 @@ def examples() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", examples(), ids=" ".join)
-def test_the_examples_are_valid_commands(words: list[str]) -> None:
+def test_the_examples_are_valid_commands(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fixed.csv").touch()
     words = words[: words.index("<")] if "<" in words else words
     command = main.commands[words[0]]
     values = ["-", *words[2:]] if words[0] == "enqueue" else words[1:]  # the example's file does not exist here

@@ -149,7 +149,7 @@ def test_bash_completes_commands_and_options(service: FakeService, tmp_path: Pat
     _boomerang_completion boomerang && echo "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout, done.stderr) == ("results resume retry\n--dry-run\n", "")
+    assert (done.stdout, done.stderr) == ("receivers replay results resume retry\n--dry-run\n", "")
     assert service.seen == []
 
 
