@@ -90,9 +90,9 @@ def test_the_examples_are_valid_commands(words: list[str], tmp_path: Path, monke
     words = words[: words.index("<")] if "<" in words else words
     command = main.commands[words[0]]
     values = ["-", *words[2:]] if words[0] == "enqueue" else words[1:]  # the example's file does not exist here
-    command.parse_args(
-        click.Context(command, info_name=words[0], parent=click.Context(main, **main.context_settings)), values
-    )
+    parent = click.Context(main, **main.context_settings)
+    with click.Context(command, info_name=words[0], parent=parent) as context:
+        command.parse_args(context, values)
 
 
 def test_every_command_has_an_example() -> None:
