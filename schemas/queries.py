@@ -128,6 +128,22 @@ class Moment(fields.AwareDateTime):
         return moment
 
 
+def _page_cursor(pattern: str) -> fields.String:
+    return fields.String(
+        validate=validate.Regexp(pattern, error="is not a cursor of this API; pass the `cursor` of the previous page"),
+        metadata={"description": "The `cursor` of the previous page."},
+    )
+
+
+def _page_limit() -> fields.Integer:
+    return fields.Integer(
+        load_default=100,
+        validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
+        metadata={"description": "Largest number of entries on a page."},
+    )
+
+
 class ListQuery(Schema):
     """Parameters of every list."""
 
@@ -136,18 +152,8 @@ class ListQuery(Schema):
     )
     created_after = Moment(metadata={"description": "Only those created at this time or later."})
     created_before = Moment(metadata={"description": "Only those created before this time."})
-    cursor = fields.String(
-        validate=validate.Regexp(
-            r"[0-9]{1,17}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
-        ),
-        metadata={"description": "The `cursor` of the previous page."},
-    )
-    limit = fields.Integer(
-        load_default=100,
-        validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
-        error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
-        metadata={"description": "Largest number of entries on a page."},
-    )
+    cursor = _page_cursor(r"[0-9]{1,17}\Z")
+    limit = _page_limit()
 
 
 class JobQuery(ListQuery):
@@ -185,18 +191,8 @@ class DeliveryQuery(Schema):
         },
     )
     since = Moment(metadata={"description": "Only those that changed at this time or later."})
-    cursor = fields.String(
-        validate=validate.Regexp(
-            r"[A-Za-z0-9_-]{1,400}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
-        ),
-        metadata={"description": "The `cursor` of the previous page."},
-    )
-    limit = fields.Integer(
-        load_default=100,
-        validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
-        error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
-        metadata={"description": "Largest number of entries on a page."},
-    )
+    cursor = _page_cursor(r"[A-Za-z0-9_-]{1,400}\Z")
+    limit = _page_limit()
 
 
 class ReplayQuery(DeliveryQuery):
