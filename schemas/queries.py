@@ -15,7 +15,7 @@ from schemas.states import FAILURE_CLASSES, JOB_STATES
 MAX_PAGE = 500
 DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 #: What a view of a job has only on request.
-INCLUDED = ("request", "revisions")
+INCLUDED = ("request", "revisions", "timeline")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
 #: Jobs of a pilot.
@@ -72,7 +72,8 @@ def _include() -> Names:
         INCLUDED,
         metadata={
             "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
-            "revisions: the earlier revisions of the request. Repeatable, or separated by commas."
+            "revisions: the earlier revisions of the request. timeline: what happened to it. Repeatable, or separated "
+            "by commas."
         },
     )
 

@@ -11,5 +11,36 @@ JOB_STATES = (
     "expired",
 )
 
+#: `jobs.timeline` defines them.
+JOB_EVENTS = (
+    "accepted",
+    "admitted",
+    "submitting",
+    "in_progress",
+    "in_doubt",
+    "queued",
+    "next_attempt",
+    "callback",
+    "looked_up",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+    "late_result",
+    "over",
+    "paused",
+    "resumed",
+    "retried",
+    "corrected",
+    "settled",
+    "cost_settled",
+    "notified",
+    "notification_failed",
+    "celery_finished",
+    "delivery_given_up",
+    "save_given_up",
+    "saved",
+)
+
 #: `jobs.failures` defines them.
 FAILURE_CLASSES = ("moderation", "quota", "invalid", "transient", "provider", "unsaved")

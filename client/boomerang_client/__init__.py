@@ -30,6 +30,7 @@ from boomerang_client.quotes import QuotedKind as QuotedKind
 from boomerang_client.records import Batch as Batch
 from boomerang_client.records import Job as Job
 from boomerang_client.records import JobError as JobError
+from boomerang_client.records import JobEvent as JobEvent
 from boomerang_client.records import Pilot as Pilot
 from boomerang_client.records import Revision as Revision
 from boomerang_client.records import Status as Status

@@ -1,4 +1,4 @@
-"""What views of jobs have on request only (`include`): the request, and its earlier revisions."""
+"""What views of jobs have on request only (`include`): the request, its earlier revisions, and the timeline."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from jobs.job import Job
 from jobs.links import Links
 from jobs.read_models import Page
 from jobs.revision import Revision
-from jobs.serializers import serialize_job
+from jobs.serializers import serialize_job, serialize_timeline
 from jobs.store.store import Store
 
 #: Requests that are read at once; each has up to 90 KB.
@@ -70,4 +70,7 @@ class Views:
             revisions = found.get(job.id, ()) if with_revisions else None
             texts = (job.text, *(each.text for each in revisions or ())) if with_request else ()
             size = sum(len((text or "").encode("utf-8", "surrogatepass")) for text in texts)
-            yield serialize_job(job, self.links, revisions, with_request=with_request), size
+            view = serialize_job(job, self.links, revisions, with_request=with_request)
+            if "timeline" in self.include:
+                view["timeline"] = serialize_timeline(job)
+            yield view, size

@@ -90,9 +90,10 @@ local function count_end(batch, now)
 end
 
 -- Change the state of a job. No other function does: record, index, counters of the batch, slots, uses of images, alarm
--- and stream of changes move together.
-local function move(job, to, change, now, at)
-  local from, held, held_by = job.state, HOLDS[phase_of(job)], lane_of(job)
+-- and stream of changes move together. `event`: of its timeline, where that is not the new state.
+local function move(job, to, change, now, at, event)
+  local from, was, held_by = job.state, phase_of(job), lane_of(job)
+  local held = HOLDS[was]
   local stands = to
   if FINAL[to] then stands = change.phase end
   if stands == nil then stands = job.phase end
@@ -104,7 +105,7 @@ local function move(job, to, change, now, at)
   end
   if stands == 'in_doubt' then
     -- Only a refusal says that this submission created nothing.
-    if phase_of(job) ~= 'in_doubt' and not change.refusal then change.maybe_sent = '1' end
+    if was ~= 'in_doubt' and not change.refusal then change.maybe_sent = '1' end
   else
     if job.forgotten then change.forgotten = false end
     if job.refusal then change.refusal = false end
@@ -129,6 +130,10 @@ local function move(job, to, change, now, at)
   local began = job.started_at
   if FINAL[to] and not stands and not string.find(job.owed_at_end or '', 'c', 1, true) then
     change.started_at, change.starts = false, false
+  end
+  if event or from ~= to or (stands or nil) ~= was then
+    local entered = from ~= to and to or stands
+    note_event(job, change, event or entered and string.match(EVENTS_OF_STATES, entered .. '=(%u)') or EVENT.over, now)
   end
   save(job, change)
   if holds and not held then
@@ -330,7 +335,7 @@ local function has_output(job)
 end
 
 -- Queue a job again that is over, at the provider, too. If an attempt was sent, the next one has a new external id.
--- `more`: further fields to change with it.
+-- `more`: further fields to change with it, for a corrected request.
 local function requeue_job(job, now, recheck, more)
   local change = RECORD{ended_at = false, settled_by = false, owed = false, sent = false, task_id = false,
     deadline = false, lookups = false, doubt_since = false, exists = false}
@@ -342,7 +347,7 @@ local function requeue_job(job, now, recheck, more)
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
   count_earlier_cost(job, cost_of(redis.call('GET', KEY.result .. job.id)), change)
   redis.call('DEL', KEY.result .. job.id, KEY.finished_messages .. job.id)
-  move(job, 'queued', change, now, now + recheck)
+  move(job, 'queued', change, now, now + recheck, more and EVENT.corrected or EVENT.retried)
   join_queue(job)
 end
 
