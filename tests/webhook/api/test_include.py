@@ -228,7 +228,7 @@ def test_the_largest_metadata_is_kept_and_never_sent_to_the_provider(client: Fla
     assert "metadata" not in request.params
 
 
-def test_the_timeline_names_the_key_that_acted(client: Client, bench: Bench) -> None:
+def test_the_timeline_names_the_key_that_acted(client: FlaskClient) -> None:
     client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"})
     client.post("/v1/jobs/fox/pause")
     client.post("/v1/jobs/fox/cancel")
