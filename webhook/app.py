@@ -15,6 +15,7 @@ from webhook.api import (
     batch_results,
     batches,
     deliveries,
+    history,
     images,
     jobs,
     lanes,
@@ -45,6 +46,7 @@ API = (
     deliveries.blueprint,
     images.blueprint,
     spend.blueprint,
+    history.blueprint,
     provider_compat.blueprint,
 )
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import delivery_log, eta, lane_health, liveness, notices, receivers, saving, timeline
+from jobs import delivery_log, eta, history, lane_health, liveness, notices, receivers, saving, timeline
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE, MOST_COST
@@ -42,6 +42,7 @@ _FOLDER = files("jobs") / "lua"
 _SHARED = (
     "record",
     "timeline",
+    "history",
     "delivery_log",
     "events",
     "prices",
@@ -182,6 +183,7 @@ def _constants() -> str:
         + notices.constants()
         + saving.constants()
         + timeline.constants()
+        + history.constants()
     )
 
 

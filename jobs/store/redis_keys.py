@@ -63,6 +63,8 @@ SINGLE: Mapping[str, str] = {
     "saving": "saving",  # ZSET `<owner>|<lane>|<job id>` → µs at which the lease of a save under way ends
     "save_turns": "save-turns",  # ZSET `<owner>|<lane>` with results to save → µs when it was last considered
     "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
+    "ended_minutes": "ended-minutes",  # ZSET minute since 1970 → itself: those with counters of ended jobs
+    "ended_hours": "ended-hours",  # ZSET hour since 1970 → itself, likewise
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -81,6 +83,8 @@ FAMILY: Mapping[str, str] = {
     "revisions": "rv:",  # LIST the earlier revisions of a job's request, oldest first, as JSON (jobs.revision)
     "revision_digests": "rd:",  # SET the SHA-1 of each of those requests
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
+    "ended_minute": "hm:",  # HASH cell (jobs.history) → jobs that ended in that minute since 1970
+    "ended_hour": "hh:",  # HASH the same of an hour
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
@@ -137,10 +141,11 @@ _TYPES = {
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved saving save_turns save_queue manifests "
-    "manifest_rests",
+    "manifest_rests ended_minutes ended_hours",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent spent_labels lines receiver event",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver event "
+    "ended_minute ended_hour",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned revision_digests",
     "list": "history staged members batch_events attempts revisions",

@@ -127,7 +127,8 @@ local function move(job, to, change, now, at, event)
     release_reservation(job, change)
   end
   change.state, change.updated_at = to, now
-  local began = job.started_at
+  local began, since = job.started_at, tonumber(job.updated_at)
+  local is_first = not job.starts and attempt_of(job) == 1
   if FINAL[to] and not stands and not string.find(job.owed_at_end or '', 'c', 1, true) then
     change.started_at, change.starts = false, false
   end
@@ -160,7 +161,13 @@ local function move(job, to, change, now, at, event)
     if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end
   publish_change(job, from, nil, began)
-  if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
+  if FINAL[to] and not FINAL[from] then
+    guarded(job.id, now, function()
+      count_in_history(job, now, is_first and began and tonumber(began) - tonumber(job.created_at),
+        was == 'in_progress' and now - since)
+    end)
+    redis.call('PUBLISH', KEY.ended .. job.id, to)
+  end
 end
 
 -- Change where the attempt stands at the provider, whatever the producer has decided about the job meanwhile.
