@@ -18,6 +18,8 @@ SINGLE: Mapping[str, str] = {
     "unknown_costs": "unknown-costs",  # ZSET id → µs when a result of it came whose cost is not known
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
+    "awaiting": "awaiting",  # ZSET batch → µs since when it waits for an approval and nothing of it runs
+    "on_request": "on-request",  # ZSET batch → µs since when it is paused on request
     "batch_ends": "batch-ends",  # ZSET batch → µs when the last of its jobs ended; bounded
     "notices": "notices",  # ZSET target, `<target>|<notice>` → µs of the last message to it, and with the notice
     "claimed_notices": "notices-claimed",  # ZSET `<target>|<notice>` → µs at which the lease of its message ends
@@ -136,6 +138,7 @@ FAMILY: Mapping[str, str] = {
 
 _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
+    "awaiting on_request "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "

@@ -68,7 +68,7 @@ local function close(batch)
   redis.call('ZREM', KEY.batches, batch)
   redis.call('ZREM', KEY.sweeps, batch)
   redis.call('ZREM', KEY.batch_ends, batch)
-  redis.call('ZREM', KEY.at_cap, batch)
+  list_pause(batch, false)
   closed = closed + 1
 end
 for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(before), 'LIMIT', 0, limit)) do

@@ -7,6 +7,7 @@ import pytest
 
 from jobs.audit.audit import Audit, audit
 from jobs.audit.repair import repair
+from jobs.delivery_log import Attempt
 from jobs.saved import Saved
 from jobs.states import State
 from tests.jobs.store.test_batch_saved import SavingShop
@@ -33,7 +34,8 @@ def shop(bench: Bench) -> SavingShop:
         turn = deliveries.begin_notification(due, f"{due.job.id}.example", 10)
         more: Any = {"delivered": {}, "given-up": {"why": "404", "retry_in": None}}
         more["failing"] = {"why": "503", "retry_in": 60.0}
-        deliveries.end_notification(due, turn, limit=10, random=0.5, begin=0, **more[due.job.id])
+        attempt = Attempt(id=due.job.id, at=due.now, address="https://shop.example", status=None, took=0.1)
+        deliveries.end_notification(due, turn, limit=10, random=0.5, begin=0, attempt=attempt, **more[due.job.id])
     bench.store.jobs.enqueue([new("alone", owed="n", owner="ark")])
     bench.store.jobs.cancel("alone")
     return made
