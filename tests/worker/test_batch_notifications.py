@@ -17,7 +17,7 @@ from jobs.saved import Saved
 from jobs.store.store import Store
 from tests.support.listener import Listener
 from tests.support.waiting import WaitFor
-from tests.support.world import MakeWorld, request_of
+from tests.support.world import CLOCK, MakeWorld, request_of
 from worker.batch_notifications import BatchNotifications
 from worker.deliver import Deliverer
 from worker.notification import Notifier
