@@ -1,16 +1,14 @@
 """The client for asyncio: the same calls as the other one, generated from one source, and safe to cancel."""
 
 import asyncio
-import gc
 import inspect
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-import boomerang_client
 from boomerang_client import (
     AsyncBatch,
     AsyncClient,
@@ -18,17 +16,13 @@ from boomerang_client import (
     Batch,
     Client,
     Conflict,
-    ImagesRefused,
-    Invalid,
     Job,
     NotFound,
-    ServiceUnavailable,
-    StillRunning,
-    TooBusy,
 )
 from ops.release.client_code import generated
-from tests.support.fake_boomerang import KEY, FakeService, Fault
+from tests.support.fake_boomerang import FakeService
 
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "python-client.md"
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 Result = TypeVar("Result")
 
@@ -63,9 +57,10 @@ def test_both_clients_have_the_same_calls_and_parameters(blocking: type, other: 
             assert (one.kind, one.default is one.empty) == (two.kind, two.default is two.empty), (name, one.name)
         # What blocks is awaited, or iterated over, and nothing else is.
         waits = inspect.iscoroutinefunction(public(other)[name]) or "AsyncGenerator" in str(theirs.return_annotation)
-        assert waits == (name not in {"by_state"}), name
+        assert waits == (name != "by_state"), name
 
 
+@pytest.mark.stack
 def test_the_client_without_asyncio_is_what_its_source_generates() -> None:
     assert [path.name for path, text in generated().items() if path.read_text(encoding="utf-8") != text] == []
 
@@ -114,3 +109,60 @@ def test_a_batch_of_any_source(service: FakeService, tmp_path: Path) -> None:
             return [each.accepted for each in batches]
 
     assert run(work()) == [3, 3, 1200, 1200]
+
+
+def test_the_example_of_the_page_runs(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("## In asyncio")[2].partition("\n## ")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0], {"__name__": "__main__"})
+    printed = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith(" completed") for line in printed) == 103
+    assert len(printed) == 203
+
+
+def test_a_refused_line_and_a_bad_image_are_errors(service: FakeService) -> None:
+    async def work() -> None:
+        async with AsyncClient(backoff=0) as client:
+            with pytest.raises(ImagesRefused):
+                await client.generate(**REQUEST, image_list=[b"not an image"])
+            service.faults.append(Fault(status=422, body=b'{"errors": {"prompt": ["is too long"]}}'))
+            with pytest.raises(Invalid) as refused:
+                await client.enqueue(REQUEST)
+            assert refused.value.errors == {"prompt": ("is too long",)}
+
+    run(work())
+
+
+@pytest.mark.parametrize("fault", [Fault(), Fault(status=503), Fault(status=502), Fault(after=True)], ids=repr)
+def test_a_call_is_repeated_and_a_retry_is_not(service: FakeService, fault: Fault) -> None:
+    async def work() -> None:
+        async with AsyncClient(backoff=0) as client:
+            service.faults.extend([fault] * 4)
+            job = await client.generate(**REQUEST)
+            assert service.paths() == ["POST /v1/jobs"] * 5
+            service.faults.extend([fault] * 5)
+            with pytest.raises(ServiceUnavailable) as failed:
+                await client.generate(**REQUEST)
+            assert failed.value.repeat_id
+            before = len(service.seen)
+            service.faults.append(fault)
+            with pytest.raises(ServiceUnavailable):
+                await client.retry(job.id)
+            assert len(service.seen) == before + 1
+
+    run(work())
+
+
+def test_an_upload_that_is_refused_for_lack_of_room_is_returned_at_once(service: FakeService) -> None:
+    service.faults.append(Fault(status=429, headers={"Retry-After": "120"}))
+
+    async def work() -> None:
+        async with AsyncClient(backoff=0) as client:
+            with pytest.raises(TooBusy) as refused:
+                await client.batch([REQUEST], "b", patience=1)
+            assert refused.value.retry_after == 120
+
+    run(work())
+    assert len(service.seen) == 1
