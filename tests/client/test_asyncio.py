@@ -16,11 +16,15 @@ from boomerang_client import (
     Batch,
     Client,
     Conflict,
+    ImagesRefused,
+    Invalid,
     Job,
     NotFound,
+    ServiceUnavailable,
+    TooBusy,
 )
 from ops.release.client_code import generated
-from tests.support.fake_boomerang import FakeService
+from tests.support.fake_boomerang import FakeService, Fault
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "python-client.md"
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
