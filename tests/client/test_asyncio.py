@@ -27,7 +27,7 @@ from ops.release.client_code import generated
 from tests.support.fake_boomerang import FakeService, Fault
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "python-client.md"
-REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
+REQUEST: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "A red boat"}
 Result = TypeVar("Result")
 
 
