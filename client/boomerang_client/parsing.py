@@ -131,6 +131,8 @@ def parse_batch(data: object) -> dict[str, Any]:
             "max_cost": as_money(view.get("max_cost")),
             "unknown_costs": int(view.get("unknown_costs") or 0),
             "expected_cost": as_money(view.get("expected_cost")),
+            "to_save": int(view.get("to_save") or 0),
+            "unsaved": int(view.get("unsaved") or 0),
             "created_at": read_time(view.get("created_at")),
             "owner": view.get("owner"),
             "raw": view,
