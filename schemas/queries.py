@@ -10,12 +10,12 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from schemas.error_text import quoted
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Labels, Options, Pattern, paths
-from schemas.states import FAILURE_CLASSES, JOB_STATES
+from schemas.states import FAILURE_CLASSES, JOB_STATES, REVIEW_MARKS
 
 MAX_PAGE = 500
 DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 #: What a view of a job has only on request.
-INCLUDED = ("request", "revisions")
+INCLUDED = ("request", "revisions", "reviews")
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
 #: Jobs of a pilot.
@@ -72,8 +72,17 @@ def _include() -> Names:
         INCLUDED,
         metadata={
             "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
-            "revisions: the earlier revisions of the request. Repeatable, or separated by commas."
+            "revisions: the earlier revisions of the request. "
+            "reviews: what people think of its outputs. Repeatable, or separated by commas."
         },
+    )
+
+
+def _marks(description: str) -> fields.List[str]:
+    return fields.List(
+        fields.String(validate=Options(REVIEW_MARKS)),
+        load_default=list,
+        metadata={"description": f"{description} unreviewed: without a verdict. Repeatable: one of them suffices."},
     )
 
 
@@ -333,6 +342,7 @@ class ResultsQuery(Schema):
     )
     include = _include()
     failure = _classes("Only failed jobs of these classes of failure.")
+    review = _marks("Only jobs with an output that has one of these marks.")
     format = fields.String(
         load_default="ndjson",
         validate=Options(("ndjson", "csv")),

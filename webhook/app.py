@@ -23,6 +23,7 @@ from webhook.api import (
     outputs,
     ownership,
     provider_compat,
+    reviews,
     spend,
 )
 from webhook.http import problems, security_headers
@@ -35,6 +36,7 @@ from webhook.settings import Settings
 API = (
     jobs.blueprint,
     outputs.blueprint,
+    reviews.blueprint,
     lanes.blueprint,
     limits.blueprint,
     batches.blueprint,

@@ -154,6 +154,15 @@ class ReviseOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ReviewOutcome(StrEnum):
+    """Of `review`."""
+
+    REVIEWED = "reviewed"
+    SAME = "same"  #: the output has this review already
+    NO_OUTPUT = "no output"  #: the job has no such output
+    UNKNOWN = "unknown"
+
+
 class DeliveryOutcome(StrEnum):
     """Of `delivered`."""
 
@@ -367,6 +376,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "reschedule_lookup": LookupOutcome,
     "resave": ResaveOutcome,
     "retry": RetryOutcome,
+    "review": ReviewOutcome,
     "revise": ReviseOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,

@@ -1,7 +1,7 @@
 """/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -13,6 +13,7 @@ from jobs.api_keys import Scope
 from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.links import Links
+from jobs.review import Mark, Review
 from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import warnings_of
 from jobs.states import State
@@ -55,6 +56,8 @@ COLUMNS = (
     "revision",
     "provider_external_id",
 )
+#: After these, where reviews are included.
+REVIEW_COLUMNS = ("verdicts", "starred", "notes")
 _CSV_SCHEMA = {
     "type": "string",
     "description": f"RFC 4180. The columns, named in the first line: {', '.join(COLUMNS)}.",
@@ -79,14 +82,17 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
     `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
     and `labels` is JSON. With `include=request`, CSV has further columns: `prompt`, `labels.<name>` for each label and
-    `metadata.<name>` for each text of metadata.
+    `metadata.<name>` for each text of metadata. With `include=reviews`, and with `review`, it has `verdicts`, `starred`
+    and `notes`: a value for each output, separated by spaces, notes by line breaks.
+
     If the connection breaks before the last chunk, ask again.
     """
     which = _Selection(
         batch_id,
         [State(status) for status in query["status"]],
         [FailureClass(each) for each in query["classes"]],
-        query["include"],
+        query["include"] + (["reviews"] if query["review"] else []),
+        [Mark(each) for each in query["review"]],
     )
     if query["format"] == "csv":
         return _stream(which, _csv, f"{CSV}; charset=utf-8")
@@ -119,9 +125,12 @@ class _Selection:
     states: Sequence[State] = ()
     classes: Sequence[FailureClass] = ()
     include: Collection[str] = ()
+    marks: Sequence[Mark] = ()
 
     def read(self, store: Store) -> Iterator[Job]:
         """Yield the jobs, in input order."""
+        if self.marks:
+            return (each.job for each in store.reviews.jobs(self.batch_id, self.marks, self.states, self.classes))
         return store.batches.jobs(self.batch_id, self.states, self.classes)
 
 
@@ -148,9 +157,32 @@ def _csv(views: Views, which: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
     more = None
     if "request" in which.include:
         more = RequestColumns.of(chain.from_iterable(views.parts(which.read(views.store))))
-    yield csv_text([(*COLUMNS, *(more.heading if more else ()))])
+    of_reviews = REVIEW_COLUMNS if "reviews" in which.include else ()
+    yield csv_text([(*COLUMNS, *of_reviews, *(more.heading if more else ()))])
     for part in views.parts(jobs):
-        yield csv_text([(*_row(job, views.links), *(more.cells(job) if more else ())) for job in part])
+        reviews = views.reviews_of(part)
+        yield csv_text(
+            [
+                (
+                    *_row(job, views.links),
+                    *(_review_cells(job, reviews[job.id]) if of_reviews else ()),
+                    *(more.cells(job) if more else ()),
+                )
+                for job in part
+            ]
+        )
+
+
+def _review_cells(job: Job, reviews: Mapping[int, Review]) -> Sequence[str]:
+    """Return the cells of REVIEW_COLUMNS, empty where nothing was reviewed."""
+    if not reviews:
+        return ("", "", "")
+    outputs = [reviews.get(number) for number in range(len(job.result.output) if job.result else 0)]
+    return (
+        " ".join(each.verdict.value if each and each.verdict else "none" for each in outputs),
+        " ".join("yes" if each and each.starred else "no" for each in outputs),
+        "\n".join(each.note for each in reviews.values() if each.note),
+    )
 
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:

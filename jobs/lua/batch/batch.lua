@@ -2,8 +2,8 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 batch id
 -- Returns: {now in µs, what is known of the speed of its lanes as JSON (pace_of in shared/forecast.lua), what is known of
---   the prices of its unfinished jobs as JSON {class: forecast_of there}, then field, value, ...}; without fields there
---   is no such batch
+--   the prices of its unfinished jobs as JSON {class: forecast_of there}, then field, value, ...; `marked:<mark>`: how many outputs
+--   have it}; without fields there is no such batch
 arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
 local seen, pools, classes, owner = {}, {}, {}, ''
@@ -21,4 +21,11 @@ for i = 1, #fields, 2 do
 end
 local answer = {whole(clock()), cjson.encode(pace_of(pools)), cjson.encode(classes)}
 for _, each in ipairs(fields) do answer[#answer + 1] = each end
+for mark in string.gmatch(#fields > 0 and MARKS or '', '.') do
+  local count = redis.call('ZCARD', KEY.marked .. mark .. '|' .. ARGV[1])
+  if count > 0 then
+    answer[#answer + 1] = 'marked:' .. mark
+    answer[#answer + 1] = count
+  end
+end
 return answer
