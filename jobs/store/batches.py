@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from jobs.connections.errors import translate_errors
@@ -23,6 +24,7 @@ from jobs.read_models import Batch, BatchPage, Page, Progress
 from jobs.states import FINAL, State
 from jobs.store.arguments import flag
 from jobs.store.batch_counters import read_batch
+from jobs.store.batch_members import BatchMembers
 from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
@@ -64,6 +66,7 @@ class Batches:
         self._scripts = context.scripts
         self._context = context
         self._jobs = jobs
+        self.members = BatchMembers(context, jobs)
 
     # --- read -------------------------------------------------------------------------------------------------------
 
@@ -98,17 +101,9 @@ class Batches:
         states: Sequence[State] = (),
         classes: Sequence[FailureClass] = (),
     ) -> Iterator[Job]:
-        """Yield every job of a batch, or those in these states, in input order, read in chunks.
-
-        `classes`: only failed jobs of these classes of failure.
-        """
+        """Yield every job of a batch, or those of `states` and `classes`, as `members.parts` does."""
         self.get(batch_id)
-        start = 0
-        while ids := self._members(batch_id, start, CHUNK):
-            wanted = self._jobs.in_states(ids, states) if states else ids
-            found = (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
-            yield from (job for job in found if not classes or job.failure in classes)
-            start += len(ids)
+        return chain.from_iterable(self.members.parts(batch_id, states, classes))
 
     def page_of_jobs(
         self,
@@ -131,7 +126,7 @@ class Batches:
         found, after = list[Job](), list[str]()
         seen = 0
         while seen < SCAN:
-            ids = self._members(batch_id, start, min(CHUNK, limit))
+            ids = self.members.ids(batch_id, start, min(CHUNK, limit))
             for position, job in enumerate(self._jobs.get_many(ids), start):
                 wanted = job and (state is None or job.state is state) and (not classes or job.failure in classes)
                 if job and wanted and only.admits(job.created_at, job.labels):
@@ -161,11 +156,6 @@ class Batches:
         keeps += [partial(self._owned, only.owner)] if only.owner is not None else []
         ids, further = scan(entries, only.bounds(cursor), keeps, limit)
         return BatchPage(self._get_many(ids), further)
-
-    @translate_errors()
-    def _members(self, batch_id: str, start: int, count: int) -> list[str]:
-        ids: Any = self._client.lrange(self._keys.member("members", batch_id), start, start + count - 1)
-        return list(ids)
 
     def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
         with self._client.pipeline(transaction=False) as pipe:

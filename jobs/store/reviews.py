@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from jobs.connections.errors import translate_errors
@@ -13,8 +13,8 @@ from jobs.job import Job
 from jobs.owners import ANYONE
 from jobs.review import LETTERS, Mark, Review, Verdict, is_selected, letters, read_reviews
 from jobs.states import State
-from jobs.store.batches import Batches
-from jobs.store.chunks import CHUNK, chunks
+from jobs.store.batch_members import AT_ONCE, BatchMembers
+from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.outcomes import ReviewOutcome
@@ -36,12 +36,12 @@ class Reviewed:
 class Reviews:
     """The verbs for reviews. All raise `StoreUnavailable`."""
 
-    def __init__(self, context: StoreContext, jobs: Jobs, batches: Batches) -> None:
+    def __init__(self, context: StoreContext, jobs: Jobs) -> None:
         self._client = context.client
         self._keys = context.keys
         self._scripts = context.scripts
         self._jobs = jobs
-        self._batches = batches
+        self._members = BatchMembers(context, jobs)
 
     def review(
         self,
@@ -76,36 +76,38 @@ class Reviews:
             rows: list[Any] = pipe.execute()
         return [read_reviews(job_id, row) for job_id, row in zip(ids, rows, strict=True)]
 
-    def jobs(
+    def parts(
         self,
         batch_id: str,
         wanted: Collection[Mark] = (),
         states: Sequence[State] = (),
         classes: Sequence[FailureClass] = (),
-    ) -> Iterator[Reviewed]:
+    ) -> Iterator[list[Reviewed]]:
         """Yield the jobs of a batch of which an output has one of these marks, in the order of their creation.
 
-        Without `wanted`, all of them. `states` and `classes`: as for `Batches.jobs`. Raises `BatchNotFound`.
+        An empty list where none of a chunk of jobs is wanted. Without `wanted`, all jobs. `states` and `classes`: as for
+        `BatchMembers.parts`. An unknown batch has no jobs.
         """
         if wanted and Mark.UNREVIEWED not in wanted:
-            found = self._indexed(batch_id, wanted, states, classes)
+            parts = self._indexed(batch_id, wanted, states, classes)
         else:
-            found = self._batches.jobs(batch_id, states, classes)
-        for chunk in chunks(found):
-            for job, reviews in zip(chunk, self.of([job.id for job in chunk]), strict=True):
-                reviewed = Reviewed(job, reviews)
-                if not wanted or reviewed.outputs(wanted):
-                    yield reviewed
+            parts = self._members.parts(batch_id, states, classes)
+        for part in parts:
+            reviews = self.of([job.id for job in part])
+            found = [Reviewed(job, each) for job, each in zip(part, reviews, strict=True)]
+            yield [each for each in found if not wanted or each.outputs(wanted)]
 
     def _indexed(
         self, batch_id: str, wanted: Collection[Mark], states: Sequence[State], classes: Sequence[FailureClass]
-    ) -> Iterator[Job]:
-        self._batches.get(batch_id)
+    ) -> Iterator[list[Job]]:
         entries = heapq.merge(*(self._entries(batch_id, mark) for mark in wanted))
-        for ids in chunks(job_id for (_, job_id), _ in groupby(entries)):
-            for job in self._jobs.get_many(ids):
-                if job and (not states or job.state in states) and (not classes or job.failure in classes):
-                    yield job
+        ids = (job_id for (_, job_id), _ in groupby(entries))
+        while part := list(islice(ids, AT_ONCE)):
+            yield [
+                job
+                for job in self._jobs.get_many(part)
+                if job and (not states or job.state in states) and (not classes or job.failure in classes)
+            ]
 
     def _entries(self, batch_id: str, mark: Mark) -> Iterator[tuple[float, str]]:
         """Yield (µs of the creation, job id) for each output with the mark, by time."""

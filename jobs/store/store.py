@@ -57,7 +57,7 @@ class Store:
         self.manifests = Manifests(context)
         self.batches = Batches(context, self.jobs)
         self.batch_events = BatchEvents(context)
-        self.reviews = Reviews(context, self.jobs, self.batches)
+        self.reviews = Reviews(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
         self.forecasts = Forecasts(context)

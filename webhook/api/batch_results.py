@@ -1,9 +1,9 @@
 """/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from flask import Response
@@ -17,7 +17,6 @@ from jobs.review import Mark, Review
 from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import warnings_of
 from jobs.states import State
-from jobs.store.store import Store
 from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.included import Views
@@ -28,6 +27,7 @@ from webhook.http.csv_text import csv_text
 from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
 from webhook.links import links
+from webhook.places import interruptions
 from webhook.services import services
 
 blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="Results of a batch.")
@@ -82,9 +82,9 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
     `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
     and `labels` is JSON. With `include=request`, CSV has further columns: `prompt`, `labels.<name>` for each label and
-    `metadata.<name>` for each text of metadata. With `include=reviews`, and with `review`, it has `verdicts`, `starred`
-    and `notes`: a value for each output, separated by spaces, notes by line breaks.
-
+    `metadata.<name>` for each text of metadata. Their names come from a sample of a batch of more than 1,000 jobs; such
+    a table has a column `metadata`, too: JSON, with the texts of other names. With `include=reviews`, and with `review`,
+    CSV has `verdicts` and `starred`, with a value for each output, and `notes`.
     If the connection breaks before the last chunk, ask again.
     """
     which = _Selection(
@@ -127,44 +127,70 @@ class _Selection:
     include: Collection[str] = ()
     marks: Sequence[Mark] = ()
 
-    def read(self, store: Store) -> Iterator[Job]:
-        """Yield the jobs, in input order."""
-        if self.marks:
-            return (each.job for each in store.reviews.jobs(self.batch_id, self.marks, self.states, self.classes))
-        return store.batches.jobs(self.batch_id, self.states, self.classes)
+    def parts(self, store: Store) -> Iterator[list[Job]]:
+        """Yield the jobs in input order; an empty list where none of a chunk of jobs is wanted."""
+        if not self.marks:
+            return store.batches.members.parts(self.batch_id, self.states, self.classes)
+        parts = store.reviews.parts(self.batch_id, self.marks, self.states, self.classes)
+        return ([each.job for each in part] for part in parts)
 
 
-def _stream(
-    which: _Selection, form: Callable[[Views, _Selection, Iterable[Job]], Iterator[str]], content_type: str
-) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reading of jobs that ends between two chunks, when its place is lost or its client is gone."""
+
+    which: _Selection
+    views: Views
+    check: Callable[[], None]
+
+    def parts(self) -> Iterator[list[Job]]:
+        """Yield the jobs in input order; an empty list where none of a chunk of jobs is wanted."""
+        for jobs in self.which.parts(self.views.store):
+            yield from self.views.parts(jobs) if jobs else ([],)
+            self.check()
+
+    def columns(self) -> RequestColumns | None:
+        """Return the further columns, those of a sample of a large batch: its answer begins soon."""
+        if "request" not in self.which.include:
+            return None
+        complete = True
+
+        def sample() -> Iterator[Job]:
+            nonlocal complete
+            for jobs, complete in self.views.store.batches.members.sample(self.which.batch_id):  # noqa: B007
+                yield from jobs
+
+        found = RequestColumns.of(sample())
+        return replace(found, complete=found.complete and complete)
+
+
+def _stream(which: _Selection, form: Callable[[_Reading], Iterator[str]], content_type: str) -> Response:
     views = Views(services().store, links(), which.include)
 
-    def stream(_: Place) -> Response:
-        jobs = which.read(views.store)
-        first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
-        return Response(form(views, which, chain(first, jobs)), content_type=content_type)
+    def stream(place: Place) -> Response:
+        views.store.batches.get(which.batch_id)
+        pieces = form(_Reading(which, views, interruptions(place)))
+        first = next(pieces, "")  # a lost connection to Redis is an error before the stream begins
+        return Response(chain((first,), pieces), content_type=content_type)
 
     return services().transfers.stream(stream, Direction.ANSWER)
 
 
-def _ndjson(views: Views, _: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
-    for part in views.parts(jobs):
-        yield "".join(f"{encode(view)}\n" for view in views.of(part))
+def _ndjson(reading: _Reading) -> Iterator[str]:
+    for part in reading.parts():
+        yield "".join(f"{encode(view)}\n" for view in reading.views.of(part))
 
 
-def _csv(views: Views, which: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
-    # The heading comes first, so the names of labels and metadata are found in a reading of their own.
-    more = None
-    if "request" in which.include:
-        more = RequestColumns.of(chain.from_iterable(views.parts(which.read(views.store))))
-    of_reviews = REVIEW_COLUMNS if "reviews" in which.include else ()
+def _csv(reading: _Reading) -> Iterator[str]:
+    more = reading.columns()
+    of_reviews = REVIEW_COLUMNS if "reviews" in reading.which.include else ()
     yield csv_text([(*COLUMNS, *of_reviews, *(more.heading if more else ()))])
-    for part in views.parts(jobs):
-        reviews = views.reviews_of(part)
+    for part in reading.parts():
+        reviews = reading.views.reviews_of(part)
         yield csv_text(
             [
                 (
-                    *_row(job, views.links),
+                    *_row(job, reading.views.links),
                     *(_review_cells(job, reviews[job.id]) if of_reviews else ()),
                     *(more.cells(job) if more else ()),
                 )
