@@ -85,7 +85,7 @@ class Reviews:
     ) -> Iterator[list[Reviewed]]:
         """Yield the jobs of a batch of which an output has one of these marks, in the order of their creation.
 
-        An empty list where none of a chunk of jobs is wanted. Without `wanted`, all jobs. `states` and `classes`: as for
+        An empty list where none of a chunk of jobs is wanted. Without `wanted`, all jobs. `states`, `classes`: as for
         `BatchMembers.parts`. An unknown batch has no jobs.
         """
         if wanted and Mark.UNREVIEWED not in wanted:

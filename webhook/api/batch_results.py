@@ -17,6 +17,7 @@ from jobs.review import Mark, Review
 from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import warnings_of
 from jobs.states import State
+from jobs.store.store import Store
 from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.included import Views
@@ -83,7 +84,7 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
     and `labels` is JSON. With `include=request`, CSV has further columns: `prompt`, `labels.<name>` for each label and
     `metadata.<name>` for each text of metadata. Their names come from a sample of a batch of more than 1,000 jobs; such
-    a table has a column `metadata`, too: JSON, with the texts of other names. With `include=reviews`, and with `review`,
+    a table has a column `metadata`, too: JSON, with the texts of other names. With `include=reviews` or `review`,
     CSV has `verdicts` and `starred`, with a value for each output, and `notes`.
     If the connection breaks before the last chunk, ask again.
     """
