@@ -352,6 +352,16 @@ class ResultsQuery(Schema):
     )
 
 
+class ImagesQuery(Schema):
+    """`GET /v1/batches/<id>/images.zip`."""
+
+    review = _marks("Only images with one of these marks.")
+    after = fields.String(
+        validate=validate.Regexp(r"[0-9]{1,17}\Z", error="is no `after` of this API; more.txt in an archive has it"),
+        metadata={"description": "Continue an archive that was full: `after` in its more.txt."},
+    )
+
+
 class BatchRetryQuery(Schema):
     """`POST /v1/batches/<id>/retry`."""
 

@@ -12,6 +12,7 @@ from webhook.access.rate_limits import RateLimits, read_rates
 from webhook.api import (
     batch_actions,
     batch_events,
+    batch_images,
     batch_results,
     batches,
     deliveries,
@@ -42,6 +43,7 @@ API = (
     batches.blueprint,
     batch_actions.blueprint,
     batch_results.blueprint,
+    batch_images.blueprint,
     batch_events.blueprint,
     deliveries.blueprint,
     images.blueprint,
