@@ -73,6 +73,8 @@ class Batch:
     pilot: Pilot | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     reviews: Mapping[Mark, int] = field(default_factory=dict)  #: outputs with each mark, without deleted jobs
+    to_save: int = 0  #: jobs whose results are to be saved
+    unsaved: int = 0  #: jobs whose results could not be saved, and are given up
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None

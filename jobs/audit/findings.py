@@ -16,7 +16,21 @@ from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
 #: Families with few members.
 SMALL = frozenset(
-    {"batch", "grouped", "labelled", "lane", "marked", "pool", "queues", "ready", "spent", "spent_labels"}
+    {
+        "batch",
+        "batch_saves",
+        "batch_unsaved",
+        "grouped",
+        "labelled",
+        "lane",
+        "marked",
+        "notifications",
+        "pool",
+        "queues",
+        "ready",
+        "spent",
+        "spent_labels",
+    }
 )
 _WRONG_TYPE = "WRONGTYPE"
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)

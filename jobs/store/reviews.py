@@ -17,7 +17,7 @@ from jobs.store.batch_members import AT_ONCE, BatchMembers
 from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import ReviewOutcome
+from jobs.store.outcomes.jobs import ReviewOutcome
 
 
 @dataclass(frozen=True, slots=True)

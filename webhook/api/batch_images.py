@@ -16,7 +16,7 @@ from jobs.review import Mark
 from jobs.saved import SavedOutput
 from jobs.store.reviews import Reviewed
 from jobs.units import to_micros
-from schemas.queries import ImagesQuery
+from schemas.queries.batches import ImagesQuery
 from webhook.api.openapi import operation
 from webhook.http.connection import Direction
 from webhook.http.csv_text import csv_text

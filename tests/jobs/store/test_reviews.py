@@ -12,7 +12,7 @@ from jobs.job import Result
 from jobs.new_job import NewJob
 from jobs.review import Mark, Verdict
 from jobs.states import State
-from jobs.store.outcomes import ReviewOutcome
+from jobs.store.outcomes.jobs import ReviewOutcome
 from tests.support.bench import IMAGES, Bench
 
 #: Without half surrogates, which the API refuses.
