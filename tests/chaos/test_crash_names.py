@@ -75,6 +75,7 @@ BOUNDARIES = {
         "FairPool._victims": {"remove": "(from a list)"},
         "Worker.run": {"run": "(gunicorn's own loop)"},
         "Worker._admit": {"open": "(counts a connection)"},
+        "ZipStream.add": {"open": "(a file in an answer)", "write": "(the same)"},
     },
 }
 #: Calls that only lead to these: hints go through Services.send; a blueprint's calls declare routes.
