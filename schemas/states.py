@@ -42,5 +42,9 @@ JOB_EVENTS = (
     "saved",
 )
 
+#: What reviews say of an output, and what outputs are selected by. `jobs.review` defines them.
+VERDICTS = ("accepted", "rejected")
+REVIEW_MARKS = (*VERDICTS, "starred", "unreviewed")
+
 #: `jobs.failures` defines them.
 FAILURE_CLASSES = ("moderation", "quota", "invalid", "transient", "provider", "unsaved")
