@@ -14,12 +14,13 @@ from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
 from jobs.failures import FailureClass
 from jobs.fields import Field, printable
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
 from jobs.read_models import Page
+from jobs.result import Result
 from jobs.room import Room
 from jobs.states import State
 from jobs.store.arguments import flag, job_arguments, within
