@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Result
 from jobs.policy import MOST_SUBMIT_TRIES, WORTH_RETRYING
+from jobs.result import Result
 from jobs.settings import Ambiguous
 from jobs.states import State
 from tests.support.scripted_provider import OUTPUT, ScriptedProvider

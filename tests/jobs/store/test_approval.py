@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
-from jobs.job import Result
 from jobs.new_job import BatchOptions
 from jobs.read_models import Pilot, Progress
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.bench import Bench, new
