@@ -274,6 +274,7 @@ def test_lines_that_come_all_or_none_wait_as_well(batch: BatchOptions, bench: Be
     assert bench.audit() == []
 
 
+@pytest.mark.slow
 def test_any_order_of_calls_pays_for_nothing_before_the_approval(bench: Bench) -> None:
     calls = {
         "pilot": lambda store: store.batches.begin_pilot("x", ["b", "c"]),
