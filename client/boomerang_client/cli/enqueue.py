@@ -34,7 +34,7 @@ from boomerang_client.errors import BoomerangError, LineError
 from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.terminal import clean, plain_json
-from boomerang_client.uploading import MOST_ERRORS
+from boomerang_client.upload_parts import MOST_ERRORS
 
 
 @click.command(
