@@ -235,6 +235,7 @@ def test_without_a_look_up_a_refused_repeat_fails_after_the_deadline(
     assert len(provider.submitted) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"<h1>please wait", b"", b"[1]", b'{"id": '], ids=repr)
 def test_without_a_look_up_unreadable_submissions_end(
     answer: bytes, world: MakeWorld, provider: ScriptedProvider
