@@ -27,9 +27,10 @@ from jobs import (
 )
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
-from jobs.job import LANE, MOST_COST
+from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
 from jobs.producer_ids import OWNER_MARK
+from jobs.result import MOST_COST
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.installation import NEWER_ONLY
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
@@ -66,7 +67,10 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
-    "lib",
+    "alarms",
+    "moves",
+    "deliveries",
+    "ends",
     "revisions",
     "reviews",
     "accept",
