@@ -11,6 +11,7 @@ from jobs.estimates import Estimate, Price, sum_up
 from jobs.fields import BatchCounter, printable
 from jobs.job import PRIORITIES
 from jobs.read_models import Batch, Pilot
+from jobs.review import LETTERS
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.units import dollars, from_micros
@@ -51,12 +52,15 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             paused="paused" in fields,
             awaits_approval="hold" in fields,
             pilot=_pilot(fields),
+            to_save=int(fields["to_save"]),
+            unsaved=int(fields["unsaved"]),
             taking_in=fields.get("do") == "commit",
             errors={
                 name.removeprefix(BatchCounter.FAILED): int(count)
                 for name, count in fields.items()
                 if name.startswith(BatchCounter.FAILED)
             },
+            reviews={mark: int(fields.get(f"marked:{letter}", 0)) for mark, letter in LETTERS.items()},
             rate=eta.rate(fields, seconds, created),
             eta=eta.eta(
                 left=sum(count for state, count in counts.items() if not state.final),

@@ -158,6 +158,15 @@ class BatchView(Schema):
         allow_none=True,
         metadata=described("Why the batch is paused or what its jobs wait for, or null if there is no more to say."),
     )
+    reviews = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata=described(
+            "Number of outputs that people accepted, rejected and starred.",
+            {"accepted": 12, "rejected": 3, "starred": 1},
+        ),
+    )
     cost = money("Cost of its jobs so far.", required=True)
     unknown_costs = fields.Integer(
         required=True, metadata=described("Number of jobs whose cost is unknown, and not part of `cost`.", 0)
@@ -166,6 +175,15 @@ class BatchView(Schema):
         "Estimated cost when every job has ended, from recent prices of such jobs, or null if unknown.",
         required=True,
         allow_none=True,
+    )
+    to_save = fields.Integer(
+        required=True, metadata=described("Number of jobs whose results the service is still to save.", 0)
+    )
+    unsaved = fields.Integer(
+        required=True,
+        metadata=described(
+            "Number of jobs whose results could not be saved before the provider deleted them, and are given up.", 0
+        ),
     )
     created_at = instant("When the batch began.", required=True)
 

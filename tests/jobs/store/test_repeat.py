@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs import review
 from jobs.job import Delivery, Result
 from jobs.lane_health import PROBE_BASE
 from jobs.limits import Subject
@@ -240,6 +241,11 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, each: b.store.context.scripts.call("repair_image", "1", each.hash),
     ),
     "repair_job": (break_invariant("ZREM", "alarms", "fox"), repair("repair_job", "1", 60_000_000, "fox")),
+    "repair_notification": (
+        lambda b: b.raw.zadd("{b}:ns:p|shop", {"fox": 1}),
+        repair("repair_notification", "1", "p|shop", "fox"),
+    ),
+    "repair_save": (lambda b: b.raw.sadd("{b}:bs:x", "fox"), repair("repair_save", "1", "x", "fox")),
     "repair_label": (
         break_invariant("ZADD", "y:shop=rome", 1, "fox"),
         repair("repair_label", "1", "job", "shop=rome", "fox"),
@@ -252,6 +258,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "repair_queue": (
         break_invariant("ZADD", "q:|1|bx", 1, "fox"),
         repair("repair_queue", "1", "|1|bx", "fox"),
+    ),
+    "repair_review": (
+        break_invariant("ZADD", "mk:a|x", 1, "0:fox"),
+        repair("repair_review", "1", "fox", "x", "0"),
     ),
     "repair_sweep": (break_invariant("ZADD", "sweeps", 1, "x"), repair("repair_sweep", "1", "x")),
     "record_callback": (
@@ -290,6 +300,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
     ),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
+    "review": (
+        lambda b: b.put(S.COMPLETED),
+        lambda b, _: b.store.reviews.review("fox", 0, review.Verdict.REJECTED, note="a paw too many", by="shop-1"),
+    ),
     "revise": (lambda b: b.put(S.FAILED), lambda b, _: b.store.revisions.revise(new("fox", '{"prompt":"a calm fox"}'))),
     "revoke": (park_message, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
     "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", new_jobs("a", "b"))),
