@@ -1,10 +1,10 @@
 """Download results into a folder: complete files with stable names, several at once. Existing files stay."""
 
+import errno
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -29,9 +29,15 @@ TRIES = 4
 LARGEST = 512 * 1024 * 1024
 _CHUNK = 256 * 1024
 
+#: What a full disk raises, and a quota that is used up.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: The first bytes of a result → the extension of its file.
 _EXTENSIONS_BY_CONTENT = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 _EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "bin")
+
+
+class _DiskFull(NotSaved):
+    """No further result can be saved."""
 
 
 class Saver:
@@ -66,7 +72,8 @@ class Saver:
     def save(self, jobs: Iterable[Job]) -> Iterator[Saved]:
         """Save the results of the jobs as they arrive. Jobs without results are skipped.
 
-        Leaving the iterator stops the downloads. Raises NotSaved when the folder cannot be created.
+        Leaving the iterator stops the downloads. Raises NotSaved when the folder cannot be created, and when the disk
+        is full: what is saved stays, and the next call saves the rest.
         """
         create_folder(self._folder)
         running: set[Future[Saved]] = set()
@@ -89,7 +96,10 @@ class Saver:
                 pool.shutdown(cancel_futures=True)
 
     def save_one(self, job: Job, index: int) -> Saved:
-        """Save one result of a job. `Saved.error` says why it could not be saved."""
+        """Save one result of a job. `Saved.error` says why it could not be saved.
+
+        Raises NotSaved when the disk is full.
+        """
         output = job.output[index]
         # Ids may contain colons, which some file systems refuse, but no plus.
         name = f"{quote(job.id.replace(':', '+'), safe='+')}-{index + 1}"
@@ -100,6 +110,8 @@ class Saver:
         try:
             with limited_time():
                 return Saved(job=job.id, index=index, url=output.url, path=self._fetch(job, index, name))
+        except _DiskFull:
+            raise
         except NotSaved as error:
             return Saved(job=job.id, index=index, url=output.url, error=str(error))
 
@@ -112,8 +124,12 @@ class Saver:
             return self._from_service(self._files, job, index, name)
         except (BoomerangError, RequestException, WrongContent) as error:
             if output.source_url and not self._stopped.is_set():
-                with suppress(NotSaved):  # the service's reason is the one to report
+                try:
                     return self._download(replace(output, url=output.source_url), name)
+                except _DiskFull:
+                    raise
+                except NotSaved:
+                    pass  # the service's reason is the one to report
             raise NotSaved(f"Output {index} of job {job.id} cannot be fetched from the service: {error}") from error
 
     def _from_service(self, files: SavedFiles, job: Job, index: int, name: str) -> Path:
@@ -135,7 +151,7 @@ class Saver:
             except TooSlow as error:
                 raise NotSaved(f"{output.url} {error}. Try again: it continues.") from error
             except OSError as error:
-                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.") from error
+                raise self._not_written(name, error) from error
         raise AssertionError  # the loop returns or raises
 
     def _download(self, output: Output, name: str) -> Path:
@@ -152,8 +168,16 @@ class Saver:
             except TooSlow as error:
                 raise NotSaved(f"{output.url} {error}. Try again.") from error
             except OSError as error:
-                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.") from error
+                raise self._not_written(name, error) from error
         raise AssertionError  # the loop returns or raises
+
+    def _not_written(self, name: str, error: OSError) -> NotSaved:
+        if error.errno in _FULL:
+            return _DiskFull(
+                f"The disk of {self._folder} is full ({error.strerror}). Free some space and repeat the command: it "
+                "saves what is missing."
+            )
+        return NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.")
 
     def _try_download(self, output: Output, name: str) -> Path:
         with self._downloader.get(output.url) as response:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobs.blobs.blob import ABANDONED
+from jobs.blobs.blob import ABANDONED, KEPT
 from jobs.blobs.bucket import Bucket, Purpose
 from jobs.blobs.remote import PART
 from jobs.errors import ResultsUnavailable
@@ -238,3 +238,12 @@ def test_drafts_of_killed_writers_are_swept_by_age(tmp_path: Path) -> None:
         os.utime(draft.path, (time.time() - ABANDONED - 5,) * 2)
         assert bucket.sweep() == 1
     assert bucket.sweep() == 0
+
+
+def test_what_was_kept_is_removed_in_the_end(bucket: Bucket) -> None:
+    put(bucket, f"{KEPT}/a", b"1")
+    assert bucket.read(f"{KEPT}/a") == b"1"
+    assert names(bucket) == ["first"]
+    assert bucket.sweep(-60) == 0
+    assert bucket.sweep(kept_for=-60) == 1
+    assert bucket.info(f"{KEPT}/a") is None

@@ -124,6 +124,20 @@ def test_a_replay_of_many(shop: FlaskClient, store: Store) -> None:
     assert shop.post("/v1/deliveries/replay?state=delivered").json["replayed"] == 0
 
 
+def test_replays_of_a_producer_are_bounded(
+    shop: FlaskClient, clients: dict[str, FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "REPLAYS", Rate(3, "hour"))
+    assert shop.post("/v1/deliveries/replay").json["replayed"] == 2
+    assert shop.post("/v1/jobs/three/deliveries/replay").status_code == 200
+    for path in ("/v1/jobs/three/deliveries/replay", "/v1/deliveries/replay?state=pending"):
+        refused = shop.post(path)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 1000
+    assert shop.get("/v1/deliveries").status_code == 200
+    assert clients["press"].post("/v1/deliveries/replay").status_code == 200
+
+
 def test_a_replay_at_a_host_enables_it(shop: FlaskClient, store: Store) -> None:
     key = "{b}:n:shop|hooks.shop.example"
     store.context.client.hset(key, mapping={"disabled_at": 1_700_000_000_000_000, "failures": 5})
