@@ -16,7 +16,7 @@ from jobs.store.arguments import flag
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.deliveries import LONGEST_WHY, recorded
-from jobs.store.outcomes import DeliveryOutcome
+from jobs.store.outcomes.deliveries import DeliveryOutcome
 from jobs.units import duration_micros, from_micros
 
 log = logging.getLogger(__name__)

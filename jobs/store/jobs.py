@@ -25,7 +25,7 @@ from jobs.states import State
 from jobs.store.arguments import flag, job_arguments, within
 from jobs.store.context import StoreContext
 from jobs.store.liveness import PULSE
-from jobs.store.outcomes import CancelOutcome, PauseOutcome, RetryOutcome
+from jobs.store.outcomes.jobs import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.spending import DAYS_KEPT
 from jobs.store.transitions import TransitionResult, read_transition

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from marshmallow import Schema, ValidationError
 
-from schemas.queries import BatchListQuery, BatchQuery, JobQuery, WaitQuery
+from schemas.queries.batches import BatchListQuery, BatchQuery
+from schemas.queries.jobs import JobQuery, WaitQuery
 from schemas.states import JOB_STATES
 from schemas.views.batches import BatchAccepted, BatchView, CountsView
 from schemas.views.jobs import JobList, JobView

@@ -16,7 +16,7 @@ from jobs.links import Links
 from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import warnings_of
 from jobs.states import State
-from schemas.queries import ResultsQuery
+from schemas.queries.batches import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.included import Views
 from webhook.api.openapi import NDJSON, operation

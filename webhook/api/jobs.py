@@ -17,7 +17,7 @@ from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
-from schemas.queries import EnqueueQuery, JobQuery, WaitQuery
+from schemas.queries.jobs import EnqueueQuery, JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body

@@ -6,7 +6,7 @@ from enum import StrEnum
 import pytest
 
 from jobs.store.lua_source import needed, runnable, shared_text, verb_files
-from jobs.store.outcomes import OUTCOMES
+from jobs.store.outcomes.table import OUTCOMES
 
 
 def names(text: str) -> frozenset[str]:
