@@ -10,6 +10,8 @@ from jobs.delivery_log import Attempt
 from jobs.key_limits import KeyLimits
 from jobs.receivers import receiver_of
 from jobs.store.store import Store
+from webhook.access.rate_limits import Rate
+from webhook.api import deliveries
 from webhook.app import create_app
 from webhook.settings import Settings
 
