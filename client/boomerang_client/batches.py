@@ -134,7 +134,7 @@ class Batches(Jobs):
         With `paused` no job begins before you approve the batch. With `pilot`, so many jobs, spread over the batch,
         begin at once, and the others once you approve it. The lines are then sent in one request.
 
-        `callback_url` is notified when all jobs of the batch have ended, and when the batch is paused. Lines that are
+        `callback_url` is notified when all jobs of the batch have ended or are saved, or the batch is paused. Lines
         sent in parts may all end before the next part: then it is notified of each of these ends.
 
         `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it

@@ -231,7 +231,8 @@ class Batch:
     `rate` is the number of jobs that ended per second in the last minute. `eta` is the number of seconds until all have
     ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
     may cost, in US dollars. `reason` says why a batch waits. `awaits_approval`: its jobs, but for those of its `pilot`,
-    begin once it is approved. `owner` is the producer whose key made it. `upload` is the outcome of the upload, for a
+    begin once it is approved. `to_save` counts jobs whose results the service is still to save, `unsaved` those whose
+    results it could not save. `owner` is the producer whose key made it. `upload` is the outcome of the upload, for a
     batch that came from `Client.batch(lines)`.
     """
 
@@ -254,6 +255,8 @@ class Batch:
     unknown_costs: int = 0
     max_cost: Decimal | None = None
     expected_cost: Decimal | None = None
+    to_save: int = 0
+    unsaved: int = 0
     created_at: datetime | None = None
     owner: str | None = None
     upload: BatchAccepted | None = field(default=None, compare=False)

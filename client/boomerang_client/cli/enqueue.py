@@ -110,7 +110,7 @@ class EnqueueCommand(click.Command):
     metavar="JOBS",
     help="Begin so many jobs, spread over the batch; the others after: boomerang approve BATCH.",
 )
-@click.option("--callback-url", metavar="URL", help="Notified once the batch is done, and when it is paused.")
+@click.option("--callback-url", metavar="URL", help="Notified when the batch is done, saved, or paused.")
 @click.option(
     "--on-error",
     type=click.Choice(["skip", "abort"]),

@@ -64,8 +64,15 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("created", batch.created_at),
         ("cost", f"{batch.cost} USD" + (f" ({', '.join(limits)})" if limits else "")),
         ("pilot", _pilot(batch)),
+        ("results", _results(batch)),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
+
+
+def _results(batch: Batch) -> str | None:
+    parts = [f"{batch.to_save:,} are being saved"] if batch.to_save else []
+    parts += [f"{batch.unsaved:,} could not be saved"] if batch.unsaved else []
+    return ", ".join(parts) or None
 
 
 def _pilot(batch: Batch) -> str | None:
