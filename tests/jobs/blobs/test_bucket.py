@@ -1,4 +1,4 @@
-"""Every kind of store behaves the same: a folder, buckets of S3 and Google over HTTP, and one whose objects are moved."""
+"""Every kind of store behaves the same: a folder, buckets of S3 and Google, and one whose objects are moved."""
 
 import os
 import shutil
@@ -21,6 +21,8 @@ from jobs.errors import ResultsUnavailable
 from tests.support.gcs import gcs_api
 from tests.support.s3 import s3_api
 
+#: gcsfs sends a part as it is, about which aiohttp warns.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 PURPOSE = Purpose("test store", "BOOMERANG_TEST_STORE", ".boomerang-tests", ResultsUnavailable)
 DATA = bytes(range(256)) * 4096
 #: More than one part of an upload.
