@@ -36,7 +36,7 @@ from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.terminal import clean, plain_json, shell_word
-from boomerang_client.uploading import MOST_ERRORS
+from boomerang_client.upload_parts import MOST_ERRORS
 
 _ARGUMENTS = f"{__name__}.arguments"
 

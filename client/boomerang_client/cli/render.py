@@ -9,7 +9,8 @@ from boomerang_client.batch_bar import STYLES, counts_line
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import Column
 from boomerang_client.progress_text import pace_text
-from boomerang_client.records import Batch, Job, Revision, Status
+from boomerang_client.record_fields import Revision, Status
+from boomerang_client.records import Batch, Job
 from boomerang_client.responses import BatchChanged, Lane, Trouble
 from boomerang_client.terminal import clean, shell_word
 
