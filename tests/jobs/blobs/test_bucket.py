@@ -1,4 +1,4 @@
-"""Every kind of store behaves the same: a folder, a bucket of S3 over HTTP, and one whose objects are moved."""
+"""Every kind of store behaves the same: a folder, buckets of S3 and Google, and one whose objects are moved."""
 
 import os
 import shutil
@@ -18,8 +18,11 @@ from jobs.blobs.blob import ABANDONED, KEPT
 from jobs.blobs.bucket import Bucket, Purpose
 from jobs.blobs.remote import PART
 from jobs.errors import ResultsUnavailable
+from tests.support.gcs import gcs_api
 from tests.support.s3 import s3_api
 
+#: gcsfs sends a part as it is, about which aiohttp warns.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 PURPOSE = Purpose("test store", "BOOMERANG_TEST_STORE", ".boomerang-tests", ResultsUnavailable)
 DATA = bytes(range(256)) * 4096
 #: More than one part of an upload.
@@ -32,13 +35,19 @@ def s3() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["folder", "s3", "moved"])
+@pytest.fixture(scope="module")
+def gs() -> Iterator[str]:
+    with gcs_api() as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "s3", "gs", "moved"])
 def url(request: Any, tmp_path: Path) -> str:
     if request.param == "folder":
         return f"file://{tmp_path}/results"
     if request.param == "moved":
         return f"memory://{token_hex(4)}/results"
-    return f"{request.getfixturevalue('s3')}/{token_hex(4)}"
+    return f"{request.getfixturevalue(request.param)}/{token_hex(4)}"
 
 
 @pytest.fixture

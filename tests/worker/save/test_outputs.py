@@ -1,5 +1,7 @@
 """Saving all outputs of a job, or none."""
 
+import errno
+import io
 import json
 import os
 import signal
@@ -359,8 +361,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(
         if opened[0] < full_from:
             return create(path)
         path.parent.mkdir(exist_ok=True)
-        path.symlink_to("/dev/full")
-        return path.open("r+b")
+        return io.BufferedRandom(FullDisk(path, "x+b"))
 
     monkeypatch.setattr(folder, "_create", full)
     failed = refused(saver, job(provider, "/1", "/2"))
@@ -373,6 +374,11 @@ def test_a_full_disk_is_named_and_nothing_is_lost(
 
     assert [results.read(each.name) for each in saved.outputs] == [one, TWO]
     assert len([name for name in names(results) if name != ".boomerang-results"]) == 3
+
+
+class FullDisk(io.FileIO):
+    def write(self, _: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def large_png(size: int) -> bytes:
