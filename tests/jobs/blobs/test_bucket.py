@@ -41,7 +41,7 @@ def gs() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["folder", "s3", "gs", "moved"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow), "gs", "moved"])
 def url(request: Any, tmp_path: Path) -> str:
     if request.param == "folder":
         return f"file://{tmp_path}/results"

@@ -25,7 +25,8 @@ from jobs.blobs.blob import KEPT
 from jobs.blobs.bucket import Bucket
 from jobs.blobs.full_disk import is_full
 from jobs.errors import ResultsUnavailable
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.results.names import DEFAULT, Template
 from jobs.results.results import open_results
 from jobs.saved import SaveProgress
