@@ -13,6 +13,8 @@ from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 
 MAX_PAGE = 500
+#: In a list of a batch, `c` marks a time of creation.
+JOB_CURSOR = r"c?[0-9]{1,17}\Z"
 DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 #: What a view of a job has only on request.
 INCLUDED = ("request", "revisions")
@@ -42,7 +44,9 @@ BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 BATCH_REFERENCE = BATCH_ID.removesuffix("$") + r"(@[a-z0-9][a-z0-9_-]{0,31})?$"
 #: A batch of the OpenAPI document's examples.
 EXAMPLE_BATCH = "spring-catalogue"
-_batch_id = Pattern(BATCH_REFERENCE, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
+batch_reference = Pattern(
+    BATCH_REFERENCE, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -"
+)
 
 
 def _most_cost(description: str) -> fields.Decimal:
@@ -67,7 +71,8 @@ class Names(fields.List[Any]):
         return super()._deserialize(split, *args, **kwargs)
 
 
-def _include() -> Names:
+def included() -> Names:
+    """Make the parameter of what views of jobs have on request."""
     return Names(
         INCLUDED,
         metadata={
@@ -77,7 +82,8 @@ def _include() -> Names:
     )
 
 
-def _classes(description: str) -> fields.List[str]:
+def failure_classes(description: str) -> fields.List[str]:
+    """Make the parameter of classes of failure."""
     return fields.List(
         fields.String(validate=Options(FAILURE_CLASSES)),
         load_default=list,
@@ -128,14 +134,16 @@ class Moment(fields.AwareDateTime):
         return moment
 
 
-def _page_cursor(pattern: str) -> fields.String:
+def page_cursor(pattern: str) -> fields.String:
+    """Make the parameter of the next page. `pattern`: of its cursors."""
     return fields.String(
         validate=validate.Regexp(pattern, error="is not a cursor of this API; pass the `cursor` of the previous page"),
         metadata={"description": "The `cursor` of the previous page."},
     )
 
 
-def _page_limit() -> fields.Integer:
+def page_limit() -> fields.Integer:
+    """Make the parameter of the size of a page."""
     return fields.Integer(
         load_default=100,
         validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
@@ -145,24 +153,15 @@ def _page_limit() -> fields.Integer:
 
 
 class ListQuery(Schema):
-    """Parameters of every list."""
+    """Parameters of a list by label and time."""
 
     label = LabelPairs(
         metadata={"description": "Only those with this label, as `name=value`. Repeat it to require several labels."}
     )
     created_after = Moment(metadata={"description": "Only those created at this time or later."})
     created_before = Moment(metadata={"description": "Only those created before this time."})
-    cursor = _page_cursor(r"[0-9]{1,17}\Z")
-    limit = _page_limit()
-
-
-class JobQuery(ListQuery):
-    """`GET /v1/jobs`."""
-
-    status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
-    failure = _classes("Only failed jobs of these classes of failure.")
-    include = _include()
-    batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
+    cursor = page_cursor(r"[0-9]{1,17}\Z")
+    limit = page_limit()
 
 
 class BatchListQuery(ListQuery):
@@ -191,8 +190,8 @@ class DeliveryQuery(Schema):
         },
     )
     since = Moment(metadata={"description": "Only those that changed at this time or later."})
-    cursor = _page_cursor(r"[A-Za-z0-9_-]{1,400}\Z")
-    limit = _page_limit()
+    cursor = page_cursor(r"[A-Za-z0-9_-]{1,400}\Z")
+    limit = page_limit()
 
 
 class ReplayQuery(DeliveryQuery):
@@ -214,7 +213,7 @@ class WaitQuery(Schema):
         error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
         metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
     )
-    include = _include()
+    include = included()
 
 
 def dry_run() -> fields.Boolean:
@@ -241,7 +240,7 @@ class BatchQuery(Schema):
     """Options of an upload. The first upload of a batch sets all but `id` and `on_error`."""
 
     id = fields.String(
-        validate=_batch_id,
+        validate=batch_reference,
         metadata={
             "description": "Id of the batch. By default the service makes one. The same upload again adds nothing.",
             "example": EXAMPLE_BATCH,
@@ -331,8 +330,8 @@ class ResultsQuery(Schema):
         load_default=list,
         metadata={"description": "Only jobs in these states. Repeatable."},
     )
-    include = _include()
-    failure = _classes("Only failed jobs of these classes of failure.")
+    include = included()
+    failure = failure_classes("Only failed jobs of these classes of failure.")
     format = fields.String(
         load_default="ndjson",
         validate=Options(("ndjson", "csv")),
@@ -355,7 +354,7 @@ class BatchRetryQuery(Schema):
         load_default=list,
         metadata={"description": "Of the failed jobs, only those with these error codes. Repeatable. Default: all."},
     )
-    failure = _classes(
+    failure = failure_classes(
         "Of the failed jobs, only those of these classes of failure; with `code`, of both. Default: all."
     )
     dry_run = fields.Boolean(

@@ -52,6 +52,7 @@ _SHARED = (
     "images",
     "epoch",
     "lib",
+    "selection",
     "revisions",
     "accept",
     "lanes",

@@ -314,7 +314,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "check": lambda b: b.store.forecasts.check(new_jobs("fox", "hare")),
     "forecast": lambda b: b.store.forecasts.forecast("", {"m|1|": 3}, {""}, BatchOptions()),
     "batch": lambda b: b.store.batches.get("x"),
-    "list": lambda b: b.store.jobs.page(),
+    "find_jobs": lambda b: b.store.jobs.page(),
     "owners": lambda b: b.store.jobs.owners(["fox"]),
     "parked": lambda b: b.store.celery.get_parked("fox"),
     "pulse": lambda b: b.store.liveness.pulse(),
