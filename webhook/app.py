@@ -14,6 +14,7 @@ from webhook.api import (
     batch_events,
     batch_results,
     batches,
+    bulk,
     deliveries,
     images,
     jobs,
@@ -34,6 +35,7 @@ from webhook.settings import Settings
 #: The blueprints of the documented API.
 API = (
     jobs.blueprint,
+    bulk.blueprint,
     outputs.blueprint,
     lanes.blueprint,
     limits.blueprint,

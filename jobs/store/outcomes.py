@@ -330,9 +330,27 @@ class RecountOutcome(StrEnum):
     BUSY = "busy"  #: too much has changed: read these records first
 
 
+class BeginBulkOutcome(StrEnum):
+    """Of `begin_bulk`."""
+
+    BEGUN = "begun"
+    BUSY = "busy"  #: the caller has too many under way
+    CONFLICT = "conflict"  #: the id stands for something else
+
+
+class AbortBulkOutcome(StrEnum):
+    """Of `abort_bulk`."""
+
+    ABORTED = "aborted"
+    ALREADY = "already"  #: it is over
+    UNKNOWN = "unknown"
+
+
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "abort_bulk": AbortBulkOutcome,
     "approve": ApproveOutcome,
+    "begin_bulk": BeginBulkOutcome,
     "begin_notification": BeginOutcome,
     "begin_pilot": BeginPilotOutcome,
     "begin_refusal": RefusalOutcome,

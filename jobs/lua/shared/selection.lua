@@ -135,19 +135,20 @@ local function entries_after(source, filter, cursor, oldest, most)
 end
 
 -- Go on from a cursor, and call `visit(id, cursor behind it)` for each job that the filter's owner may have, until it
--- returns false or so much work is done. Reads `at_once` ids at once. Returns the cursor behind the last one, and whether
--- the index has ended.
+-- returns false or so much work is done. Reads `at_once` ids at once. Returns the cursor behind the last one, whether the
+-- index has ended, and how many of its jobs were passed.
 local function walk(source, filter, cursor, oldest, work, at_once, visit)
+  local passed = 0
   while work > 0 do
     local most = math.min(at_once, math.ceil(filter.owner and work / WORK_OF_ID or work))
     local entries = entries_after(source, filter, cursor, oldest, most)
     for _, entry in ipairs(entries) do
       local others = is_others_id(filter, entry[1])
-      if not others and work <= 0 then return cursor, false end
-      if not others and visit(entry[1], entry[2]) == false then return cursor, false end
-      cursor, work = entry[2], work - (others and WORK_OF_ID or 1)
+      if not others and work <= 0 then return cursor, false, passed end
+      if not others and visit(entry[1], entry[2]) == false then return cursor, false, passed end
+      cursor, work, passed = entry[2], work - (others and WORK_OF_ID or 1), passed + 1
     end
-    if #entries < most then return cursor, true end
+    if #entries < most then return cursor, true, passed end
   end
-  return cursor, false
+  return cursor, false, passed
 end

@@ -81,26 +81,28 @@ def _fill(bench: Bench) -> Bench:
         bench.store.jobs.enqueue([job], batch, BatchOptions(owner=owner))
         ids.append(job_id)
         bench.forward(1)
-    ends = [S.COMPLETED, S.FAILED, S.CANCELLED, S.QUEUED, S.FAILED, S.IN_PROGRESS, S.IN_DOUBT, S.EXPIRED]
+    assert sorted(bench.store.attempts.admit(1000).ids) == sorted(ids)
+    ends = [S.COMPLETED, S.FAILED, S.CANCELLED, S.QUEUED, S.FAILED, S.IN_PROGRESS, S.IN_DOUBT, S.SUBMITTING]
     for number, job_id in enumerate(ids):
-        state = ends[number % 8]
-        cost = None if number % 6 == 0 else Decimal(number) / 1000
-        if state in (S.COMPLETED, S.FAILED):
-            claim = bench.claimed(job_id)
-            bench.store.attempts.mark_in_progress(job_id, claim.fence, "t1")
-            error = {"code": CODES[number % 5], "message": "no"}
-            output = IMAGES.output if state is S.COMPLETED else ()
-            result = Result(output=output, error=error if state is S.FAILED else None, cost=cost)
-            bench.store.attempts.finish(job_id, state, result, "callback" if number % 2 else "poll")
-            if number % 9 == 1 and state is S.FAILED:
-                bench.store.jobs.retry(job_id)  # it has cost something, and waits again
-        elif state is S.EXPIRED:
-            claim = bench.claimed(job_id)
-            bench.store.attempts.mark_in_progress(job_id, claim.fence, "t1")
-            bench.store.attempts.expire(bench.holding(claim.fence, job_id), 30.0)
-        elif state is not S.QUEUED:
-            bench.put_on(state, job_id)
+        state, attempts = ends[number % 8], bench.store.attempts
         bench.forward(1)
+        if state is S.QUEUED:
+            continue
+        (claim,) = attempts.claim([job_id])
+        if state is S.IN_DOUBT:
+            attempts.mark_in_doubt(job_id, claim.fence, "read timed out")
+        elif state is S.CANCELLED:
+            bench.store.jobs.cancel(job_id)
+        elif state is not S.SUBMITTING:
+            attempts.mark_in_progress(job_id, claim.fence, "t1")
+        if state in (S.COMPLETED, S.FAILED):
+            error = {"code": CODES[number % 5], "message": "no"} if state is S.FAILED else None
+            cost = None if number % 6 == 0 else Decimal(number) / 1000
+            output = IMAGES.output if state is S.COMPLETED else ()
+            result = Result(output=output, error=error, cost=cost)
+            attempts.finish(job_id, state, result, "callback" if number % 2 else "poll")
+        if state is S.FAILED and number % 9 == 1:
+            bench.store.jobs.retry(job_id)  # it has cost something, and waits again
     return bench
 
 
