@@ -8,7 +8,7 @@ PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Processes start seconds faster with the compiled modules of the last run, so keep them.
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test chaos compose-check lint docs audit-dependencies bench bench-compare lock clean preflight
+.PHONY: help client demo up check test chaos compose-check lint docs audit-dependencies bench bench-compare lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Targets install what they need into $(VENV), with Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -59,6 +59,9 @@ bench: preflight $(STAMP) ## measure throughput, latency and memory, as ratios o
 
 bench-compare: preflight $(STAMP) ## measure what a job costs in commit BASE and in this tree, in turn (BASE=<commit>; about five minutes)
 	@$(BIN)/python -m ops.bench.compare $(ARGS) -- '$(BASE)'
+
+client: $(STAMP) ## write the client without asyncio from the one with it (client/boomerang_client/asynchronous)
+	@$(BIN)/python -m ops.release.client_code
 
 lock: $(STAMP) ## lock the newest versions that fit, with hashes: requirements.lock, locks/ (ARGS=--keep: as few changes as possible)
 	$(BIN)/python -m ops.release.lock $(ARGS)

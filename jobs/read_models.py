@@ -71,6 +71,8 @@ class Batch:
     awaits_approval: bool = False  #: its jobs, but for those of its pilot, are not submitted before it is approved
     pilot: Pilot | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
+    to_save: int = 0  #: jobs whose results are to be saved
+    unsaved: int = 0  #: jobs whose results could not be saved, and are given up
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None

@@ -27,6 +27,8 @@ HINT = 10.0
 #: Seconds for which the announcement of a result store holds (announce_saves.lua), and between two of them.
 ANNOUNCED = 3600.0
 ANNOUNCE_EVERY = 60.0
+#: Seconds between two removals of what killed workers left in the result store.
+SWEEP_EVERY = 3600.0
 #: Most queues that one claim looks at; more than the places that BOOMERANG_MAX_SAVING allows.
 MOST_TURNS = 600
 #: Seconds until a held delivery is looked at again, in case nothing releases it.

@@ -155,6 +155,8 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "cost": _money(batch.cost),
         "unknown_costs": batch.unknown_costs,
         "expected_cost": _money(batch.expected_cost),
+        "to_save": batch.to_save,
+        "unsaved": batch.unsaved,
         "created_at": batch.created_at.isoformat(),
     }
 

@@ -9,7 +9,8 @@ from jobs.read_models import Progress
 from jobs.results import thumbnails
 from jobs.states import State
 from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
-from schemas.queries import BATCH_STATES, MOST_WEIGHT, THUMBNAIL_SIZES
+from schemas.queries.batches import BATCH_STATES, MOST_WEIGHT
+from schemas.queries.jobs import THUMBNAIL_SIZES
 from schemas.requests.base import PRIORITIES
 from schemas.states import JOB_STATES
 from worker.app import create_app

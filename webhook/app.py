@@ -29,6 +29,7 @@ from webhook.api import (
 from webhook.http import problems, security_headers
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
+from webhook.pages import static_files
 from webhook.services import Send, Services
 from webhook.settings import Settings
 
@@ -58,6 +59,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     app = Flask(__name__)
     # webhook.http.bodies limits the size of bodies: Flask's own limit cuts chunked bodies off silently.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = static_files.MAX_AGE
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)
     shared.counters.registry.register(StateCollector(lambda: shared.store))
@@ -67,7 +69,9 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     for plain in (callbacks.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
     openapi.serve(app, API)
-    problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
+    problems.register(
+        app, [(provider_compat.is_asked, provider_compat.refused), (pages.asks_for_page, pages.error_page)]
+    )
     keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
     authenticator = auth.Authenticator(
         keys,

@@ -17,7 +17,7 @@ from jobs.errors import StoreUnavailable
 from jobs.job import ATTEMPT_MARK, parse_external_id
 from jobs.provider_result import ended
 from jobs.settings import CallbackMode
-from jobs.store.outcomes import CallbackOutcome, FinishOutcome
+from jobs.store.outcomes.jobs import CallbackOutcome, FinishOutcome
 from jobs.store.store import Store
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid

@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from prometheus_client import Counter
 
 from webhook.access.auth import caller
-from webhook.http.connection import Direction, connection_of
+from webhook.http.connection import Direction, TooSlow, connection_of
 from webhook.http.fair_pool import FairPool, Place
 from webhook.http.problems import unavailable
 
@@ -78,6 +78,22 @@ class Places:
             raise RuntimeError("an empty place is always there")
         g.setdefault("places_of_bodies", []).append(place)
         return place
+
+
+def interruptions(place: Place) -> Callable[[], None]:
+    """Return a function for work that sends nothing for long. It raises once the place is lost or the client is gone.
+
+    The error closes the connection quietly.
+    """
+    connection = connection_of(request.environ)
+
+    def check() -> None:
+        if place.lost:
+            raise TooSlow("another client needs the place of this answer")
+        if connection and connection.has_gone():
+            raise TooSlow("the client has closed the connection")
+
+    return check
 
 
 def set_up(app: Flask) -> None:

@@ -15,6 +15,7 @@ from jobs.delivery_log import Attempt, address_without_secrets
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.jitter import Random, draw
 from jobs.policy import MOST_DELIVERIES, next_delivery
+from jobs.producer_ids import given_id
 from jobs.receivers import BeginOutcome, Turn, receiver_of
 from jobs.serializers import serialize_batch
 from jobs.store.batch_events import BatchEvent
@@ -120,8 +121,10 @@ class BatchNotifications:
             view = serialize_batch(self._store.batches.get(event.batch))
         except (BatchNotFound, RecordDamaged) as error:
             log.warning("batch %s: its notification comes without it: %s", event.batch, error)
-        reason = {"reason": event.why} if event.why else {}
-        return {"type": f"batch.{event.kind}", "timestamp": event.at.isoformat(), **reason, "data": view}
+        more: dict[str, Any] = {"reason": event.why} if event.why else {}
+        if event.kind == "saved":
+            more["unsaved"] = [given_id(each) for each in self._store.batch_events.unsaved(event.batch)]
+        return {"type": f"batch.{event.kind}", "timestamp": event.at.isoformat(), **more, "data": view}
 
     def _next_try(self, event: BatchEvent, why: str) -> float | None:
         wait = next_delivery(event.tries, self._random())

@@ -9,7 +9,7 @@ from jobs.jitter import Random, draw
 from jobs.lane_health import PROBE_BASE, PROBE_CAP, Probe
 from jobs.logs import about
 from jobs.policy import backoff
-from jobs.store.outcomes import ProbeOutcome
+from jobs.store.outcomes.lanes import ProbeOutcome
 from jobs.store.store import Store
 from worker.provider import Held, Provider, Unavailable
 

@@ -15,7 +15,7 @@ from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
 from jobs.policy import next_lookup, next_poll, next_submit, refusal_stands
 from jobs.provider_result import ended
-from jobs.saving import ANNOUNCE_EVERY
+from jobs.saving import ANNOUNCE_EVERY, SWEEP_EVERY
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.store import Store
@@ -77,6 +77,7 @@ class Reconciler:
         self._random = random
         self._epoch: int | None = None
         self._announce_at = 0.0
+        self._sweep_at = 0.0
 
     def __call__(self) -> int:
         """Run one round: due jobs, probes, steps of sweeps and of bulk actions, admission, and removal of old data.
@@ -117,8 +118,11 @@ class Reconciler:
         due, released = self._store.saves.find_due()
         if released:
             self._messages.deliver(released)
-        if due and self._settings.result_store:
+        # Its receiver also removes what killed workers left in the store, even if nothing more is ever saved.
+        is_sweep_due = time.monotonic() >= self._sweep_at
+        if (due or is_sweep_due) and self._settings.result_store:
             self._messages.save()
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
 
     @staticmethod
     def _step(step: Callable[[], _T]) -> _T | None:

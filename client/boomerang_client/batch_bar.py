@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from boomerang_client.progress_text import pace_text
-from boomerang_client.records import Batch, Status
+from boomerang_client.record_fields import BatchFields, Status
 from boomerang_client.safe_console import SafeConsole
 from boomerang_client.terminal import clean
 
@@ -24,7 +24,7 @@ STYLES = {
 BAR_WIDTH = 30
 
 
-def counts_line(batch: Batch) -> Text:
+def counts_line(batch: BatchFields) -> Text:
     """Count the jobs by state, in the colours of the states: "190 completed, 4 failed, 6 in progress"."""
     parts = [Text(f"{number:,} {status.words}", STYLES.get(status, "")) for status, number in batch.by_state()]
     return Text(", ").join(parts) if parts else Text("no jobs")
@@ -34,12 +34,12 @@ class BatchBar(Progress):
     """A bar with rate and ETA, the counts by state below it, and the reason why the batch waits on its own line."""
 
     def __init__(self, console: Console) -> None:
-        self._batch: Batch | None = None
+        self._batch: BatchFields | None = None
         columns = (BarColumn(BAR_WIDTH), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         super().__init__(*columns, console=console)
         self._bar = self.add_task("", total=None, visible=False)
 
-    def show(self, batch: Batch) -> None:
+    def show(self, batch: BatchFields) -> None:
         """Draw the batch as it is now."""
         self._batch = batch
         pace = "done" if batch.done else pace_text(batch)
@@ -55,14 +55,14 @@ class BatchBar(Progress):
 
 
 @contextmanager
-def drawn_on(console: Console) -> Iterator[Callable[[Batch], None]]:
+def drawn_on(console: Console) -> Iterator[Callable[[BatchFields], None]]:
     """Yield a function that draws a batch on the console each time it is called."""
     with BatchBar(console) as bar:
         yield bar.show
 
 
 @contextmanager
-def on_stderr() -> Iterator[Callable[[Batch], None]]:
+def on_stderr() -> Iterator[Callable[[BatchFields], None]]:
     """Yield a function that draws a batch on stderr each time it is called."""
     with drawn_on(SafeConsole(sys.stderr)) as show:
         yield show

@@ -1,12 +1,13 @@
+# Written by `make client`, from asynchronous/batches.py. Do not edit.
 """The client's calls for batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, nullcontext
 from datetime import datetime
 from decimal import Decimal
 from typing import overload
 
-from boomerang_client.connection import (
+from boomerang_client.arguments import (
     Query,
     attach_repeat_id,
     batch_options,
@@ -15,20 +16,22 @@ from boomerang_client.connection import (
     path_segment,
     query,
     to_iso,
-    try_spellings,
 )
+from boomerang_client.connection import PAGE, try_spellings
 from boomerang_client.errors import NotFound, StillRunning, UsageError
+from boomerang_client.execution import Lines, open_lines
 from boomerang_client.following import PAUSE, BatchChanges, EndedJobs
 from boomerang_client.ids import new_id, spellings
 from boomerang_client.image_folders import Folders
-from boomerang_client.jobs import PAGE, Jobs
-from boomerang_client.ndjson import Lines, open_lines
-from boomerang_client.parsing import read_batch, read_changed, read_job, read_list
+from boomerang_client.jobs import Jobs
+from boomerang_client.parsing import read_changed, read_list
 from boomerang_client.progress_line import show_on_stderr
-from boomerang_client.records import Batch, Job, Status, update
+from boomerang_client.record_fields import Status, update
+from boomerang_client.records import Batch, Job, read_batch, read_job
 from boomerang_client.responses import BatchAccepted, BatchChanged
 from boomerang_client.retrying import PATIENCE, PatientCaller
-from boomerang_client.uploading import Progress, Upload, naming_batch
+from boomerang_client.upload_parts import Progress, naming_batch
+from boomerang_client.uploading import Upload
 
 OnWait = Callable[[Exception, float], None]
 
@@ -134,7 +137,7 @@ class Batches(Jobs):
         With `paused` no job begins before you approve the batch. With `pilot`, so many jobs, spread over the batch,
         begin at once, and the others once you approve it. The lines are then sent in one request.
 
-        `callback_url` is notified when all jobs of the batch have ended, and when the batch is paused. Lines that are
+        `callback_url` is notified when all jobs of the batch have ended or are saved, or the batch is paused. Lines
         sent in parts may all end before the next part: then it is notified of each of these ends.
 
         `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it
@@ -168,7 +171,7 @@ class Batches(Jobs):
         labels: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None]:
         """Yield batches, newest first, at most `limit`.
 
         `status` is "running", "paused" or "done". The iterator requests one page at a time.
@@ -179,7 +182,8 @@ class Batches(Jobs):
             created_after=to_iso(created_after),
             created_before=to_iso(created_before),
         )
-        return (read_batch(view, self) for view in self._list("/v1/batches", "batches", params, limit))
+        for view in self._list("/v1/batches", "batches", params, limit):
+            yield read_batch(view, self)
 
     def pause(self, batch: str | Batch) -> BatchChanged:
         """Stop submitting jobs of the batch. Jobs that the provider has begun continue. Raises NotFound."""
@@ -224,7 +228,7 @@ class Batches(Jobs):
         *,
         classes: Iterable[str] = (),
         include: Iterable[str] = (),
-    ) -> Iterator[Job]:
+    ) -> Generator[Job, None]:
         """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
         `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
@@ -234,7 +238,7 @@ class Batches(Jobs):
         params = query(status=[str(each) for each in statuses], include=list(include))
         return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
 
-    def failures(self, batch: str | Batch) -> Iterator[Job]:
+    def failures(self, batch: str | Batch) -> Generator[Job, None]:
         """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""
         return self._stream(batch, "errors", {})
 
@@ -256,12 +260,15 @@ class Batches(Jobs):
         first (the batch continues).
         """
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
-        showing = show_on_stderr() if progress is True else nullcontext(progress or (lambda _: None))
-        with showing as show, closing(iter(self._changes(id_of(batch), timeout, every, caller))) as changes:
-            for seen in changes:
-                show(seen)
-                if seen.done:
-                    return seen
+        given = nullcontext(progress) if callable(progress) else nullcontext(lambda _: None)
+        showing = show_on_stderr() if progress is True else given
+        with showing as show:
+            changes = self._changes(id_of(batch), timeout, every, caller)
+            with closing(changes.states()) as states:
+                for seen in states:
+                    show(seen)
+                    if seen.done:
+                        return seen
         raise AssertionError  # the loop ends with a batch that is done, or with an error
 
     def finished(
@@ -272,7 +279,7 @@ class Batches(Jobs):
         include: Iterable[str] = (),
         patience: float = PATIENCE,
         on_wait: OnWait | None = None,
-    ) -> Iterator[Job]:
+    ) -> Generator[Job, None]:
         """Yield each job of the batch once, when it has ended. See `Batch.results`; `patience` is as in `wait`.
 
         A `batch` that is a record is brought up to date on the way. `include` is as in `job`.
@@ -292,8 +299,10 @@ class Batches(Jobs):
         searched_at = -1  # jobs that had ended at the last search
         while True:
             left = None if end is None else max(0.0, end - self._clock())
-            with closing(iter(self._changes(id_, left, None, caller))) as changes:
-                seen = next(each for each in changes if each.done or each.finished != searched_at)
+            with closing(self._changes(id_, left, None, caller).states()) as states:
+                for seen in states:
+                    if seen.done or seen.finished != searched_at:
+                        break
             id_, searched_at = seen.id, seen.finished
             if isinstance(batch, Batch):
                 update(batch, seen)
@@ -314,16 +323,18 @@ class Batches(Jobs):
                 ) from error
             raise
 
-    def _stream(self, batch: str | Batch, what: str, params: Query) -> Iterator[Job]:
+    def _stream(self, batch: str | Batch, what: str, params: Query) -> Generator[Job, None]:
         first, *others = (f"/v1/batches/{path_segment(each)}/{what}" for each in spellings(id_of(batch)))
         try:
-            for view in self._transport.lines(first, params):
-                yield read_job(view, self)
+            with closing(self._transport.lines(first, params)) as views:
+                for view in views:
+                    yield read_job(view, self)
         except NotFound:  # before the first line
             if not others:
                 raise
-            for view in self._transport.lines(others[0], params):
-                yield read_job(view, self)
+            with closing(self._transport.lines(others[0], params)) as views:
+                for view in views:
+                    yield read_job(view, self)
 
     def _changes(self, id_: str, timeout: float | None, every: float | None, caller: PatientCaller) -> BatchChanges:
         return BatchChanges(

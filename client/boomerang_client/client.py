@@ -1,14 +1,16 @@
+# Written by `make client`, from asynchronous/client.py. Do not edit.
 """The client: one object for each service and key."""
 
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
+from boomerang_client.arguments import batch_options, query
 from boomerang_client.batches import Batches
-from boomerang_client.connection import Connection, batch_options, query
+from boomerang_client.connection import Connection
 from boomerang_client.deliveries import Deliveries
+from boomerang_client.execution import Lines, open_lines
 from boomerang_client.image_folders import Folders
-from boomerang_client.ndjson import Lines, open_lines
 from boomerang_client.parsing import read_overview, read_spend
 from boomerang_client.quotes import Quote
 from boomerang_client.responses import Lane, Overview, Spend
@@ -75,7 +77,7 @@ class Client(Batches, Deliveries):
 
     def lanes(self) -> list[Lane]:
         """Return the provider accounts: how busy each is, and whether and why it sends nothing."""
-        return list(self.overview().lanes)
+        return list((self.overview()).lanes)
 
     def overview(self) -> Overview:
         """Return the provider accounts, and what keeps the service as a whole from its work."""

@@ -1,3 +1,4 @@
+# Written by `make client`, from asynchronous/following.py. Do not edit.
 """Follow a batch: its changes, and its jobs as they end."""
 
 from collections.abc import Callable, Generator, Iterator
@@ -7,8 +8,9 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from boomerang_client.errors import ServiceUnavailable, StillRunning, TooBusy
-from boomerang_client.parsing import read_batch
-from boomerang_client.records import Batch, Job, Status
+from boomerang_client.execution import Call, CallByCursor, Sleep
+from boomerang_client.record_fields import Status
+from boomerang_client.records import Batch, Job, read_batch
 from boomerang_client.retrying import PatientCaller
 from boomerang_client.transport import Transport
 
@@ -18,29 +20,30 @@ PAUSE = 1.0
 POLL_BEFORE_TIMEOUT = 20.0
 
 #: Cursor → a page of a batch's jobs in input order, and the cursor of the next page.
-FetchPage: TypeAlias = Callable[[str | None], tuple[list[Job], str | None]]
+FetchPage: TypeAlias = CallByCursor[tuple[list[Job], str | None]]
 
 
 @dataclass
 class BatchChanges:
-    """Yields a batch now and again at each change, until it is done.
+    """Yields a batch (`states`) now and again at each change, until it is done.
 
     It listens to the service's events, and requests the batch itself before each stream. `every` polls at this
     interval (seconds) instead. Raises StillRunning when `timeout` seconds are over.
     """
 
     transport: Transport
-    get_batch: Callable[[], Batch]
+    get_batch: Call[Batch]
     caller: PatientCaller
     clock: Callable[[], float]
-    sleep: Callable[[float], None]
+    sleep: Sleep
     timeout: float | None = None
     every: float | None = None
 
     def __post_init__(self) -> None:
         self._end = None if self.timeout is None else self.clock() + self.timeout
 
-    def __iter__(self) -> Generator[Batch, None, None]:
+    def states(self) -> Generator[Batch, None]:
+        """Yield the batch now and at each change."""
         with closing(self._states()) as states:
             for batch in states:
                 yield batch
@@ -57,15 +60,17 @@ class BatchChanges:
     def _seconds_left(self) -> float:
         return float("inf") if self._end is None else self._end - self.clock()
 
-    def _states(self) -> Generator[Batch, None, None]:
+    def _states(self) -> Generator[Batch, None]:
         while True:
             batch = self.caller(self.get_batch)
             yield batch
             if self.every is None and self._seconds_left > POLL_BEFORE_TIMEOUT:
-                yield from self._events(batch.id)
+                with closing(self._events(batch.id)) as events:
+                    for batch in events:
+                        yield batch
             self.sleep(max(0.0, min(self.every or PAUSE, self._seconds_left)))
 
-    def _events(self, batch_id: str) -> Iterator[Batch]:
+    def _events(self, batch_id: str) -> Generator[Batch, None]:
         try:
             with closing(self.transport.events(f"/v1/batches/{quote(batch_id, safe='')}/events")) as events:
                 for data in events:
@@ -99,7 +104,7 @@ class EndedJobs:
     found: int = 0
     _open: list[_Page] = field(default_factory=lambda: [_Page(None)])
 
-    def search(self, finished: int, *, everywhere: bool) -> Iterator[Job]:
+    def search(self, finished: int, *, everywhere: bool) -> Generator[Job, None]:
         """Yield the jobs that have ended since the last search. `finished` is the batch's own count of ended jobs.
 
         The search stops once it has found that many. After a retry the count may be too low; then the search stops at

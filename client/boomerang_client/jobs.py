@@ -1,27 +1,30 @@
+# Written by `make client`, from asynchronous/jobs.py. Do not edit.
 """The client's calls for single jobs."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from boomerang_client.connection import Connection, Query, attach_repeat_id, label_params, query, to_iso, try_spellings
+from boomerang_client.arguments import attach_repeat_id, label_params, query, to_iso
+from boomerang_client.connection import Connection, try_spellings
 from boomerang_client.errors import Conflict, NoOutput, NotSaved, StillRunning
+from boomerang_client.execution import Each
 from boomerang_client.ids import new_id
 from boomerang_client.image_folders import Folders
 from boomerang_client.image_uploads import resolve_images
-from boomerang_client.parsing import read_job, read_list
-from boomerang_client.records import Job, Status
+from boomerang_client.record_fields import Status
+from boomerang_client.records import Job, read_job
 from boomerang_client.responses import Saved
 from boomerang_client.retrying import PATIENCE, PatientCaller
-from boomerang_client.saving import AT_ONCE, Saver, create_folder
+from boomerang_client.save_all import save_all
+from boomerang_client.saving import AT_ONCE, Saver
 
 #: Seconds between two calls of `progress` while a job has not ended.
 PROGRESS_INTERVAL = 10.0
 LONG_POLL_MAX = 60.0  # the service's maximum for ?wait=
-PAGE = 500  # the service's maximum for ?limit=
 
 #: An image in a request: a local file, its content, or what the API accepts (a URL, base64, `image:sha256:…`).
 Image: TypeAlias = Path | bytes | str
@@ -95,7 +98,8 @@ class Jobs(Connection):
         params = query(
             wait=None if wait is None else round(min(max(wait, 0), self._long_poll), 3), include=list(include)
         )
-        return read_job(try_spellings(id, lambda segment: self._transport.get(f"/v1/jobs/{segment}", params)), self)
+        view = try_spellings(id, lambda segment: self._transport.get(f"/v1/jobs/{segment}", params))
+        return read_job(view, self)
 
     def jobs(
         self,
@@ -108,7 +112,7 @@ class Jobs(Connection):
         include: Iterable[str] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-    ) -> Iterator[Job]:
+    ) -> Generator[Job, None]:
         """Yield jobs, newest first; those of a `batch` in input order. At most `limit`.
 
         `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
@@ -124,8 +128,8 @@ class Jobs(Connection):
             created_before=to_iso(created_before),
         )
         params |= {"class": list(classes)} if classes else {}
-        views = self._list("/v1/jobs", "jobs", params, limit)
-        return (read_job(view, self) for view in views)
+        for view in self._list("/v1/jobs", "jobs", params, limit):
+            yield read_job(view, self)
 
     def cancel(self, id: str) -> Job:  # noqa: A002
         """Cancel the job. If the provider has begun it, it may still cost money. A cancelled job stays cancelled.
@@ -199,7 +203,7 @@ class Jobs(Connection):
             # The service may answer early, for instance when it restarts. Ask at most once a second.
             self._sleep(max(0, min(1 - (now - began), 1 if end is None else end - now)))
 
-    def save(self, jobs: Iterable[Job], folder: Path | str = ".", at_once: int = AT_ONCE) -> Iterator[Saved]:
+    def save(self, jobs: Each[Job], folder: Path | str = ".", at_once: int = AT_ONCE) -> Generator[Saved, None]:
         """Download the images of the jobs as you iterate, `at_once` at the same time. Skips jobs without images.
 
         Files are named `<id>-<number>.<kind>`, with "+" for each ":" of an id. A file is complete or does not exist,
@@ -208,29 +212,24 @@ class Jobs(Connection):
         Others come from the generation API. An image that cannot be downloaded does not stop the others:
         `Saved.error` says why. Raises NotSaved when the folder cannot be created.
         """
-        saver = Saver(folder, at_once, transport=self._transport, private_hosts=self._may_call_private_hosts)
-        try:
-            yield from saver.save(jobs)
-        finally:
-            saver.close()
+        private_hosts = self._may_call_private_hosts()
+        saver = Saver(folder, at_once, transport=self._transport.in_threads(), private_hosts=private_hosts)
+        with closing(save_all(saver, jobs, at_once)) as files:
+            yield from files
 
     def save_job(self, job: Job, folder: Path | str) -> list[Path]:
         """Save the images of a job. See `Job.save`."""
         if not job.output:
             why = f": {job.error.code} {job.error.message}" if job.error else ""
             raise NoOutput(f"Job {job.id} is {job.status.words} and has no images{why}.")
-        folder = Path(folder)
-        create_folder(folder)
-        saver = Saver(folder, transport=self._transport, private_hosts=self._may_call_private_hosts)
-        paths = []
-        try:
-            for index in range(len(job.output)):
-                saved = saver.save_one(job, index)
-                if saved.path is None:
-                    raise NotSaved(saved.error)
-                paths.append(saved.path)
-        finally:
-            saver.close()
+        private_hosts = self._may_call_private_hosts()
+        saver = Saver(folder, transport=self._transport.in_threads(), private_hosts=private_hosts)
+        with closing(save_all(saver, [job], AT_ONCE)) as files:
+            saved = list(files)
+        saved.sort(key=lambda one: one.index)
+        paths = [one.path for one in saved if one.path is not None]
+        if len(paths) < len(saved):
+            raise NotSaved(next(one.error for one in saved if one.path is None))
         return paths
 
     def _change_job(self, id_: str, action: str) -> Job:
@@ -241,15 +240,3 @@ class Jobs(Connection):
     def _long_poll(self) -> float:
         # The service must answer before our read time-out ends the call.
         return max(0.0, min(LONG_POLL_MAX, self._transport.timeout[1] - 5))
-
-    def _list(self, path: str, name: str, params: Query, limit: int | None) -> Iterator[Any]:
-        size = PAGE if limit is None else min(PAGE, max(limit, 1))
-        return islice(self._pages(path, name, params | {"limit": size}), limit)
-
-    def _pages(self, path: str, name: str, params: Query) -> Iterator[Any]:
-        while True:
-            page = self._transport.get(path, params)
-            yield from read_list(page, name)
-            if page.get("cursor") is None:
-                return
-            params["cursor"] = str(page["cursor"])

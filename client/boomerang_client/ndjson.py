@@ -46,7 +46,17 @@ class NotEncodable(UsageError):
 
 @contextmanager
 def open_lines(lines: Lines) -> Iterator[Iterator[Numbered]]:
-    """Yield the numbered lines of a batch. Opens a Path, and closes it at the end. Decompresses gzip.
+    """Yield the numbered lines of a batch. Raises what `open_file` raises."""
+    if isinstance(lines, Path) or hasattr(lines, "read"):
+        with open_file(cast("Path | BinaryIO", lines)) as numbered:
+            yield numbered
+    else:
+        yield number_lines(lines)
+
+
+@contextmanager
+def open_file(lines: Path | BinaryIO) -> Iterator[Iterator[Numbered]]:
+    """Yield the numbered lines of a file. Opens a Path, and closes it at the end. Decompresses gzip.
 
     Raises UsageError for a file that cannot be read, was opened as text, or is a document of another kind.
     """
@@ -58,13 +68,9 @@ def open_lines(lines: Lines) -> Iterator[Iterator[Numbered]]:
         with file:
             yield number_lines(utf8_lines(*unpack(file, str(lines))))
         return
-    if not hasattr(lines, "read"):
-        yield number_lines(lines)
-        return
-    source = cast("BinaryIO", lines)
-    if not isinstance(source.read(0), bytes):
+    if not isinstance(lines.read(0), bytes):
         raise UsageError('The file is open as text. Open it in binary mode ("rb").')
-    yield number_lines(utf8_lines(*unpack(source)))
+    yield number_lines(utf8_lines(*unpack(lines)))
 
 
 def utf8_lines(file: BinaryIO, encoding: str | None = None) -> Iterator[bytes]:
@@ -86,12 +92,12 @@ def utf8_lines(file: BinaryIO, encoding: str | None = None) -> Iterator[bytes]:
         yield line
 
 
-def number_lines(lines: "Iterable[Line | Numbered]") -> Iterator[Numbered]:
-    """Count lines that have no number from 1. Removes the byte order marks that Windows programs begin files with.
+def number_lines(lines: "Iterable[Line | Numbered]", first: int = 1) -> Iterator[Numbered]:
+    """Count lines that have no number, from `first`. Removes byte order marks.
 
-    A file that was put together from several has more than one.
+    Windows programs begin files with them. A file that was put together from several has more than one.
     """
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=first):
         if isinstance(line, Numbered):
             yield line
         elif isinstance(line, bytes):

@@ -7,50 +7,49 @@ from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.outputs import Output, Saving
-from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Pilot, Revision, Status
+from boomerang_client.record_fields import JobError, Pilot, Revision, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Note, Overview, Spend, SpendRow, Trouble
 
 #: What wrong answers raise when they are read.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 
 
-def read_job(data: object, service: JobService | None = None) -> Job:
-    """Parse a job. Raises UnexpectedAnswer."""
+def parse_job(data: object) -> dict[str, Any]:
+    """Return the fields of a job. Raises UnexpectedAnswer."""
     view = as_object(data, "job")
     try:
         error, usage = view.get("error"), view.get("usage") or {}
-        return Job(
-            id=str(view["id"]),
-            status=Status(view["status"]),
-            model=str(view.get("model") or ""),
-            output=tuple(map(_output, view.get("output") or ())),
-            error=_error(error) if error else None,
-            warnings=tuple(map(_error, view.get("warnings") or ())),
+        return {
+            "id": str(view["id"]),
+            "status": Status(view["status"]),
+            "model": str(view.get("model") or ""),
+            "output": tuple(map(_output, view.get("output") or ())),
+            "error": _error(error) if error else None,
+            "warnings": tuple(map(_error, view.get("warnings") or ())),
             # A service of an earlier version counts only the last attempt.
-            cost=as_money(view["cost"] if "cost" in view else usage.get("cost")),
-            failure=view.get("class"),
-            attempt=int(view.get("attempt") or 1),
-            revision=int(view.get("revision") or 1),
-            external_task_id=view.get("external_task_id"),
-            provider_external_id=view.get("provider_external_id"),
-            created_at=read_time(view.get("created_at")),
-            updated_at=read_time(view.get("updated_at")),
-            finished_at=read_time(view.get("finished_at")),
-            settled_by=view.get("settled_by"),
-            batch=view.get("batch"),
-            reason=view.get("reason"),
-            labels=dict(view.get("labels") or {}),
-            priority=view.get("priority"),
-            expires_at=read_time(view.get("expires_at")),
-            lane=view.get("lane"),
-            unknown_cost=view.get("unknown_cost"),
-            request=view.get("request"),
-            revisions=tuple(map(_revision, view.get("revisions") or ())),
-            owner=view.get("owner"),
-            saving=_saving(view.get("saving")),
-            raw=view,
-            service=service,
-        )
+            "cost": as_money(view["cost"] if "cost" in view else usage.get("cost")),
+            "failure": view.get("class"),
+            "attempt": int(view.get("attempt") or 1),
+            "revision": int(view.get("revision") or 1),
+            "external_task_id": view.get("external_task_id"),
+            "provider_external_id": view.get("provider_external_id"),
+            "created_at": read_time(view.get("created_at")),
+            "updated_at": read_time(view.get("updated_at")),
+            "finished_at": read_time(view.get("finished_at")),
+            "settled_by": view.get("settled_by"),
+            "batch": view.get("batch"),
+            "reason": view.get("reason"),
+            "labels": dict(view.get("labels") or {}),
+            "priority": view.get("priority"),
+            "expires_at": read_time(view.get("expires_at")),
+            "lane": view.get("lane"),
+            "unknown_cost": view.get("unknown_cost"),
+            "request": view.get("request"),
+            "revisions": tuple(map(_revision, view.get("revisions") or ())),
+            "owner": view.get("owner"),
+            "saving": _saving(view.get("saving")),
+            "raw": view,
+        }
     except MALFORMED as problem:
         raise unexpected("job", problem) from problem
 
@@ -105,38 +104,39 @@ def _revision(view: Mapping[str, Any]) -> Revision:
     )
 
 
-def read_batch(data: object, service: BatchService | None = None) -> Batch:
-    """Parse a batch. Raises UnexpectedAnswer."""
+def parse_batch(data: object) -> dict[str, Any]:
+    """Return the fields of a batch. Raises UnexpectedAnswer."""
     view = as_object(data, "batch")
     try:
         counts: dict[Status, int] = {}
         for name, number in view["counts"].items():
             counts[Status(name)] = counts.get(Status(name), 0) + int(number)
-        return Batch(
-            id=str(view["id"]),
-            accepted=int(view["accepted"]),
-            done=bool(view["done"]),
-            cost=as_money(view.get("cost")) or Decimal(0),
-            counts=counts,
-            errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
-            classes={str(name): int(number) for name, number in (view.get("classes") or {}).items()},
-            rate=as_number(view.get("rate")),
-            eta=as_number(view.get("eta")),
-            paused=bool(view.get("paused")),
-            awaits_approval=bool(view.get("awaits_approval")),
-            pilot=_pilot(view.get("pilot")),
-            reason=view.get("reason"),
-            labels=dict(view.get("labels") or {}),
-            priority=view.get("priority"),
-            weight=None if view.get("weight") is None else int(view["weight"]),
-            max_cost=as_money(view.get("max_cost")),
-            unknown_costs=int(view.get("unknown_costs") or 0),
-            expected_cost=as_money(view.get("expected_cost")),
-            created_at=read_time(view.get("created_at")),
-            owner=view.get("owner"),
-            raw=view,
-            service=service,
-        )
+        return {
+            "id": str(view["id"]),
+            "accepted": int(view["accepted"]),
+            "done": bool(view["done"]),
+            "cost": as_money(view.get("cost")) or Decimal(0),
+            "counts": counts,
+            "errors": {str(code): int(number) for code, number in (view.get("errors") or {}).items()},
+            "classes": {str(name): int(number) for name, number in (view.get("classes") or {}).items()},
+            "rate": as_number(view.get("rate")),
+            "eta": as_number(view.get("eta")),
+            "paused": bool(view.get("paused")),
+            "awaits_approval": bool(view.get("awaits_approval")),
+            "pilot": _pilot(view.get("pilot")),
+            "reason": view.get("reason"),
+            "labels": dict(view.get("labels") or {}),
+            "priority": view.get("priority"),
+            "weight": None if view.get("weight") is None else int(view["weight"]),
+            "max_cost": as_money(view.get("max_cost")),
+            "unknown_costs": int(view.get("unknown_costs") or 0),
+            "expected_cost": as_money(view.get("expected_cost")),
+            "to_save": int(view.get("to_save") or 0),
+            "unsaved": int(view.get("unsaved") or 0),
+            "created_at": read_time(view.get("created_at")),
+            "owner": view.get("owner"),
+            "raw": view,
+        }
     except MALFORMED as problem:
         raise unexpected("batch", problem) from problem
 

@@ -8,12 +8,12 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from boomerang_client.progress_text import progress_text
-from boomerang_client.records import Batch
+from boomerang_client.record_fields import BatchFields
 from boomerang_client.terminal import plain
 
 SECONDS_BETWEEN_LINES = 10.0
 
-ShowProgress = Callable[[Batch], None]
+ShowProgress = Callable[[BatchFields], None]
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def plain_lines(write: Callable[[str], object], clock: Callable[[], float] = tim
     """Return a function that writes a batch's progress: the first line, the last one, and one every 10 s between."""
     last: list[tuple[float, str]] = []
 
-    def show(batch: Batch) -> None:
+    def show(batch: BatchFields) -> None:
         line, now = progress_text(batch), clock()
         due = not last or batch.done or now - last[0][0] >= SECONDS_BETWEEN_LINES
         if due and (not last or line != last[0][1]):

@@ -1,115 +1,26 @@
+# Written by `make client`, from asynchronous/records.py. Do not edit.
 """Records for jobs and batches. `raw` keeps the whole answer, including fields of newer services.
 
 A Job and a Batch hold the state that the service returned last. `refresh` and `wait` update them in place.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from datetime import datetime
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-from boomerang_client.errors import UsageError
-from boomerang_client.outputs import Output, Saving
-from boomerang_client.responses import BatchAccepted, BatchChanged, Saved
-
-
-class Status(str, Enum):
-    """The state of a job."""
-
-    #: accepted and stored; waits for a slot
-    QUEUED = "queued"
-    #: a worker is about to submit it, or is submitting it
-    SUBMITTING = "submitting"
-    #: it is unknown whether the provider has it; the service looks it up
-    IN_DOUBT = "in_doubt"
-    #: the provider is generating
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    #: given up at its deadline; a late result can still make it completed or failed
-    EXPIRED = "expired"
-    #: a state that this version of the client does not know; `raw["status"]` has its name
-    UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Status":  # noqa: ARG003 -- Enum's signature
-        return cls.UNKNOWN
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def final(self) -> bool:
-        """Whether the job has ended, so that there is nothing to wait for."""
-        return self in FINAL
-
-    @property
-    def words(self) -> str:
-        """The state as people write it: "in progress"."""
-        return self.value.replace("_", " ")
-
-
-FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
-#: States in the order in which people read them: what was achieved, what went wrong, what is left.
-DISPLAY_ORDER = (
-    Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.IN_PROGRESS, Status.IN_DOUBT,
-    Status.SUBMITTING, Status.QUEUED, Status.UNKNOWN,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class JobError:
-    """Why a job failed, or what is wrong although it completed: a `code` and a `message`."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pilot:
-    """The jobs of a batch that run before it is approved.
-
-    `jobs` is their number (None until the upload has named all lines), `unfinished` the number of those that have not
-    ended. `cost` is what the batch had cost when it was approved, or has cost so far, in US dollars.
-    """
-
-    jobs: int | None
-    unfinished: int = 0
-    cost: Decimal = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revision:
-    """An earlier revision of a job's request: how it ended, and what it cost, before the request was corrected.
-
-    `request` is set where it was included.
-    """
-
-    revision: int
-    status: Status
-    error: JobError | None = None
-    failure: str | None = None
-    cost: Decimal | None = None
-    first_attempt: int = 1
-    last_attempt: int = 1
-    finished_at: datetime | None = None
-    corrected_at: datetime | None = None
-    request: Mapping[str, Any] | None = None
-
-
-#: What a job has only where a call included it.
-INCLUDED = ("request", "revisions")
+from boomerang_client.parsing import parse_batch, parse_job
+from boomerang_client.record_fields import BatchFields, JobFields, Status, required, update
+from boomerang_client.responses import BatchChanged, Saved
 
 
 class JobService(Protocol):
     """The calls that a job makes through its client."""
 
     def job(self, id: str) -> "Job": ...  # noqa: A002
-    def wait_for_job(self, job: "Job", timeout: float | None, progress: "Callable[[Job], None] | None") -> "Job": ...
+    def wait_for_job(self, job: "Job", timeout: float | None, progress: Callable[["Job"], None] | None) -> "Job": ...
     def save_job(self, job: "Job", folder: Path | str) -> list[Path]: ...
 
 
@@ -117,7 +28,12 @@ class BatchService(Protocol):
     """The calls that a batch makes through its client."""
 
     def batch(self, lines: str, /) -> "Batch": ...
-    def wait(self, batch: "Batch", progress: "Callable[[Batch], None] | bool", timeout: float | None) -> "Batch": ...
+    def wait(
+        self,
+        batch: "Batch",
+        progress: Callable[["Batch"], None] | bool,  # noqa: FBT001
+        timeout: float | None,
+    ) -> "Batch": ...
     def pause(self, batch: "Batch") -> BatchChanged: ...
     def approve(self, batch: "Batch") -> BatchChanged: ...
     def resume(self, batch: "Batch", max_cost: Decimal | str | None) -> BatchChanged: ...
@@ -131,78 +47,22 @@ class BatchService(Protocol):
         classes: Iterable[str],
         dry_run: bool,
     ) -> BatchChanged: ...
-    def finished(self, batch: "Batch", timeout: float | None) -> Iterator["Job"]: ...
-    def failures(self, batch: "Batch") -> Iterator["Job"]: ...
-    def save(self, jobs: Iterable["Job"], folder: Path | str) -> Iterator[Saved]: ...
-
-
-_Record = TypeVar("_Record", "Job", "Batch")
-_Service = TypeVar("_Service", JobService, BatchService)
-
-
-def update(old: _Record, new: _Record) -> _Record:
-    """Bring a record to the state of another one."""
-    for one in fields(old):
-        # What was included before stays where the new answer does not include it.
-        if one.name not in ("service", "upload") and (one.name not in INCLUDED or one.name in new.raw):
-            setattr(old, one.name, getattr(new, one.name))
-    return old
-
-
-def _required(service: _Service | None) -> _Service:
-    if service is None:
-        raise UsageError("This record has no client. Get it from a Client to act on it.")
-    return service
+    def finished(self, batch: "Batch", timeout: float | None) -> Generator["Job", None]: ...
+    def failures(self, batch: "Batch") -> Generator["Job", None]: ...
+    def save(self, jobs: Iterable["Job"], folder: Path | str) -> Generator[Saved, None]: ...
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
-    """One job in the state that the service returned last.
+class Job(JobFields):
+    __doc__ = JobFields.__doc__
 
-    `cost` is what all its attempts cost together, in US dollars; times are in UTC, `raw` is the whole answer. `failure`
-    is the class of the error: moderation, quota, invalid, transient, provider or unsaved. `revision` counts the
-    corrections of the request, from 1. `provider_external_id` names the last attempt at the provider. `expires_at` is
-    the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
-    `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
-    `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
-    `request` and the earlier `revisions` are set where a call included them (`include`).
-    """
-
-    id: str
-    status: Status
-    model: str
-    output: tuple[Output, ...] = ()
-    error: JobError | None = None
-    warnings: tuple[JobError, ...] = ()
-    cost: Decimal | None = None
-    failure: str | None = None
-    attempt: int = 1
-    revision: int = 1
-    external_task_id: str | None = None
-    provider_external_id: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    finished_at: datetime | None = None
-    settled_by: str | None = None
-    batch: str | None = None
-    reason: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    priority: str | None = None
-    expires_at: datetime | None = None
-    lane: str | None = None
-    unknown_cost: str | None = None
-    owner: str | None = None
-    saving: Saving | None = None
-    request: Mapping[str, Any] | None = None
-    revisions: tuple[Revision, ...] = ()
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 
     def refresh(self) -> "Job":
         """Update the job to its current state. Raises what `Client.job` raises."""
-        return update(self, _required(self.service).job(self.id))
+        return update(self, required(self.service).job(self.id))
 
-    def wait(self, timeout: float | None = None, progress: "Callable[[Job], None] | None" = None) -> "Job":
+    def wait(self, timeout: float | None = None, progress: Callable[["Job"], None] | None = None) -> "Job":
         """Wait until the job has ended, whatever its end, and return it.
 
         `timeout` is in seconds; None waits as long as necessary. `progress` is called with the job about every ten
@@ -211,7 +71,7 @@ class Job:
         """
         if self.status.final:
             return self
-        return update(self, _required(self.service).wait_for_job(self, timeout, progress))
+        return update(self, required(self.service).wait_for_job(self, timeout, progress))
 
     def save(self, folder: Path | str = ".") -> list[Path]:
         """Save the job's images in a folder and return their files, `<id>-<number>.<kind>`.
@@ -219,84 +79,42 @@ class Job:
         Waits until the job has ended. Files that exist are not downloaded again. Raises NoOutput when the job ended
         without images, and NotSaved when one cannot be downloaded or written.
         """
-        return _required(self.service).save_job(self.wait(), folder)
+        return required(self.service).save_job(self.wait(), folder)
 
 
 @dataclass(slots=True, kw_only=True)
-class Batch:
-    """A batch in the state that the service returned last.
+class Batch(BatchFields):
+    __doc__ = BatchFields.__doc__
 
-    `accepted` is the number of its jobs, and `counts` their number by state. `errors` counts failed jobs by error code,
-    and `classes` by class of failure.
-    `rate` is the number of jobs that ended per second in the last minute. `eta` is the number of seconds until all have
-    ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
-    may cost, in US dollars. `reason` says why a batch waits. `awaits_approval`: its jobs, but for those of its `pilot`,
-    begin once it is approved. `owner` is the producer whose key made it. `upload` is the outcome of the upload, for a
-    batch that came from `Client.batch(lines)`.
-    """
-
-    id: str
-    accepted: int
-    done: bool
-    cost: Decimal
-    counts: Mapping[Status, int]
-    errors: Mapping[str, int] = field(default_factory=dict)
-    classes: Mapping[str, int] = field(default_factory=dict)
-    rate: float | None = None
-    eta: float | None = None
-    paused: bool = False
-    awaits_approval: bool = False
-    pilot: Pilot | None = None
-    reason: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    priority: str | None = None
-    weight: int | None = None
-    unknown_costs: int = 0
-    max_cost: Decimal | None = None
-    expected_cost: Decimal | None = None
-    created_at: datetime | None = None
-    owner: str | None = None
-    upload: BatchAccepted | None = field(default=None, compare=False)
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: BatchService | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def finished(self) -> int:
-        """The number of jobs that have ended, whatever their end."""
-        return sum(number for status, number in self.counts.items() if status.final)
-
-    @property
-    def unsuccessful(self) -> int:
-        """The number of jobs that ended without a result. `counts` has failed, cancelled and expired ones apart."""
-        return self.finished - self.counts.get(Status.COMPLETED, 0)
-
-    def by_state(self) -> list[tuple[Status, int]]:
-        """Return the states that have jobs, with their numbers: completed first, then the other ends, queued last."""
-        return [(status, self.counts[status]) for status in DISPLAY_ORDER if self.counts.get(status)]
 
     def refresh(self) -> "Batch":
         """Update the batch to its current state. Raises what `Client.batch` raises."""
-        return update(self, _required(self.service).batch(self.id))
+        return update(self, required(self.service).batch(self.id))
 
-    def wait(self, progress: "Callable[[Batch], None] | bool" = False, timeout: float | None = None) -> "Batch":  # noqa: FBT002 -- `progress=True` is clear
+    def wait(
+        self,
+        progress: Callable[["Batch"], None] | bool = False,  # noqa: FBT001, FBT002 -- `progress=True` is clear
+        timeout: float | None = None,
+    ) -> "Batch":
         """Wait until all jobs of the batch have ended, and return it.
 
         `progress=True` shows the progress on stderr; a function is called with the batch at each change. Raises
         StillRunning when `timeout` seconds are over first (the batch continues).
         """
-        return update(self, _required(self.service).wait(self, progress, timeout))
+        return update(self, required(self.service).wait(self, progress, timeout))
 
-    def results(self, timeout: float | None = None) -> Iterator[Job]:
+    def results(self, timeout: float | None = None) -> Generator[Job, None]:
         """Yield each job of the batch once, when it has ended, whatever its end.
 
         Jobs that have ended already come first. The batch is brought up to date on the way. You may leave the iterator
         early; the next call starts from the beginning. Raises StillRunning when `timeout` seconds are over first.
         """
-        return _required(self.service).finished(self, timeout)
+        return required(self.service).finished(self, timeout)
 
-    def failures(self) -> Iterator[Job]:
+    def failures(self) -> Generator[Job, None]:
         """Yield the jobs that have failed so far, in input order. `Job.error` says why."""
-        return _required(self.service).failures(self)
+        return required(self.service).failures(self)
 
     def save(self, folder: Path | str = ".", progress: Callable[[Saved], None] | None = None) -> list[Saved]:
         """Download the images of the jobs as they end, several at once.
@@ -305,27 +123,31 @@ class Batch:
         not stop the others: check `error` of each Saved. `progress` is called with each Saved.
         """
         saved = []
-        for one in _required(self.service).save(self.results(), folder):
-            saved.append(one)
-            if progress is not None:
-                progress(one)
+        with (
+            closing(self.results()) as jobs,
+            closing(required(self.service).save(jobs, folder)) as files,
+        ):
+            for one in files:
+                saved.append(one)
+                if progress is not None:
+                    progress(one)
         return saved
 
     def pause(self) -> BatchChanged:
         """Stop submitting jobs of the batch. Jobs that the provider has begun continue."""
-        return _required(self.service).pause(self)
+        return required(self.service).pause(self)
 
     def resume(self, max_cost: Decimal | str | None = None) -> BatchChanged:
         """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost."""
-        return _required(self.service).resume(self, max_cost)
+        return required(self.service).resume(self, max_cost)
 
     def approve(self) -> BatchChanged:
         """Approve a batch that waits for it: its jobs begin."""
-        return _required(self.service).approve(self)
+        return required(self.service).approve(self)
 
     def cancel(self) -> BatchChanged:
         """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost money."""
-        return _required(self.service).cancel_batch(self)
+        return required(self.service).cancel_batch(self)
 
     def retry(
         self,
@@ -336,4 +158,14 @@ class Batch:
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch. See `Client.retry_batch`."""
-        return _required(self.service).retry_batch(self, codes, statuses, classes=classes, dry_run=dry_run)
+        return required(self.service).retry_batch(self, codes, statuses, classes=classes, dry_run=dry_run)
+
+
+def read_job(data: object, service: JobService | None = None) -> Job:
+    """Parse a job. Raises UnexpectedAnswer."""
+    return Job(**parse_job(data), service=service)
+
+
+def read_batch(data: object, service: BatchService | None = None) -> Batch:
+    """Parse a batch. Raises UnexpectedAnswer."""
+    return Batch(**parse_batch(data), service=service)

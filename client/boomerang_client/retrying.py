@@ -1,9 +1,11 @@
+# Written by `make client`, from asynchronous/retrying.py. Do not edit.
 """Retry calls of long operations, which must survive a restart of the service or a time without capacity."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from boomerang_client.errors import ServiceUnavailable, TooBusy
+from boomerang_client.execution import Call, Sleep
 
 Result = TypeVar("Result")
 
@@ -25,7 +27,7 @@ class PatientCaller:
         self,
         patience: float,
         clock: Callable[[], float],
-        sleep: Callable[[float], None],
+        sleep: Sleep,
         on_wait: Callable[[Exception, float], None] | None = None,
         *,
         reached: bool = False,
@@ -34,7 +36,7 @@ class PatientCaller:
         self._on_wait = on_wait or (lambda _error, _seconds: None)
         self._reached = reached
 
-    def __call__(self, call: Callable[[], Result]) -> Result:
+    def __call__(self, call: Call[Result]) -> Result:
         """Return what the call returns. Raises its error when waiting cannot help or `patience` is over."""
         end = self._clock() + self._patience
         pause = _FIRST_PAUSE

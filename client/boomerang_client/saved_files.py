@@ -1,7 +1,6 @@
 """Fetch saved images from the service: a download that breaks is continued, and its SHA-256 is checked."""
 
 import hashlib
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -10,8 +9,8 @@ from urllib.parse import urljoin
 import requests
 from requests.exceptions import HTTPError
 
-from boomerang_client.connection import path_segment
-from boomerang_client.downloading import Downloader
+from boomerang_client.arguments import path_segment
+from boomerang_client.downloading import Downloader, Stop
 from boomerang_client.errors import NotSaved
 from boomerang_client.outputs import Output
 from boomerang_client.transport import Transport
@@ -31,7 +30,7 @@ class SavedFiles:
         self._transport = transport
         self._downloader = downloader
 
-    def copy(self, job_id: str, index: int, output: Output, file: BinaryIO, stopped: threading.Event) -> None:
+    def copy(self, job_id: str, index: int, output: Output, file: BinaryIO, stopped: Stop) -> None:
         """Write the image to the file, after what is there already.
 
         Raises WrongContent, NotSaved when it was stopped, and the errors of `Transport.file` and of requests. What has
@@ -44,7 +43,8 @@ class SavedFiles:
         start = file.tell()
         if start != output.size:
             headers = {"Range": f"bytes={start}-"} if start and start < (output.size or 0) else {}
-            with self._answer(f"/v1/jobs/{path_segment(job_id)}/outputs/{index}", headers) as response:
+            address = f"/v1/jobs/{path_segment(job_id)}/outputs/{index}"
+            with self._answer(address, headers) as response, stopped.watching(response):
                 if response.status_code != _PARTIAL:
                     _empty(file)
                     digest = hashlib.sha256()

@@ -1,9 +1,7 @@
-"""Download results into a folder: complete files with stable names, several at once. Existing files stay."""
+"""Download results into a folder: complete files with stable names. Existing files stay."""
 
 import hashlib
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -13,12 +11,12 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 from requests.exceptions import RequestException
 
-from boomerang_client.downloading import Downloader, TooSlow, limited_time
+from boomerang_client.downloading import Downloader, Stop, TooSlow, limited_time
 from boomerang_client.errors import BoomerangError, NotSaved
 from boomerang_client.new_files import new_file, resumed_file
 from boomerang_client.outputs import Output
 from boomerang_client.public_hosts import NotPublic
-from boomerang_client.records import Job
+from boomerang_client.record_fields import JobFields
 from boomerang_client.responses import Saved
 from boomerang_client.saved_files import SavedFiles, WrongContent
 from boomerang_client.transport import UNAVAILABLE, JitteredRetry, Transport, pause_before
@@ -52,8 +50,7 @@ class Saver:
         private_hosts: bool = False,
     ) -> None:
         self._folder = Path(folder)
-        self._at_once = at_once
-        self._stopped = threading.Event()
+        self._stopped = Stop()
         options: Mapping[str, Any] = {"backoff_factor": 0.5, "raise_on_status": False}
         retry = JitteredRetry(TRIES - 1, status_forcelist=(429, *UNAVAILABLE), **options)
         self._downloader = Downloader(retry, at_once, private_hosts=private_hosts)
@@ -63,32 +60,18 @@ class Saver:
         """Close the connections."""
         self._downloader.close()
 
-    def save(self, jobs: Iterable[Job]) -> Iterator[Saved]:
-        """Save the results of the jobs as they arrive. Jobs without results are skipped.
+    def stop(self) -> None:
+        """End the downloads, also those that wait for bytes."""
+        self._stopped.set()
 
-        Leaving the iterator stops the downloads. Raises NotSaved when the folder cannot be created.
-        """
-        create_folder(self._folder)
-        running: set[Future[Saved]] = set()
-        with ThreadPoolExecutor(self._at_once, "boomerang-save") as pool:
-            try:
-                for job in jobs:
-                    for index in range(len(job.output)):
-                        running.add(pool.submit(self.save_one, job, index))
-                    while len(running) >= 4 * self._at_once:
-                        done, running = wait(running, return_when=FIRST_COMPLETED)
-                        yield from (each.result() for each in done)
-                    done = {each for each in running if each.done()}
-                    running -= done
-                    yield from (each.result() for each in done)
-                while running:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (each.result() for each in done)
-            finally:
-                self._stopped.set()
-                pool.shutdown(cancel_futures=True)
+    def create_folder(self) -> None:
+        """Create the folder. Raises NotSaved."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotSaved(f"The folder {self._folder} cannot be created: {error.strerror}. Choose another.") from error
 
-    def save_one(self, job: Job, index: int) -> Saved:
+    def save_one(self, job: JobFields, index: int) -> Saved:
         """Save one result of a job. `Saved.error` says why it could not be saved."""
         output = job.output[index]
         # Ids may contain colons, which some file systems refuse, but no plus.
@@ -98,12 +81,12 @@ class Saver:
             if path.exists():
                 return Saved(job=job.id, index=index, url=output.url, path=path, was_there=True)
         try:
-            with limited_time():
+            with limited_time(self._stopped):
                 return Saved(job=job.id, index=index, url=output.url, path=self._fetch(job, index, name))
         except NotSaved as error:
             return Saved(job=job.id, index=index, url=output.url, error=str(error))
 
-    def _fetch(self, job: Job, index: int, name: str) -> Path:
+    def _fetch(self, job: JobFields, index: int, name: str) -> Path:
         """Fetch a result from the service where it is saved there, otherwise from the provider."""
         output = job.output[index]
         if self._files is None or output.saved_at is None or output.removed_at or not output.sha256:
@@ -116,7 +99,7 @@ class Saver:
                     return self._download(replace(output, url=output.source_url), name)
             raise NotSaved(f"Output {index} of job {job.id} cannot be fetched from the service: {error}") from error
 
-    def _from_service(self, files: SavedFiles, job: Job, index: int, name: str) -> Path:
+    def _from_service(self, files: SavedFiles, job: JobFields, index: int, name: str) -> Path:
         output = job.output[index]
         for attempt in range(1, TRIES + 1):
             try:
@@ -200,14 +183,6 @@ def _private(url: str, error: NotPublic) -> str:
 def _announced(response: requests.Response) -> int:
     size = response.headers.get("Content-Length", "")
     return int(size) if size.isascii() and size.isdigit() else 0
-
-
-def create_folder(folder: Path) -> None:
-    """Create the folder. Raises NotSaved."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NotSaved(f"The folder {folder} cannot be created: {error.strerror}. Choose another.") from error
 
 
 def _extension(head: bytes, output: Output) -> str:

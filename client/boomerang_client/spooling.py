@@ -50,6 +50,12 @@ class Spool:
             self._over, self._error = True, error
             self._changed.notify()
 
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait."""
+        with self._changed:
+            return bool(self._pieces) or self._written > self._taken or self._over
+
     def take(self) -> bytes:
         """Wait for bytes, and return them; b"" at the end. Raises the error of `end`."""
         with self._changed:

@@ -7,12 +7,14 @@ from contextlib import closing, contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from secrets import SystemRandom
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, RequestException, SSLError, Timeout
+from requests.models import REDIRECT_STATI
 from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, ResponseError
 from urllib3.util.retry import Retry
 
@@ -29,6 +31,7 @@ UPLOAD_STALL = 30.0
 EVENTS_STALL = 40.0
 #: Connections kept open, so that as many threads can share a client.
 THREADS = 32
+ACCEPT = "application/json, application/x-ndjson, application/problem+json"
 #: Statuses of a service, or a proxy before it, that is temporarily unavailable.
 UNAVAILABLE = (502, 503, 504)
 #: Ends of paths that are never repeated here: a second retry would mean more, and readers of events reconnect.
@@ -72,10 +75,15 @@ class JitteredRetry(Retry):
 
     def sleep_for_retry(self, response: Any) -> bool:
         # Clients that got the same Retry-After must not all return at the same moment.
-        after = self.get_retry_after(response)
+        after = self.pause_after(response)
         if after:
-            time.sleep(after + full_jitter(min(after, self.backoff_factor)))
+            time.sleep(after)
         return bool(after)
+
+    def pause_after(self, response: Any) -> float:
+        """Return the number of seconds to wait as an answer says, 0 if it says nothing."""
+        after = self.get_retry_after(response)
+        return after + full_jitter(min(after, self.backoff_factor)) if after else 0
 
     def increment(self, *args: Any, **kwargs: Any) -> "JitteredRetry":
         response = kwargs.get("response")
@@ -106,6 +114,24 @@ class ClosingAdapter(HTTPAdapter):
         super().close()
 
 
+def sent_once(path: str, *, has_body: bool) -> bool:
+    """Return whether a request is never repeated. A retry with a corrected request changes nothing when repeated."""
+    return path.endswith(SENT_ONCE) and not has_body
+
+
+def is_upload(method: str | None, path: str) -> bool:
+    """Return whether a request uploads lines of a batch."""
+    return path.endswith("/batches") and method == "POST"
+
+
+def retries_of(retries: int, backoff: float) -> tuple[JitteredRetry, JitteredRetry, JitteredRetry]:
+    """Return how requests are repeated: most, uploads, and those that are not."""
+    # POSTs are repeated too, because the client generates their ids.
+    options: Mapping[str, Any] = {"allowed_methods": None, "backoff_factor": backoff, "raise_on_status": False}
+    usual = JitteredRetry(retries, status_forcelist=(429, *UNAVAILABLE), **options)
+    return usual, UploadRetry(retries, status_forcelist=UNAVAILABLE, **options), JitteredRetry(0, read=False)
+
+
 class Adapter(ClosingAdapter):
     """Repeats every request except retries of jobs and streams of events.
 
@@ -114,17 +140,16 @@ class Adapter(ClosingAdapter):
     also returned to the caller, who may have to wait long and must know it.
     """
 
-    def __init__(self, retry: Retry, uploads: Retry) -> None:
-        super().__init__(max_retries=retry, pool_maxsize=THREADS)
-        self._unrepeated = ClosingAdapter(max_retries=Retry(0, read=False))
+    def __init__(self, usual: Retry, uploads: Retry, never: Retry) -> None:
+        super().__init__(max_retries=usual, pool_maxsize=THREADS)
+        self._unrepeated = ClosingAdapter(max_retries=never)
         self._uploads = ClosingAdapter(max_retries=uploads)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         path = request.path_url.partition("?")[0]
-        # A retry with a corrected request changes nothing when it is repeated.
-        if path.endswith(SENT_ONCE) and not request.body:
+        if sent_once(path, has_body=bool(request.body)):
             return self._unrepeated.send(request, *args, **kwargs)
-        if path.endswith("/batches") and request.method == "POST":
+        if is_upload(request.method, path):
             return self._uploads.send(request, *args, **kwargs)
         return super().send(request, *args, **kwargs)
 
@@ -152,11 +177,8 @@ class Transport:
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # threads must not share state
         self._session.headers["Authorization"] = f"Bearer {checked_key(key)}"
-        self._session.headers["Accept"] = "application/json, application/x-ndjson, application/problem+json"
-        # POSTs are repeated too, because the client generates their ids. Adapter has the exceptions.
-        options: Mapping[str, Any] = {"allowed_methods": None, "backoff_factor": backoff, "raise_on_status": False}
-        retry = JitteredRetry(retries, status_forcelist=(429, *UNAVAILABLE), **options)
-        adapter = Adapter(retry, UploadRetry(retries, status_forcelist=UNAVAILABLE, **options))
+        self._session.headers["Accept"] = ACCEPT
+        adapter = Adapter(*retries_of(retries, backoff))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
 
@@ -175,6 +197,10 @@ class Transport:
         except NotFound:
             return False
         return True
+
+    def in_threads(self) -> "Transport":
+        """Return the transport for calls in threads: this one."""
+        return self
 
     @contextmanager
     def file(self, path: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
@@ -233,13 +259,13 @@ class Transport:
                 # Each event has one line of data, which says everything that the event's name says.
                 for line in response.iter_lines(chunk_size=None):
                     if line.startswith(b"data:"):
-                        yield _parsed(line[5:], "An event")
+                        yield parsed(line[5:], "An event")
                     elif line.startswith(b":"):
                         yield None
         except RequestException as error:
             raise ServiceUnavailable(f"The event stream of {self.url} broke. Try again.") from error
 
-    def lines(self, path: str, params: Params | None = None) -> Iterator[Any]:
+    def lines(self, path: str, params: Params | None = None) -> Generator[Any, None, None]:
         """Yield the parsed lines of an NDJSON answer. Closing the iterator closes the connection.
 
         The answer is read as fast as it comes, however slowly the lines are taken.
@@ -249,14 +275,14 @@ class Transport:
             response = self._send("GET", path, params=params, stream=True)
             with closing(spooling.lines(response.iter_content(64 * 1024), response.close)) as lines:
                 for number, line in enumerate(filter(None, lines), start=1):
-                    yield _parsed(line, f"Line {number} of the answer")
+                    yield parsed(line, f"Line {number} of the answer")
         except RequestException as error:
             raise ServiceUnavailable(
                 f"The answer of {self.url} broke off after {number} lines. Try again: it starts from the beginning."
             ) from error
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
-        return _parsed(self._send(method, path, **options).content, f"The answer of {self.url}")
+        return parsed(self._send(method, path, **options).content, f"The answer of {self.url}")
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         response = self._answer(method, path, **options)
@@ -297,7 +323,8 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _parsed(body: bytes, what: str) -> Any:
+def parsed(body: bytes, what: str) -> Any:
+    """Parse JSON. Raises UnexpectedAnswer."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -305,17 +332,34 @@ def _parsed(body: bytes, what: str) -> Any:
 
 
 def _refusal(response: requests.Response, url: str) -> Exception:
-    if response.is_redirect:
-        location = response.headers["Location"]
-        return UnexpectedAnswer(f"{url} redirects to {location}. Set BOOMERANG_URL to the new address.")
     try:
-        problem = json.loads(response.content)
-    except (ValueError, RecursionError, RequestException):
+        body = response.content
+    except RequestException:
+        body = b""
+    return refusal(response.status_code, response.headers, body, url)
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, url: str) -> Exception:
+    """Return the error for an answer that is a redirect or has an error's status."""
+    if is_redirect(status, headers):
+        return UnexpectedAnswer(f"{url} redirects to {headers['Location']}. Set BOOMERANG_URL to the new address.")
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
         problem = None
-    header = response.headers.get("Retry-After", "")
+    header = headers.get("Retry-After", "")
     # urllib3 parses dates too, but shortens long times.
-    seconds = float(header) if header.isascii() and header.isdigit() else JitteredRetry().get_retry_after(response)
-    return api_error(response.status_code, problem, seconds)
+    seconds = float(header) if header.isascii() and header.isdigit() else _retry_after(headers)
+    return api_error(status, problem, seconds)
+
+
+def is_redirect(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether an answer is a redirect."""
+    return status in REDIRECT_STATI and "Location" in headers
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    return JitteredRetry().get_retry_after(SimpleNamespace(headers=headers))
 
 
 def _why(error: RequestException, url: str) -> str:

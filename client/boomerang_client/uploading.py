@@ -1,3 +1,4 @@
+# Written by `make client`, from asynchronous/uploading.py. Do not edit.
 """Upload batches in parts. A part is kept until the service answers, so the lines of a generator can be sent again.
 
 A line without an `external_task_id` becomes the job `<batch>.<line number>`. The service gives the same id to the line
@@ -6,89 +7,34 @@ of a batch that comes in one request. So a part may be sent twice, and so may th
 
 import gzip
 import json
-import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from boomerang_client.errors import (
-    ApiError,
-    BoomerangError,
-    Invalid,
-    LineError,
-    ServerFault,
-    TooBusy,
-    UsageError,
-    continue_upload,
-)
+from boomerang_client.errors import ApiError, Invalid, LineError, ServerFault, TooBusy, UsageError
+from boomerang_client.execution import Reference, in_thread
 from boomerang_client.image_folders import Folders
-from boomerang_client.image_uploads import ImagesRefused, LocalImage, resolve_images
+from boomerang_client.image_uploads import resolve_images
+from boomerang_client.local_images import ImagesRefused
 from boomerang_client.ndjson import Line, NotEncodable, Numbered, encode, parse_request
 from boomerang_client.parsing import read_accepted
 from boomerang_client.quotes import Quote, read_quote
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.retrying import PatientCaller
 from boomerang_client.transport import Params, Transport
-
-PART_LINES = 5_000
-PART_BYTES = 4 * 1024 * 1024
-#: Seconds after which an incomplete part is sent when the next line arrives: lines may arrive slowly.
-PART_AGE = 2.0
-#: Refused lines that are listed; more are only counted.
-MOST_ERRORS = 1_000
-_GZIP_LEVEL = 1  # lines of JSON shrink to a fifth at almost no cost
-
-Progress = Callable[[BatchAccepted], None]
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Part:
-    """Lines to send together. `generated`: the numbers of the lines whose ids the client generated."""
-
-    started: float
-    numbers: list[int] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-    generated: set[int] = field(default_factory=set)
-    size: int = 0
-
-
-def name_batch(error: BaseException, batch: str, enqueued: int) -> None:
-    """Add the id of a batch, and how to continue, to an error that ends its upload after jobs may have been enqueued.
-
-    The error may be of any class: the caller's source raised it.
-    """
-    with suppress(AttributeError):  # its class may have slots
-        error.repeat_id, error.enqueued = batch, enqueued  # type: ignore[attr-defined]
-    if isinstance(error, BoomerangError):
-        return  # its text includes them
-    text = continue_upload(batch, enqueued)
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(text)
-    else:
-        _log.error(text)
-
-
-@contextmanager
-def naming_batch(batch: str, enqueued: int) -> Iterator[None]:
-    """Add the id of a batch to every error, also to Ctrl-C: its jobs are enqueued, and only this call knows the id."""
-    try:
-        yield
-    except BaseException as error:
-        name_batch(error, batch, enqueued)
-        raise
-
-
-class _LineRefused(Exception):
-    """A line is refused here and not sent."""
-
-    def __init__(self, line: LineError) -> None:
-        self.line = line
-        super().__init__(line)
+from boomerang_client.upload_parts import (
+    GZIP_LEVEL,
+    MOST_ERRORS,
+    PART_AGE,
+    PART_BYTES,
+    PART_LINES,
+    LineRefused,
+    Part,
+    Progress,
+    name_batch,
+)
 
 
 class Upload:
@@ -98,7 +44,7 @@ class Upload:
         self,
         transport: Transport,
         caller: PatientCaller,
-        reference: Callable[[LocalImage], str],
+        reference: Reference,
         batch: str,
         options: Params,
         *,
@@ -128,12 +74,12 @@ class Upload:
             raise
 
     def _send_in_parts(self, lines: Iterator[Numbered]) -> BatchAccepted:
-        part = _Part(self._clock())
+        part = Part(self._clock())
         sent = False
         for number, line in lines:
             try:
                 request, has_own_id = self._with_id(number, line)
-            except _LineRefused as error:
+            except LineRefused as error:
                 self._add_refused(error.line)
                 continue
             if not request.strip():
@@ -146,7 +92,7 @@ class Upload:
             old = self._clock() - part.started > PART_AGE
             if len(part.lines) >= PART_LINES or part.size >= PART_BYTES or old:
                 self._send(part)
-                part, sent = _Part(self._clock()), True
+                part, sent = Part(self._clock()), True
         if part.lines or not sent:
             self._send(part)  # an empty upload creates an empty batch
         return self._done
@@ -180,13 +126,14 @@ class Upload:
         refused: list[LineError] = []
         with tempfile.TemporaryDirectory(prefix="boomerang-") as folder:
             path = Path(folder, "lines.gz")
-            with gzip.open(path, "wb", compresslevel=_GZIP_LEVEL) as file:
+            with gzip.open(path, "wb", compresslevel=GZIP_LEVEL) as file:
                 next_number = 1
                 for number, line in lines:
                     file.write(b"\n" * (number - next_number))  # so that the service counts lines as their author does
                     try:
-                        file.write(self._resolved(number, line)[0])
-                    except _LineRefused as error:
+                        text, _ = self._resolved(number, line)
+                        file.write(text)
+                    except LineRefused as error:
                         refused.append(error.line)
                     file.write(b"\n")
                     next_number = number + 1
@@ -202,7 +149,7 @@ class Upload:
 
     def _resolved(self, number: int, line: Line | LineError) -> tuple[bytes, "Mapping[str, Any] | None"]:
         if isinstance(line, LineError):
-            raise _LineRefused(line)
+            raise LineRefused(line)
         if not isinstance(line, bytes | Mapping):
             raise UsageError(f"Line {number} is {type(line).__name__}. Pass a mapping, or JSON as bytes.")
         given = parse_request(line)
@@ -212,13 +159,14 @@ class Upload:
                 return line.rstrip(b"\r\n"), request  # unchanged: the service names its mistakes
             return encode(request or {}, f"Line {number}"), request
         except (ImagesRefused, NotEncodable) as error:
-            raise _LineRefused(LineError(number, error.errors)) from error
+            raise LineRefused(LineError(number, error.errors)) from error
 
-    def _send(self, part: _Part) -> None:
-        body = gzip.compress(b"\n".join(part.lines), _GZIP_LEVEL)
+    def _send(self, part: Part) -> None:
+        body = in_thread(gzip.compress, b"\n".join(part.lines), GZIP_LEVEL)
         self._begun = True
         try:
-            done = read_accepted(self._caller(lambda: self._transport.post_lines("/v1/batches", body, self._options)))
+            answer = self._caller(lambda: self._transport.post_lines("/v1/batches", body, self._options))
+            done = read_accepted(answer)
         except Invalid as error:
             if error.line is None or not 0 < error.line <= len(part.numbers):
                 raise

@@ -17,6 +17,7 @@ from jobs.audit.damage import RULE, damage_findings
 from jobs.audit.findings import Finding, Reader
 from jobs.audit.images import image_findings, size_findings
 from jobs.audit.labels import label_findings, lacking
+from jobs.audit.memberships import Memberships
 from jobs.audit.queues import entry_findings, pool_findings
 from jobs.audit.records import Records
 from jobs.audit.recount import Recount
@@ -56,7 +57,8 @@ def _examine(store: Store, reader: Reader) -> Audit:
     recount = Recount(reader, store.context.scripts, putback=PUT_BACK, retention=settings.retention)
     reader.on_step = recount.keep_up
     costs = Counter[str]()
-    records = Records(reader, recount, costs, settings.submit_lease)
+    memberships = Memberships(reader)
+    records = Records(reader, recount, costs, memberships, settings.submit_lease)
     suspects: list[Finding] = []
     for step in reader.steps(reader.survey({"job", "labels", "parked"})):
         ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": []}
@@ -78,6 +80,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         ("sweeps", sweep_findings(reader)),
         ("bulk actions", bulk_findings(reader)),
         ("events", event_findings(reader)),
+        ("memberships", memberships.findings()),
     ]
     for name, part in parts:
         suspects += _until_damage(name, part)

@@ -15,7 +15,23 @@ from jobs.store.chunks import CHUNK, Each, chunks
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
 #: Families with few members.
-SMALL = frozenset({"batch", "bulk", "grouped", "labelled", "lane", "pool", "queues", "ready", "spent", "spent_labels"})
+SMALL = frozenset(
+    {
+        "batch",
+        "batch_saves",
+        "batch_unsaved",
+        "bulk",
+        "grouped",
+        "labelled",
+        "lane",
+        "notifications",
+        "pool",
+        "queues",
+        "ready",
+        "spent",
+        "spent_labels",
+    }
+)
 _WRONG_TYPE = "WRONGTYPE"
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 

@@ -23,7 +23,7 @@ from jobs.fields import Field, is_newer, wrong
 from jobs.states import FINAL
 from jobs.store.chunks import CHUNK, chunks
 from jobs.store.lua_source import CHANGES_KEPT
-from jobs.store.outcomes import RecountOutcome
+from jobs.store.outcomes.repairs import RecountOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jobs.audit.audit import Audit, examine
 from jobs.audit.findings import Check, Finding
 from jobs.errors import JobsError
-from jobs.store.outcomes import CorrectOutcome
+from jobs.store.outcomes.repairs import CorrectOutcome
 from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 

@@ -54,7 +54,7 @@ class Shares:
 
     def _held(self, record: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
         if Field.SIZE in record:
-            owner = self._owner_of(record)
+            owner = self.owner_of(record)
             yield "stored", owner, int(record[Field.SIZE])
             yield "unfinished", owner, int(record[Field.STATE] not in FINAL)
 
@@ -69,10 +69,11 @@ class Shares:
         yield Payer.LANE + record.get(Field.ADMITTED_BY, lane), int(amount)
         if batch is not None:
             yield Payer.BATCH + batch, int(amount)
-        if owner := self._owner_of(record):
+        if owner := self.owner_of(record):
             yield Payer.KEY + owner, int(amount)
 
-    def _owner_of(self, record: Mapping[str, str]) -> str:
+    def owner_of(self, record: Mapping[str, str]) -> str:
+        """Return the producer that a job belongs to; '' where none is recorded."""
         batch = record.get(Field.BATCH)
         return record.get(Field.OWNER, "") if batch is None else self._owner(batch)
 

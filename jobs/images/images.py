@@ -17,7 +17,7 @@ from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import printable
 from jobs.settings import Settings
 from jobs.store.arguments import flag
-from jobs.store.outcomes import KeepOutcome
+from jobs.store.outcomes.images import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 

@@ -18,7 +18,7 @@ from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.cost_log import CostLog
-from jobs.store.outcomes import (
+from jobs.store.outcomes.jobs import (
     CallbackOutcome,
     ExpireOutcome,
     FinishOutcome,

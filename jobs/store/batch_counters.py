@@ -51,6 +51,8 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             paused="paused" in fields,
             awaits_approval="hold" in fields,
             pilot=_pilot(fields),
+            to_save=int(fields["to_save"]),
+            unsaved=int(fields["unsaved"]),
             taking_in=fields.get("do") == "commit",
             errors={
                 name.removeprefix(BatchCounter.FAILED): int(count)

@@ -5,7 +5,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.delivery_log import EVENT_MARK, Attempt
 from jobs.errors import RecordDamaged
@@ -16,15 +18,21 @@ from jobs.store.arguments import flag
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.deliveries import LONGEST_WHY, recorded
-from jobs.store.outcomes import DeliveryOutcome
+from jobs.store.outcomes.deliveries import DeliveryOutcome
 from jobs.units import duration_micros, from_micros
 
 log = logging.getLogger(__name__)
 
+#: Jobs that an event names as unsaved; their number is in the batch.
+MOST_UNSAVED = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEvent:
-    """A claimed event of a batch. `kind`: "finished" or "paused"; `why` it was paused. `now`: the time of the claim."""
+    """A claimed event of a batch. `kind`: "finished", "saved" or "paused"; `why` it was paused.
+
+    `now`: the time of the claim.
+    """
 
     id: str
     batch: str
@@ -47,6 +55,8 @@ class BatchEvents:
     """The verbs of events. All raise `StoreUnavailable`."""
 
     def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
         self._scripts = context.scripts
 
     def find_due(self, most: int) -> list[str]:
@@ -64,6 +74,12 @@ class BatchEvents:
             except RecordDamaged as error:
                 log.warning("left out: %s", error)
         return claimed
+
+    @translate_errors()
+    def unsaved(self, batch_id: str) -> list[str]:
+        """Return the jobs of a batch whose results were given up, oldest first, at most MOST_UNSAVED."""
+        ids: Any = self._client.zrange(self._keys.member("batch_unsaved", batch_id), 0, MOST_UNSAVED - 1)
+        return list(map(str, ids))
 
     def begin(self, event: BatchEvent, receiver: str, limit: int, *, last_chance: bool = False) -> Turn:
         """Ask for one of `limit` places, as `Deliveries.begin_notification` does."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from jobs.connections.errors import translate_errors
@@ -23,10 +24,10 @@ from jobs.read_models import Batch, BatchPage, Progress
 from jobs.states import FINAL, State
 from jobs.store.arguments import flag
 from jobs.store.batch_counters import read_batch
-from jobs.store.chunks import CHUNK
+from jobs.store.batch_members import BatchMembers
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
+from jobs.store.outcomes.batches import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
 from jobs.store.pages import Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
@@ -64,6 +65,7 @@ class Batches:
         self._scripts = context.scripts
         self._context = context
         self._jobs = jobs
+        self.members = BatchMembers(context, jobs)
 
     # --- read -------------------------------------------------------------------------------------------------------
 
@@ -98,17 +100,9 @@ class Batches:
         states: Sequence[State] = (),
         classes: Sequence[FailureClass] = (),
     ) -> Iterator[Job]:
-        """Yield every job of a batch, or those in these states, in input order, read in chunks.
-
-        `classes`: only failed jobs of these classes of failure.
-        """
+        """Yield every job of a batch, or those of `states` and `classes`, as `members.parts` does."""
         self.get(batch_id)
-        start = 0
-        while ids := self._members(batch_id, start, CHUNK):
-            wanted = self._jobs.in_states(ids, states) if states else ids
-            found = (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
-            yield from (job for job in found if not classes or job.failure in classes)
-            start += len(ids)
+        return chain.from_iterable(self.members.parts(batch_id, states, classes))
 
     def page(
         self,
@@ -126,11 +120,6 @@ class Batches:
         keeps += [partial(self._owned, only.owner)] if only.owner is not None else []
         ids, further = scan(entries, only.bounds(cursor), keeps, limit)
         return BatchPage(self._get_many(ids), further)
-
-    @translate_errors()
-    def _members(self, batch_id: str, start: int, count: int) -> list[str]:
-        ids: Any = self._client.lrange(self._keys.member("members", batch_id), start, start + count - 1)
-        return list(ids)
 
     def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
         with self._client.pipeline(transaction=False) as pipe:

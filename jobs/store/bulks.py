@@ -16,7 +16,7 @@ from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.settings import Settings
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import AbortBulkOutcome, BeginBulkOutcome
+from jobs.store.outcomes.bulks import AbortBulkOutcome, BeginBulkOutcome
 from jobs.units import duration_micros, from_micros
 
 #: Jobs that one step checks, and changes: a few milliseconds, during which Redis answers nothing else.

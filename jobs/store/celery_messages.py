@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jobs.connections.errors import translate_errors
 from jobs.store.celery_identity import identity_of
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import MessageOutcome, ParkOutcome, RefusalOutcome, RevokeOutcome
+from jobs.store.outcomes.celery import MessageOutcome, ParkOutcome, RefusalOutcome, RevokeOutcome
 from jobs.units import duration_micros
 
 #: Most Celery messages, without repeats, that may wait for one job.

@@ -17,7 +17,7 @@ from jobs.errors import why_refused
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.installation import Fate, Sighting, Standing, Trace, loss_in
-from jobs.store.outcomes import FoundOutcome, RefuseOutcome, TolerateOutcome
+from jobs.store.outcomes.installation import FoundOutcome, RefuseOutcome, TolerateOutcome
 from jobs.store.redis_keys import Keys
 from jobs.units import duration_micros, from_micros
 

@@ -15,7 +15,7 @@ from jobs.store.arguments import flag
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import DeliveryOutcome, RedeliverOutcome
+from jobs.store.outcomes.deliveries import DeliveryOutcome, RedeliverOutcome
 from jobs.units import duration_micros, from_micros
 
 log = logging.getLogger(__name__)

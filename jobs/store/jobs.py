@@ -11,7 +11,7 @@ import redis
 from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
-from jobs.fields import Field, printable
+from jobs.fields import printable
 from jobs.job import Job, Result
 from jobs.job_filter import ALL_JOBS, JobFilter
 from jobs.new_job import BatchOptions, NewJob, Outcome
@@ -20,12 +20,11 @@ from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
 from jobs.read_models import Count, Page
 from jobs.room import Room
-from jobs.states import State
 from jobs.store.arguments import flag, job_arguments, within
 from jobs.store.context import StoreContext
 from jobs.store.job_lists import count_jobs, list_jobs
 from jobs.store.liveness import PULSE
-from jobs.store.outcomes import CancelOutcome, PauseOutcome, RetryOutcome
+from jobs.store.outcomes.jobs import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.spending import DAYS_KEPT
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.store.wait_reasons import why_job
@@ -159,15 +158,6 @@ class Jobs:
         """Read only the request of a job, as it is stored; None if there is none."""
         text = self._client.get(self._keys.member("text", job_id))
         return None if text is None else str(text)
-
-    @translate_errors()
-    def in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
-        """Return those of these jobs that are in one of the states."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for job_id in ids:
-                pipe.hget(self._keys.member("job", job_id), Field.STATE)
-            found = pipe.execute(raise_on_error=False)
-        return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
 
     @translate_errors()
     def wait(self, job_id: str, seconds: float, gives_up: Callable[[], bool] = lambda: False) -> Job:

@@ -16,7 +16,7 @@ from jobs.limits import Subject
 from jobs.read_models import Lane
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import ProbeOutcome
+from jobs.store.outcomes.lanes import ProbeOutcome
 from jobs.units import dollars, duration_micros, from_micros
 
 #: Most seconds of a hold, also with a longer `Retry-After`. Then one job is submitted.

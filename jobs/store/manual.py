@@ -12,7 +12,7 @@ from jobs.fields import printable
 from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import SettleCostOutcome, SettleOutcome
+from jobs.store.outcomes.repairs import SettleCostOutcome, SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros, nano, to_micros
 

@@ -5,9 +5,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.connections.errors import translate_errors
-from jobs.notices import CALM, ENDS_ANNOUNCED, LEASE, SPACING, Notice
+from jobs.notices import (
+    CALM,
+    ENDS_ANNOUNCED,
+    FORGOTTEN_AFTER,
+    LEASE,
+    MOST_BATCHES,
+    SPACING,
+    WAITS_FOR,
+    Notice,
+    NoticeClass,
+)
 from jobs.store.context import StoreContext
 from jobs.units import duration_micros, from_micros, to_micros
+
+#: Class → the list of batches, and seconds after which one of it is reported.
+_PAUSES = {
+    NoticeClass.BATCH_WAITS: ("awaiting", WAITS_FOR),
+    NoticeClass.BATCH_FORGOTTEN: ("on_request", FORGOTTEN_AFTER),
+}
 
 
 class Notices:
@@ -24,6 +40,19 @@ class Notices:
         since = to_micros(now - timedelta(seconds=ENDS_ANNOUNCED))
         key = self._keys.singleton("batch_ends")
         rows: Any = self._client.zrangebyscore(key, since, "+inf", withscores=True)
+        return [(str(batch), from_micros(at)) for batch, at in rows]
+
+    @translate_errors()
+    def waiting_batches(self, about: NoticeClass, now: datetime) -> list[tuple[str, datetime]]:
+        """Return the batches that need a notice of this class, BATCH_WAITS or BATCH_FORGOTTEN, and since when.
+
+        `now`: by Redis's clock.
+        """
+        name, after = _PAUSES[about]
+        latest = to_micros(now - timedelta(seconds=after))
+        rows: Any = self._client.zrangebyscore(
+            self._keys.singleton(name), "-inf", latest, 0, MOST_BATCHES, withscores=True
+        )
         return [(str(batch), from_micros(at)) for batch, at in rows]
 
     def claim(self, target: str, notices: Collection[Notice]) -> list[Notice]:

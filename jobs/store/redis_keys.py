@@ -18,6 +18,8 @@ SINGLE: Mapping[str, str] = {
     "unknown_costs": "unknown-costs",  # ZSET id → µs when a result of it came whose cost is not known
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
+    "awaiting": "awaiting",  # ZSET batch → µs since when it waits for an approval and nothing of it runs
+    "on_request": "on-request",  # ZSET batch → µs since when it is paused on request
     "batch_ends": "batch-ends",  # ZSET batch → µs when the last of its jobs ended; bounded
     "notices": "notices",  # ZSET target, `<target>|<notice>` → µs of the last message to it, and with the notice
     "claimed_notices": "notices-claimed",  # ZSET `<target>|<notice>` → µs at which the lease of its message ends
@@ -108,7 +110,8 @@ FAMILY: Mapping[str, str] = {
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
     # its last pause ended, or its last retry began); hold (approval, pilot: it waits for an approval); approved (when);
     # pilot (its jobs), pilot_left (those that have not ended), pilot_spent (what was spent until it was approved); the
-    # sweep under way; end_missed; its options: asked (as requested), and key, labels, class, weight, cap
+    # sweep under way; end_missed, saves_missed (what happened during a commit); end_waits (the event of its
+    # end waits until its results are saved); its options: asked (as requested), and key, labels, class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
@@ -128,6 +131,8 @@ FAMILY: Mapping[str, str] = {
     "attempts": "na:",  # LIST the attempts of a job's notification, as JSON, newest last; bounded
     # ZSET id → µs of its last change: the notifications of an owner in a state (jobs.fields), of `<state>|<owner>`
     "notifications": "ns:",
+    "batch_saves": "bs:",  # SET ids of a batch's jobs whose results are to be saved
+    "batch_unsaved": "bu:",  # ZSET id → µs since when its results are no longer tried to save, of a batch's jobs
     "save_queue": "sq:",  # ZSET id → µs at which saving its results is tried next: of an `<owner>|<lane>`
     # HASH asked (the request as JSON), owner (who began it, or *), action, filter (as JSON), state; began, ended; dry,
     # class; of, index (what it reads), before, cursor, size (jobs in the index), checked; counters of jobs
@@ -138,16 +143,17 @@ FAMILY: Mapping[str, str] = {
 
 _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
+    "awaiting on_request "
     "batches images logged_out "
     "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
-    "receivers notifications event_alarms saves unsaved saving save_turns save_queue manifests "
+    "receivers notifications event_alarms saves unsaved batch_unsaved saving save_turns save_queue manifests "
     "manifest_rests bulks bulks_of",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent spent_labels lines receiver event bulk",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
-    "set": "lanes producers pinned revision_digests",
+    "set": "lanes producers pinned revision_digests batch_saves",
     "list": "history staged members batch_events attempts revisions",
     "stream": "changes",
 }

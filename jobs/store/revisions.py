@@ -12,7 +12,7 @@ from jobs.revision import MOST_REVISIONS, Revision, read_revisions
 from jobs.room import Room
 from jobs.store.arguments import within
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import ReviseOutcome
+from jobs.store.outcomes.jobs import ReviseOutcome
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros
 

@@ -15,7 +15,7 @@ from jobs.saving import ANNOUNCED, LONGEST
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import RecordSaveOutcome, RemoveOutcome, ResaveOutcome
+from jobs.store.outcomes.deliveries import RecordSaveOutcome, RemoveOutcome, ResaveOutcome
 from jobs.units import duration_micros, from_micros
 
 #: Characters kept of the reason why a save failed.

@@ -11,7 +11,7 @@ from jobs.room import Room
 from jobs.store.arguments import job_arguments, within
 from jobs.store.batches import STEP, BatchActionResult
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import CommitOutcome
+from jobs.store.outcomes.batches import CommitOutcome
 from jobs.units import duration_micros
 
 #: How long (seconds) staged jobs are kept after the last call.

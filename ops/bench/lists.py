@@ -61,7 +61,7 @@ def filled(folder: Path, jobs: int) -> Iterator[Store]:
     """Run a Redis with so many real jobs: of two producers, with labels, in batches, and in all final states."""
     with running(folder, durable=False) as server:
         store = Store(connect(server.url), Settings())
-        assert store.continuity.establish(store.continuity.standing())
+        store.continuity.establish(store.continuity.standing())
         for numbers in chunks(iter(range(jobs))):
             owner = OWNERS[numbers[0] // CHUNK % 10 == 0]
             store.jobs.enqueue(

@@ -23,7 +23,8 @@ from worker.settings import Settings
 def test_notice(context: click.Context, about: str) -> None:
     """Send an example to each target that BOOMERANG_NOTICES has for this class, and say what happened.
 
-    CLASS is batch_done, batch_paused, cap_reached, provider_away or receiver_disabled. Redis is not needed.
+    CLASS is batch_done, batch_paused, batch_waits, batch_forgotten, cap_reached, provider_away or receiver_disabled.
+    Redis is not needed.
 
     Exit code 0: all targets accepted it; 1: some did not; 2: there is no target, or BOOMERANG_NOTICES is not valid.
     """

@@ -2,7 +2,7 @@
 
 import click
 
-from jobs.store.outcomes import ResaveOutcome
+from jobs.store.outcomes.deliveries import ResaveOutcome
 from ops.commands.help_text import examples
 from ops.commands.settle import ALL
 from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option

@@ -11,7 +11,8 @@ import click
 from jobs.job import Job
 from jobs.states import State
 from jobs.store.manual import Verdict
-from jobs.store.outcomes import RedeliverOutcome, SettleOutcome
+from jobs.store.outcomes.deliveries import RedeliverOutcome
+from jobs.store.outcomes.repairs import SettleOutcome
 from jobs.store.store import Store
 from ops.commands.durations import format_duration, parse_duration
 from ops.commands.help_text import examples

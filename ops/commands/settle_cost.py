@@ -10,7 +10,7 @@ from jobs.errors import RecordDamaged
 from jobs.job import MOST_COST, Job
 from jobs.producer_ids import internal_id
 from jobs.store.chunks import chunks
-from jobs.store.outcomes import SettleCostOutcome
+from jobs.store.outcomes.repairs import SettleCostOutcome
 from jobs.store.store import Store
 from ops.commands.help_text import examples
 from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option

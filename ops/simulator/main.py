@@ -13,6 +13,9 @@ from ops.simulator import logs
 from ops.simulator.fault_options import FAULT_OPTIONS, STORM, FaultOption, FaultOptionInvalid, Value
 from ops.simulator.settings import Settings
 
+#: The options that are settings of the same name.
+_FIELDS = ("seed", "keep", "image_key", "echo_external_id", "public_url", "plain_images")
+
 
 def _option(option: FaultOption) -> click.Option:
     def read(_context: click.Context, _option: click.Parameter, value: str | None) -> Value | None:
@@ -28,7 +31,7 @@ def _option(option: FaultOption) -> click.Option:
 
 def _run(**options: Any) -> None:
     logs.start()
-    fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id", "public_url")}
+    fields = {name: options.pop(name) for name in _FIELDS}
     fields |= {"keys": frozenset(options.pop("key")), "ledger_file": options.pop("ledger")}
     if key_file := options.pop("key_file"):
         fields["keys"] |= frozenset(key_file.read().split())
@@ -104,6 +107,11 @@ simulate = click.Command(
             help="name of the member that holds the image in an image_list item",
         ),
         click.Option(["--echo-external-id"], is_flag=True, help="include external_task_id in answers and callbacks"),
+        click.Option(
+            ["--plain-images"],
+            is_flag=True,
+            help="draw small images without the prompt, for runs with more jobs than this machine can draw",
+        ),
         click.Option(
             ["--storm"], is_flag=True, help="switch on every fault at a moderate rate; other options override it"
         ),

@@ -10,7 +10,7 @@ from ops.simulator import answers, payloads, submit_faults
 from ops.simulator.answers import Refusal, answer_json, refuse
 from ops.simulator.app_keys import PROVIDER
 from ops.simulator.control import add_control
-from ops.simulator.draw import render
+from ops.simulator.draw import render, render_plain
 from ops.simulator.provider import Provider
 from ops.simulator.settings import Settings
 from ops.simulator.submit_faults import Submission
@@ -185,8 +185,12 @@ class _Results:
             self._provider.faults.count("expire_images")
             return refuse(404, "1203", "The image was deleted")
         async with self._drawing:
+            if request.transport is None or request.transport.is_closing():
+                # The caller has given up. Drawing for it all the same would make the next ones wait until they do, too.
+                raise asyncio.CancelledError
             png = self._images.get((task.id, index))
             if png is None:
+                self._provider.calls["draw"] += 1
                 png = self._images[task.id, index] = await self._draw(task, index)
                 while len(self._images) > _CACHED_IMAGES:
                     self._images.popitem(last=False)
@@ -198,4 +202,6 @@ class _Results:
             name if isinstance(name, str) else references_by_digest.get(name) for name in task.image.references
         ]
         label = f"{task.subject}  {index + 1}/{task.purchase.n}  {task.purchase.model}  {task.id}"
+        if self._provider.settings.plain_images:
+            return render_plain(label)
         return await asyncio.to_thread(render, task.image, references, label)

@@ -26,6 +26,8 @@ class Settings:
     image_key: str = "image"
     #: Whether answers and gateway callbacks contain the external id (the published examples do not).
     echo_external_id: bool = False
+    #: Result images are small and show nothing, which costs less CPU.
+    plain_images: bool = False
     #: Most callbacks sent at the same time. Others wait.
     callback_connections: int = 64
     #: Seconds to wait before each repeat of a callback that got no answer, 429 or 5xx.

@@ -167,6 +167,15 @@ class BatchView(Schema):
         required=True,
         allow_none=True,
     )
+    to_save = fields.Integer(
+        required=True, metadata=described("Number of jobs whose results the service is still to save.", 0)
+    )
+    unsaved = fields.Integer(
+        required=True,
+        metadata=described(
+            "Number of jobs whose results could not be saved before the provider deleted them, and are given up.", 0
+        ),
+    )
     created_at = instant("When the batch began.", required=True)
 
 

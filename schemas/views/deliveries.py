@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.queries import DELIVERY_STATES
+from schemas.queries.deliveries import DELIVERY_STATES
 from schemas.views.fields import described, instant, next_cursor
 
 RECEIVER_STATES = ("healthy", "failing", "disabled")

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields
 
-from schemas.queries import MOST_WEIGHT
+from schemas.queries.batches import MOST_WEIGHT
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Options
 from schemas.views.fields import described, instant, money

@@ -100,7 +100,7 @@ EXAMPLES: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
     403: {
         "scope": _example(
             403,
-            "This call requires a key with the scope `cancel`, which yours lacks. Ask the operator for such a key.",
+            "This requires a key with the scope `cancel`, which yours lacks. Ask the operator for such a key.",
             scope="cancel",
         )
     },

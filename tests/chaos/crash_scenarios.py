@@ -17,14 +17,16 @@ from celery import chord
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.bulk import BulkAction
 from jobs.job_filter import JobFilter
+from jobs.notices import SPACING, WAITS_FOR
 from jobs.owners import ANYONE
 from jobs.producer_ids import given_id
 from jobs.receivers import receiver_of
 from jobs.results.names import manifest_name
 from jobs.states import State
-from jobs.task_names import GENERATE
+from jobs.task_names import DELIVER, GENERATE
 from tests.chaos.crash_world import ADMIN_KEY, KEY, OWNER, SLOTS, World, request_of
 from tests.support.producers import own
+from worker.notices.notices import NOTICES
 
 A_DAY = 24 * 3600.0
 
@@ -465,7 +467,12 @@ def a_batch_as_a_whole(t: Turn) -> None:
 
 def a_batch_with_an_address(t: Turn) -> Check:
     batch = lines(t, query=f"&callback_url={t.world.listener.url}")
-    return lambda: t.world.batch_events(batch, "batch.finished") == {f"{batch}.finished.1"}
+
+    def notified() -> bool:
+        finished, saved = (t.world.batch_events(batch, f"batch.{kind}") for kind in ("finished", "saved"))
+        return finished == {f"{batch}.finished.1"} and saved == {f"{batch}.saved.2"}
+
+    return notified
 
 
 def a_bad_batch(t: Turn) -> Check:
@@ -504,6 +511,21 @@ def batch_approved(t: Turn) -> None:
     t.world.store.context.client.delete("{b}:wake")
     t.arm()
     t.world.post(f"/v1/batches/{batch}/approve")
+
+
+def people_hear_of_it(t: Turn) -> Check:
+    """A batch waits for an approval. Whoever gets the notice approves it."""
+    batch = lines(t, query="&paused=true")
+    t.world.ahead(WAITS_FOR + SPACING)
+    t.world.app.send_task(DELIVER, args=[NOTICES], queue="boomerang.deliver")
+
+    def approved() -> bool:
+        if not t.world.notices(batch):
+            return False
+        t.world.store.batches.approve(own(batch, OWNER))
+        return True
+
+    return approved
 
 
 def a_pilot(t: Turn) -> None:
@@ -612,6 +634,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         notified: "claim_deliveries begin_notification notifier delivered end_notification ack",
         a_task: "messages.finish",
         a_batch_with_an_address: "claim_events begin_notification notifier event_delivered end_notification",
+        people_hear_of_it: "claim_notices notice notices_sent",
     },
     "save": {
         polled: "claim_saves result_store.mark result_store.draft result_store.fetch result_store.put "

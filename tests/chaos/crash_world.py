@@ -20,6 +20,7 @@ from celery import Celery
 from jobs.audit.audit import audit
 from jobs.connections.client import connect
 from jobs.new_job import BatchOptions, NewJob
+from jobs.notices import NoticeClass
 from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.store import Store
@@ -43,6 +44,8 @@ ADMIN_KEY = "an-operators-key-for-tests"
 ANY_LEASE = 61.0
 #: Slots of the lane. Jobs beyond these wait.
 SLOTS = 6
+#: The path at the listener to which notices to people go.
+PEOPLE = "/people"
 #: Seconds between two rounds of reconcile.
 BEAT = 0.1
 #: Seconds within which one run of a scenario reaches its point, and within which the service recovers.
@@ -105,6 +108,10 @@ class World:
         received = [(each, json.loads(each.body)) for each in list(self.listener.received)]
         of_batch = [each for each, body in received if body.get("type") == kind and body["data"]["id"] == batch]
         return {each.headers["webhook-id"] for each in of_batch}
+
+    def notices(self, batch: str) -> int:
+        """Return how many notices to people about the batch have arrived."""
+        return sum(each.path == PEOPLE and batch in each.body.decode() for each in list(self.listener.received))
 
     # --- points -----------------------------------------------------------------------------------------------------
 
@@ -377,13 +384,14 @@ def world(folder: Path) -> Iterator[World]:
         env = {**SETTINGS, **where}
         gunicorn = ("-m", "gunicorn", "--config", "python:webhook.gunicorn_conf", "--bind", f"fd://{socket.fileno()}")
         started("webhook", env, *gunicorn, "tests.chaos.crashing:application", pass_fds=(socket.fileno(),))
+        listener = held.enter_context(closing(Listener()))
+        notices = {NoticeClass.BATCH_WAITS: f"json://127.0.0.1:{listener.port}{PEOPLE}"}
         # Deliveries wait for the save of what a poll ended, and not for that of what a callback ended.
-        patient = {**env, "BOOMERANG_COMPLETE_WHEN_SAVED": "1"}
+        patient = {**env, "BOOMERANG_COMPLETE_WHEN_SAVED": "1", "BOOMERANG_NOTICES": json.dumps(notices)}
         worker = started("worker", patient, "-m", "tests.chaos.crashing")
         client = held.enter_context(closing(connect(redis_url)))
         app = Celery("producer", broker=redis_url, backend=redis_url, set_as_current=False)
         held.callback(_closed, app)
-        listener = held.enter_context(closing(Listener()))
         store = Store(client, Settings.from_env(env), clock=CLOCK)
         store.continuity.establish(store.continuity.standing())
         made = World(folder, store, app, provider, web, worker, listener)

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +190,7 @@ def _outside() -> None:
         wrap(worker.messages.Messages, method, f"messages.{method}")
     wrap(webhook.messages.Messages, "send", lambda _, task, *__: f"messages.{short(task)}")
     wrap(Notifier, "post", "notifier")
+    wrap(subprocess, "run", "notice")  # only notices to people have a process of their own
     wrap(celery.events.EventDispatcher, "_publish", "events")
     wrap(RedisBackend, "store_result", "result")
     wrap(RedisBackend, "on_chord_part_return", "chord")

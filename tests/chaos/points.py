@@ -29,7 +29,7 @@ def words(text: str) -> frozenset[str]:
 #: Redis commands in the verbs that change nothing.
 LOOKS = words(
     "EXISTS GET HEXISTS HGET HGETALL HKEYS HMGET HVALS LLEN LRANGE SISMEMBER SMEMBERS TIME ZCARD ZCOUNT "
-    "ZRANGE ZRANGEBYSCORE ZREVRANGE ZREVRANGEBYSCORE ZSCORE"
+    "ZRANGE ZRANGEBYSCORE ZREVRANGE ZREVRANGEBYSCORE ZSCORE SCARD"
 )
 
 
@@ -56,8 +56,6 @@ BY_HAND = words("recount recover redeliver resave results_removed settle settle_
 }
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
-#: Notices to people, on which no job depends: tests/worker/test_notices.py ends their work there.
-BY_NOTICE = words("claim_notices notices_sent")
 #: A worker's notes that it runs, has a result store and still saves: the next one replaces one that is lost.
 BY_TIMER = words("heartbeat announce_saves renew_saves")
 #: Every request to the provider may be lost. `close` closes connections and is no request.
@@ -70,10 +68,11 @@ MANIFESTS = frozenset(public(Manifests))
 #: What a save does at the result store and at the provider: the marker, a temporary file, the download, its end.
 RESULTS = words("mark draft fetch put")
 #: Effects without a class: reading the stream (once), the state of a task that is no job, the use of a producer's key,
-#: the notification, Celery's work at a task's end, the events for Flower, and the response to the caller.
-OTHERS = words("changes task_state key_used notifier result chord celery.send ack events answer")
+#: the notification, a notice to people, Celery's work at a task's end, the events for Flower, and the response to the
+#: caller.
+OTHERS = words("changes task_state key_used notifier notice result chord celery.send ack events answer")
 EFFECTS = (
-    (VERBS - READING_VERBS - BY_HAND - BY_LOSS - BY_NOTICE - BY_TIMER)
+    (VERBS - READING_VERBS - BY_HAND - BY_LOSS - BY_TIMER)
     | {f"provider.{method}" for method in PROVIDER}
     | {f"messages.{method}" for method in MESSAGES | {"reconcile"}}
     | {f"image_store.{method}" for method in STORED}

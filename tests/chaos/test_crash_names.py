@@ -45,7 +45,7 @@ BOUNDARIES = {
         "Notifier.__call__": {"post": "notifier"},
         "Notifier.post": {"post": "notifier"},
         "BatchNotifications._attempt": {"post": "notifier"},
-        "send": {"run": "(a notice to people, which no job depends on)"},
+        "send": {"run": "notice"},
         "Outgoing.post": {"post": "notifier"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "Continuity._remember": {"write": "(a sighting, which the next round writes again)"},

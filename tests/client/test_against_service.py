@@ -212,7 +212,7 @@ def test_an_upload_continues_when_the_service_accepts_work_again(
 
 
 def test_a_list_follows_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boomerang_client.jobs.PAGE", 2)
+    monkeypatch.setattr("boomerang_client.connection.PAGE", 2)
     real.batch([OMNI] * 5, "b")
     assert [job.id for job in real.jobs(batch="b")] == [f"b.{number}" for number in range(1, 6)]
     assert len(list(real.jobs(status="queued", limit=3))) == 3

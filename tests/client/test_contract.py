@@ -9,8 +9,9 @@ from boomerang_client import Batch, Client, Job, Lane, Quote, Status
 from boomerang_client.batches import Batches
 from boomerang_client.cli import formats
 from boomerang_client.cli.columns import MEMBERS
-from boomerang_client.image_uploads import IMAGE_LISTS, IMAGE_MEMBERS
-from boomerang_client.jobs import LONG_POLL_MAX, PAGE
+from boomerang_client.connection import PAGE
+from boomerang_client.jobs import LONG_POLL_MAX
+from boomerang_client.local_images import IMAGE_LISTS, IMAGE_MEMBERS
 from boomerang_client.responses import BatchAccepted, BatchChanged
 from tests.support.fake_boomerang import FakeService
 from webhook.api import batch_results

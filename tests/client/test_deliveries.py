@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from boomerang_client.deliveries import _delivery, _receiver
+from boomerang_client.delivery_records import read_delivery, read_receiver
 from boomerang_client.errors import UnexpectedAnswer
 
 
@@ -22,11 +22,11 @@ def example(openapi: dict[str, Any], view: str) -> dict[str, Any]:
 
 def test_the_records_have_what_the_views_have(openapi: dict[str, Any]) -> None:
     view = example(openapi, "DeliveryView")
-    delivery = _delivery(view)
+    delivery = read_delivery(view)
     for name in set(view) - {"attempts", "changed_at"}:
         assert getattr(delivery, name) == view[name]
     assert {name for name in view["attempts"][0] if not hasattr(delivery.attempts[0], name)} == set()
-    receiver = _receiver(example(openapi, "ReceiverView"))
+    receiver = read_receiver(example(openapi, "ReceiverView"))
     assert receiver.accepted_at
     assert receiver.name == "hooks.shop.example"
 
@@ -34,4 +34,4 @@ def test_the_records_have_what_the_views_have(openapi: dict[str, Any]) -> None:
 @pytest.mark.parametrize("view", [None, [], {}, {"job": "a", "event": "b", "state": "c", "attempts": [{}]}])
 def test_another_shape_is_an_error(view: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
-        _delivery(json.loads(json.dumps(view)))
+        read_delivery(json.loads(json.dumps(view)))

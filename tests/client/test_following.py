@@ -100,7 +100,7 @@ def test_heartbeats_do_not_extend_the_timeout(client: Client, service: FakeServi
     caller = PatientCaller(0, clock, lambda _: None)
     changes = BatchChanges(Silent(), batch.refresh, caller, clock, lambda _: None, timeout=60)  # type: ignore[arg-type]
     with pytest.raises(StillRunning):
-        list(changes)
+        list(changes.states())
     assert 60 <= next(ticks) < 70
 
 

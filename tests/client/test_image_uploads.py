@@ -10,7 +10,7 @@ import pytest
 
 import boomerang_client
 from boomerang_client import Client, ImagesRefused, UsageError
-from boomerang_client.image_uploads import names_file
+from boomerang_client.local_images import names_file
 from tests.support.drawing import drawn
 from tests.support.fake_boomerang import FakeService, Fault
 

@@ -1,7 +1,7 @@
 """`boomerang listen` and batches' callback_url, against the real service: each change is printed once."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from boomerang_client import Client
 from boomerang_client.cli import listen
 from boomerang_client.cli.screen import Screen
-from boomerang_client.deliveries import Delivery
+from boomerang_client.delivery_records import Delivery
 from jobs.store.store import Store
 from tests.support.command import Command
 from tests.support.real_service import KEY, Provider, serving
@@ -29,10 +29,10 @@ class Watched(Client):
 
     then: Iterator[Callable[[], object]] = iter(())
 
-    def deliveries(self, *args: Any, **options: Any) -> Iterator[Delivery]:
+    def deliveries(self, *args: Any, **options: Any) -> Generator[Delivery, None, None]:
         found = list(super().deliveries(*args, **options))
         next(self.then, lambda: None)()
-        return iter(found)
+        yield from found
 
 
 @pytest.fixture

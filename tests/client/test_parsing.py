@@ -8,8 +8,9 @@ import pytest
 from boomerang_client import Status, UnexpectedAnswer
 from boomerang_client.cli.formats import csv_row
 from boomerang_client.cli.render import job_lines
-from boomerang_client.parsing import read_accepted, read_batch, read_job, read_lane, read_overview
-from boomerang_client.records import JobError
+from boomerang_client.parsing import read_accepted, read_lane, read_overview
+from boomerang_client.record_fields import JobError
+from boomerang_client.records import read_batch, read_job
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"id": "1"}, {"id": "1", "status": "queued", "output": [{}]}])

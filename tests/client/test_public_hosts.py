@@ -11,7 +11,8 @@ import pytest
 from boomerang_client import Client, downloading, public_hosts
 from boomerang_client.outputs import Output
 from boomerang_client.public_hosts import is_public
-from boomerang_client.records import Job, Status
+from boomerang_client.record_fields import Status
+from boomerang_client.records import Job
 from boomerang_client.saving import Saver
 from tests.support.command import Command
 from tests.support.fake_boomerang import FakeService, Fault
@@ -186,7 +187,7 @@ def test_private_hosts_are_called_where_the_service_is_at_a_private_address(
     with Client() as client:
         job = client.generate(model="kirin_image_omni", prompt="a boat", external_task_id="one").wait()
         assert [each.name for each in job.save(tmp_path)] == ["one-1.png"]
-        assert client._may_call_private_hosts
+        assert client._may_call_private_hosts()
     with Client(private_hosts=False) as client, pytest.raises(Exception, match="not a public host"):
         client.job("one").save(tmp_path / "other")
 

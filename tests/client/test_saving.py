@@ -161,5 +161,5 @@ def test_stopping_early_leaves_no_partial_file(
 ) -> None:
     saving_now = client.save(batch.results(), tmp_path, at_once=1)
     next(saving_now)
-    saving_now.close()  # type: ignore[attr-defined]
+    saving_now.close()
     assert set(names(tmp_path)) <= {"b.1-1.png", "b.3-1.jpg"}

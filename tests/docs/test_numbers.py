@@ -7,7 +7,8 @@ import pytest
 
 from jobs.store.celery_messages import MOST_PARKED, REVOKE_KEPT
 from jobs.store.lua_source import CHANGES_KEPT
-from schemas.queries import LONGEST_WAIT, MAX_PAGE
+from schemas.queries.jobs import LONGEST_WAIT
+from schemas.queries.parameters import MAX_PAGE
 from schemas.requests import base
 from schemas.requests.fields import Labels
 from schemas.urls import MAX_IMAGE_URL, MAX_URL

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from marshmallow import Schema, ValidationError
 
-from schemas.job_filter import JobQuery
-from schemas.queries import BatchListQuery, BatchQuery, WaitQuery
+from schemas.queries.batches import BatchListQuery, BatchQuery
+from schemas.queries.jobs import JobQuery, WaitQuery
 from schemas.states import JOB_STATES
 from schemas.views.batches import BatchAccepted, BatchView, CountsView
 from schemas.views.jobs import JobList, JobView

@@ -288,7 +288,7 @@ class FakeService:
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
             "owner": "shop",
-            "errors": {}, "classes": {}, "rate": 2.5, "eta": None, "unknown_costs": 0,
+            "errors": {}, "classes": {}, "rate": 2.5, "eta": None, "unknown_costs": 0, "to_save": 0, "unsaved": 0,
             "paused": id_ in self.paused | self.held,
             "reason": None, "awaits_approval": id_ in self.held, "pilot": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",

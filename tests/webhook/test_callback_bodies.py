@@ -24,7 +24,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from jobs.new_job import NewJob
 from jobs.settings import CallbackMode
 from jobs.states import State
-from jobs.store.outcomes import RequeueOutcome
+from jobs.store.outcomes.jobs import RequeueOutcome
 from jobs.store.store import Store
 from schemas import callback_path
 from schemas.signatures import signed

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from jobs.new_job import BatchOptions, NewJob
 from jobs.store.store import Store
@@ -113,6 +114,30 @@ def metric(server: Any, pool: str, outcome: str) -> float:
     text = exchange(server.port, head("GET", "/metrics", key, "Connection: close")).decode()
     name = f'boomerang_places_total{{outcome="{outcome}",pool="{pool}"}} '
     return sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))
+
+
+@pytest.mark.parametrize("query", ["class=moderation", "include=request&format=csv", "status=failed&format=csv"])
+def test_results_are_read_no_further_for_a_client_that_has_gone(
+    query: str, server: Any, batches: Store, raw: redis.Redis, wait_for: WaitFor
+) -> None:
+    counts: list[int] = []
+
+    def read() -> int:
+        calls = raw.info("commandstats")
+        counts.append(sum(calls[name]["calls"] for name in ("cmdstat_hmget", "cmdstat_hgetall") if name in calls))
+        return counts[-1]
+
+    def reads_no_more() -> bool:
+        read()
+        return len(counts) > 60 and len(set(counts[-60:])) == 1
+
+    raw.config_resetstat()
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(head("GET", f"/v1/batches/greedy/results?{query}", GREEDY))
+        wait_for(lambda: read() > 100, message="the server reads jobs")
+
+    wait_for(reads_no_more, message="the server reads no more")
+    assert read() < 9_000  # of 12,000 jobs
 
 
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/batches?on_error=abort", "/v1/images"])

@@ -4,15 +4,20 @@ import json
 import threading
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from jobs.new_job import BatchOptions, NewJob
+from jobs.owners import ANYONE
+from jobs.saved import Saved
+from jobs.store.store import Store
 from tests.support.listener import Listener
 from tests.support.waiting import WaitFor
-from tests.support.world import MakeWorld, request_of
+from tests.support.world import CLOCK, MakeWorld, request_of
 from worker.batch_notifications import BatchNotifications
 from worker.deliver import Deliverer
 from worker.notification import Notifier
@@ -68,3 +73,29 @@ def test_a_receiver_that_fails_gets_it_later_under_the_same_id(w: Any, listener:
         assert wait_for(lambda: attempts() >= count)  # noqa: B023 - it is called at once
     assert [each.headers["webhook-id"] for each in listener.received] == ["spring.paused.1"] * 3
     assert json.loads(listener.received[0].body)["reason"] == "request"
+
+
+def test_results_that_are_saved_or_given_up_are_notified_and_replayed(
+    w: Any, listener: Listener, wait_for: WaitFor
+) -> None:
+    saves = Store(w.redis, replace(w.settings, result_store="file:///srv/results"), clock=CLOCK).saves
+    saves.announce()
+    enqueue(w, listener)
+    w.round(1)
+    w.settle("a")
+    w.settle("b")
+    done = {due.job.id: due for due in saves.claim(60.0, 10, 10)}
+    saves.saved(done["a"], Saved(datetime(2026, 1, 2, tzinfo=UTC), ()))
+    saves.give_up(done["b"], "it answered 404")
+    events = w.store.delivery_log.of_batch("spring")
+    assert [each.event for each in events] == ["batch.finished", "batch.saved"]
+    w.deliverer([events[1].id])
+    assert wait_for(lambda: w.store.delivery_log.of_batch("spring")[1].state == "delivered")
+    assert w.store.delivery_log.replay([events[1].id], ANYONE) == ["owed"]
+    w.deliverer([events[1].id])
+    assert wait_for(lambda: len(listener.received) == 2)
+    first, second = listener.received
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == "spring.saved.2"
+    view = Webhook(SECRET).verify(first.body, dict(first.headers))
+    assert (view["type"], view["unsaved"]) == ("batch.saved", ["b"])
+    assert (view["data"]["to_save"], view["data"]["unsaved"]) == (0, 1)

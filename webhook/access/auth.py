@@ -35,17 +35,22 @@ PUBLIC = frozenset(
         "health.metrics",
         "pages.login",
         "pages.enter",
+        "pages.choose_theme",
         "pages.asset",
         "pages.favicon",
         "static",
     }
 )
-#: Pages for people: a session opens them, and so does a key.
-PAGES = frozenset({"pages.index", "pages.leave", "api-docs.openapi_swagger_ui", _DOCUMENT})
+#: The blueprint of the pages for people: a session opens them, and so does a key.
+PAGES_BLUEPRINT = "pages"
+#: Pages that every key opens.
+_FOR_ALL = frozenset({"pages.leave", "api-docs.openapi_swagger_ui", _DOCUMENT})
 #: Below these paths a caller without a key does not even learn which addresses exist.
 _PRODUCERS = ("/v1", "/model/v1")
 #: What a link with a signature may be, before anything is computed.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,11}")
+#: htmx sends it when it asks for a part of a page.
+_PART = "HX-Request"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -74,6 +79,11 @@ def scope_of(app: Flask, endpoint: str) -> Scope:
 def or_scope_of(app: Flask, endpoint: str) -> tuple[Scope, str] | None:
     """Return a scope that also opens an endpoint, and the query parameter with which it does; None: no other scope."""
     return cast("tuple[Scope, str] | None", getattr(app.view_functions[endpoint], "or_scope", None))
+
+
+def is_page(endpoint: str) -> bool:
+    """Return whether an endpoint is a page for people."""
+    return endpoint in _FOR_ALL or endpoint.partition(".")[0] == PAGES_BLUEPRINT
 
 
 class Authenticator:
@@ -174,6 +184,10 @@ class Authenticator:
             session_id, until = known
             self._ended().add(session_id, until, datetime.now(UTC))
 
+    def count(self, caller: Caller) -> None:
+        """Count a request of the caller. Raises a problem, 429, for too many."""
+        self._limits.count(caller.key)
+
     def may_read_details(self) -> bool:
         """Return whether the caller of a public endpoint may read what names lanes, costs and the provider's answers.
 
@@ -216,8 +230,8 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
             return None  # a plain 404 or 405
         if endpoint in PUBLIC:
             return None
-        if endpoint in PAGES:
-            return _check_session(authenticator, endpoint)
+        if endpoint is not None and is_page(endpoint):
+            return _check_page(authenticator, endpoint)
         g.caller = _caller(authenticator, endpoint)
         if connection := connection_of(request.environ):
             connection.producer = g.caller.holder
@@ -237,16 +251,30 @@ def _caller(authenticator: Authenticator, endpoint: str | None) -> Caller:
     return authenticator.of_request()
 
 
-def _check_session(authenticator: Authenticator, endpoint: str) -> ResponseReturnValue | None:
+def _check_page(authenticator: Authenticator, endpoint: str) -> ResponseReturnValue | None:
+    """Find out who opens a page, and whether the key suffices. Without a session, answer with the way to the login."""
     found = authenticator.of_session()
     if found is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
         found = authenticator.of_header(request.headers.get("Authorization"))
+    elif found is not None:
+        authenticator.count(found)
     if found is None:
         if sessions.is_begun():
             sessions.forget()
-        return redirect(url_for("pages.login", to=request.path), 303)
+        if _PART in request.headers:  # a script, which would show the login within the page
+            raise ProblemError(401, "Your session has ended. Log in again.")
+        return redirect(url_for("pages.login", to=_address_of_page()), 303)
     g.caller = found
+    if connection := connection_of(request.environ):
+        connection.producer = found.holder
+    if endpoint not in _FOR_ALL:
+        _check_scope(found, scope_of(current_app, endpoint))
     return None
+
+
+def _address_of_page() -> str:
+    """Return the address to show after the login: that of a form was not asked for with GET."""
+    return request.full_path.removesuffix("?") if request.method == "GET" else "/"
 
 
 def _check_scope(caller: Caller, scope: Scope) -> None:
@@ -258,7 +286,7 @@ def lacks(scope: Scope) -> ProblemError:
     """Return the problem, 403, of a caller without the scope."""
     return ProblemError(
         403,
-        f"This call requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
+        f"This requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
         scope=scope.value,
     )
 

@@ -11,7 +11,7 @@ from jobs.producer_ids import given_id
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
-from schemas.queries import BatchResumeQuery, BatchRetryQuery
+from schemas.queries.batches import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller, lacks

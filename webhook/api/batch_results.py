@@ -1,9 +1,9 @@
 """/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from flask import Response
@@ -16,8 +16,7 @@ from jobs.links import Links
 from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import warnings_of
 from jobs.states import State
-from jobs.store.store import Store
-from schemas.queries import ResultsQuery
+from schemas.queries.batches import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.included import Views
 from webhook.api.openapi import NDJSON, operation
@@ -27,6 +26,7 @@ from webhook.http.csv_text import csv_text
 from webhook.http.fair_pool import Place
 from webhook.http.json_response import encode
 from webhook.links import links
+from webhook.places import interruptions
 from webhook.services import services
 
 blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="Results of a batch.")
@@ -79,7 +79,8 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
     `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
     and `labels` is JSON. With `include=request`, CSV has further columns: `prompt`, `labels.<name>` for each label and
-    `metadata.<name>` for each text of metadata.
+    `metadata.<name>` for each text of metadata. Their names come from a sample of a batch of more than 1,000 jobs; such
+    a table has a column `metadata`, too: JSON, with the texts of other names.
     If the connection breaks before the last chunk, ask again.
     """
     which = _Selection(
@@ -120,37 +121,59 @@ class _Selection:
     classes: Sequence[FailureClass] = ()
     include: Collection[str] = ()
 
-    def read(self, store: Store) -> Iterator[Job]:
-        """Yield the jobs, in input order."""
-        return store.batches.jobs(self.batch_id, self.states, self.classes)
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reading of jobs that ends between two chunks, when its place is lost or its client is gone."""
+
+    which: _Selection
+    views: Views
+    check: Callable[[], None]
+
+    def parts(self) -> Iterator[list[Job]]:
+        """Yield the jobs in input order; an empty list where none of a chunk of jobs is wanted."""
+        which = self.which
+        for jobs in self.views.store.batches.members.parts(which.batch_id, which.states, which.classes):
+            yield from self.views.parts(jobs) if jobs else ([],)
+            self.check()
+
+    def columns(self) -> RequestColumns | None:
+        """Return the further columns, those of a sample of a large batch: its answer begins soon."""
+        if "request" not in self.which.include:
+            return None
+        complete = True
+
+        def sample() -> Iterator[Job]:
+            nonlocal complete
+            for jobs, complete in self.views.store.batches.members.sample(self.which.batch_id):  # noqa: B007
+                yield from jobs
+
+        found = RequestColumns.of(sample())
+        return replace(found, complete=found.complete and complete)
 
 
-def _stream(
-    which: _Selection, form: Callable[[Views, _Selection, Iterable[Job]], Iterator[str]], content_type: str
-) -> Response:
+def _stream(which: _Selection, form: Callable[[_Reading], Iterator[str]], content_type: str) -> Response:
     views = Views(services().store, links(), which.include)
 
-    def stream(_: Place) -> Response:
-        jobs = which.read(views.store)
-        first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
-        return Response(form(views, which, chain(first, jobs)), content_type=content_type)
+    def stream(place: Place) -> Response:
+        views.store.batches.get(which.batch_id)
+        pieces = form(_Reading(which, views, interruptions(place)))
+        first = next(pieces, "")  # a lost connection to Redis is an error before the stream begins
+        return Response(chain((first,), pieces), content_type=content_type)
 
     return services().transfers.stream(stream, Direction.ANSWER)
 
 
-def _ndjson(views: Views, _: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
-    for part in views.parts(jobs):
-        yield "".join(f"{encode(view)}\n" for view in views.of(part))
+def _ndjson(reading: _Reading) -> Iterator[str]:
+    for part in reading.parts():
+        yield "".join(f"{encode(view)}\n" for view in reading.views.of(part))
 
 
-def _csv(views: Views, which: _Selection, jobs: Iterable[Job]) -> Iterator[str]:
-    # The heading comes first, so the names of labels and metadata are found in a reading of their own.
-    more = None
-    if "request" in which.include:
-        more = RequestColumns.of(chain.from_iterable(views.parts(which.read(views.store))))
+def _csv(reading: _Reading) -> Iterator[str]:
+    more = reading.columns()
     yield csv_text([(*COLUMNS, *(more.heading if more else ()))])
-    for part in views.parts(jobs):
-        yield csv_text([(*_row(job, views.links), *(more.cells(job) if more else ())) for job in part])
+    for part in reading.parts():
+        yield csv_text([(*_row(job, reading.views.links), *(more.cells(job) if more else ())) for job in part])
 
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:

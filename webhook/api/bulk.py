@@ -11,7 +11,7 @@ from jobs.bulk import Bulk, BulkAction
 from jobs.job import Priority
 from jobs.owners import ANYONE
 from schemas.body import parse_json
-from schemas.bulk import BulkListQuery, BulkRequest
+from schemas.queries.bulk import BulkListQuery, BulkRequest
 from schemas.requests.fields import paths
 from schemas.views.bulk import BulkList, BulkView
 from webhook.access.auth import caller

@@ -7,7 +7,7 @@ from flask import Request
 from jobs.decoding import UNREADABLE
 from jobs.new_job import NewJob
 from jobs.producer_ids import owner_in
-from jobs.store.outcomes import ReviseOutcome
+from jobs.store.outcomes.jobs import ReviseOutcome
 from jobs.store.transitions import TransitionResult
 from schemas import CallbackForm, GenerationRequest, parse_json
 from webhook.access.audit_log import annotate

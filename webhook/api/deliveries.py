@@ -10,7 +10,7 @@ from jobs.api_keys import Scope
 from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReplayOutcome
 from jobs.errors import JobNotFound
 from jobs.serializers import serialize_notification, serialize_receiver
-from schemas.queries import DeliveryQuery, ReplayQuery
+from schemas.queries.deliveries import DeliveryQuery, ReplayQuery
 from schemas.views.deliveries import DeliveriesOfOne, DeliveryList, ReceiverList, Replayed
 from webhook.access.auth import caller
 from webhook.api.openapi import operation

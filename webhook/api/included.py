@@ -19,7 +19,7 @@ MOST_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Makes views of jobs with what a caller wants included (schemas.queries.INCLUDED)."""
+    """Makes views of jobs with what a caller wants included (schemas.queries.parameters.INCLUDED)."""
 
     store: Store
     links: Links

@@ -14,8 +14,7 @@ from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
-from schemas.job_filter import JobQuery
-from schemas.queries import EnqueueQuery, WaitQuery
+from schemas.queries.jobs import EnqueueQuery, JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body

@@ -14,7 +14,7 @@ from flask_smorest import Api, Blueprint
 from marshmallow import RAISE, Schema, fields
 
 from jobs.api_keys import Scope
-from schemas.queries import EXAMPLE_BATCH
+from schemas.queries.batches import EXAMPLE_BATCH
 from schemas.requests.openapi import component_names, example_requests, generation_request_openapi
 from schemas.views.images import EXAMPLE_IMAGE
 from schemas.views.problems import EXAMPLES, MEANINGS, Problem

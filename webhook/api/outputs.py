@@ -14,7 +14,7 @@ from jobs.api_keys import Scope
 from jobs.job import Job
 from jobs.saved import SavedOutput
 from jobs.states import State
-from schemas.queries import OutputQuery
+from schemas.queries.jobs import OutputQuery
 from webhook.access.auth import opens_with_link
 from webhook.api.openapi import operation
 from webhook.http.connection import Direction

@@ -70,7 +70,7 @@ def owner() -> str | None:
 
 
 def filter_from(query: Mapping[str, Any]) -> Filter:
-    """Return the filter of a list query (`schemas.queries.ListQuery`), limited to what the caller may see."""
+    """Return the filter of a list query (`schemas.queries.parameters`), limited to what the caller may see."""
     return Filter(
         labels=query["label"], since=query.get("created_after"), before=query.get("created_before"), owner=owner()
     )

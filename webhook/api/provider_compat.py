@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
@@ -146,6 +146,11 @@ def unwrap(data: object) -> object:
         case [{"params": dict() as params, **rest}] if not rest and "model" not in params:
             return {**params, **{name: data[name] for name in ("model",) if name in data}}
     raise RequestInvalid({"input": ['must be a list of one object {"params": {…}}, without model in it']})
+
+
+def is_asked() -> bool:
+    """Return whether this request is for the provider's contract."""
+    return request.path.startswith(PREFIX)
 
 
 def refused(problem: ProblemError) -> Response:

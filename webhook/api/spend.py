@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.serializers import serialize_spend
 from jobs.store.spending import By, Only, Spend
-from schemas.queries import BY_LABEL, MOST_DAYS, USUAL_DAYS, SpendQuery
+from schemas.queries.spend import BY_LABEL, MOST_DAYS, USUAL_DAYS, SpendQuery
 from schemas.views.spending import SpendView
 from webhook.api.openapi import operation
 from webhook.api.ownership import owner

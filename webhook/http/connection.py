@@ -143,6 +143,15 @@ class Connection(socket.socket):
         """Return what has arrived, up to `size` bytes; b'' at the end. Raises `BlockingIOError` if nothing has."""
         return super().recv(size, socket.MSG_DONTWAIT)
 
+    def has_gone(self) -> bool:
+        """Return whether the client has closed the connection, or its sending side. For work without any output."""
+        try:
+            return super().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def send_now(self, data: bytes) -> None:
         """Send as much as possible without waiting. Raises `OSError`."""
         super().send(data, socket.MSG_DONTWAIT)

@@ -170,20 +170,18 @@ def _texts(messages: Any) -> list[str]:
     return list(messages)
 
 
-def register(app: Flask, other_forms: Mapping[str, Callable[[ProblemError], Response]]) -> None:
+def register(app: Flask, other_forms: Sequence[tuple[Callable[[], bool], Callable[[ProblemError], Response]]]) -> None:
     """Answer every error of the app this way.
 
-    `other_forms`: for the beginning of a path, a function that makes the answers of errors below it.
+    `other_forms`: whether this request has another form of errors, and the function that makes these answers.
     """
 
     def answer(error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.code is not None and error.code < HTTPStatus.BAD_REQUEST:
             return error.get_response()  # type: ignore[return-value] # a redirect is not an error
         problem = problem_from(error)
-        for beginning, form in other_forms.items():
-            if request.path.startswith(beginning):
-                return form(problem)
-        return problem.response()
+        form = next((form for applies, form in other_forms if applies()), ProblemError.response)
+        return form(problem)
 
     app.register_error_handler(HTTPException, answer)
     app.register_error_handler(Exception, answer)

@@ -15,6 +15,9 @@ from webhook.server.turns import Turns
 
 #: Threads for each.
 CALLBACKS, HEALTHZ, READYZ, METRICS, PAGES = 96, 2, 8, 4, 12
+#: The beginnings of paths whose requests may take long: the API, and what pages upload and download. All others are
+#: pages.
+_LONG = (b"/v1", b"/model/v1", b"/openapi.json", b"/files/")
 #: What a target in absolute form (RFC 9112, 3.2.2) has before its path.
 _AUTHORITY = re.compile(rb"https?://[^/? ]*", re.IGNORECASE)
 #: Bytes of a head that are searched for the path.
@@ -39,20 +42,20 @@ class Pool:
 
 
 class Pools:
-    """The pools by the beginnings of paths. `others` serves all other requests."""
+    """The pools by the beginnings of paths. `others` serves the API, and files of pages."""
 
     def __init__(self, others: Executor, amount: int) -> None:
         # A callback's body is waited for only if its path proves that the provider sends it.
         callbacks = Pool(_turns(CALLBACKS), (Direction.BODY,), takes_places=False, always_open=True)
-        pages = Pool(_turns(PAGES), (Direction.ANSWER,), has_forms=True)
         self._own = {
             b"/callbacks/": callbacks,
             b"/healthz": Pool(_turns(HEALTHZ), (), always_open=True),
             b"/readyz": Pool(_turns(READYZ), (), always_open=True),
             b"/metrics": Pool(_turns(METRICS), (), takes_places=False),
-            **dict.fromkeys((b"/ ", b"/?", b"/login", b"/logout", b"/docs", b"/static/", b"/favicon.ico"), pages),
         }
         self._others = Pool(Turns(others, amount))
+        self._own |= dict.fromkeys(_LONG, self._others)
+        self._pages = Pool(_turns(PAGES), (Direction.ANSWER,), has_forms=True)
 
     def of(self, head: bytearray) -> Pool:
         """Return the pool for the request with this head."""
@@ -61,11 +64,11 @@ class Pools:
             # Without a path, it is that of the start page.
             target = target[authority.end() :]
             target = target if target.startswith(b"/") else b"/" + target
-        return next((pool for path, pool in self._own.items() if target.startswith(path)), self._others)
+        return next((pool for path, pool in self._own.items() if target.startswith(path)), self._pages)
 
     def close(self) -> None:
         """Start no further requests."""
-        for pool in (*self._own.values(), self._others):
+        for pool in {id(each): each for each in (*self._own.values(), self._pages)}.values():
             pool.turns.close()
 
 

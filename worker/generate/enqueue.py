@@ -20,7 +20,7 @@ from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_identity import identity_of
 from jobs.store.celery_messages import MOST_PARKED
-from jobs.store.outcomes import ParkOutcome, RefusalOutcome
+from jobs.store.outcomes.celery import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
 from schemas import EXTERNAL_ID, CallbackRules, RequestInvalid, checked_in, clean, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished

@@ -86,7 +86,7 @@ class Downloader:
                 ) from error
             except (*_BROKEN, zlib.error, ValueError) as error:
                 if transfer.is_late():
-                    raise DownloadFailed(f"too slow: {transfer.received:,} bytes in {seconds:.0f} s") from error
+                    raise DownloadFailed(f"too slow: {transfer.received:,} bytes in {transfer.age():.0f} s") from error
                 if not transfer.can_continue():
                     raise DownloadFailed(transfer.broken(error)) from error
             else:
@@ -224,6 +224,10 @@ class _Transfer:
     def is_late(self) -> bool:
         """Return whether the time is over."""
         return time.monotonic() >= self.deadline.at
+
+    def age(self) -> float:
+        """Return the seconds since it began."""
+        return time.monotonic() - self.begun
 
     def can_continue(self) -> bool:
         """Return whether the rest can be asked for, or nothing came yet that a new transfer would repeat."""

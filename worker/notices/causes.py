@@ -8,6 +8,8 @@ from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.fields import printable
 from jobs.notices import Notice, NoticeClass
 from jobs.read_models import Batch, Lane
+from jobs.states import State
+from jobs.store.manual import Stuck
 from jobs.store.store import Store
 from jobs.store.stuck import LONG, MOST
 
@@ -22,18 +24,23 @@ _ONCE = 30 * 24 * 3600.0
 def find_notices(store: Store, wanted: Collection[NoticeClass]) -> Iterator[Notice]:
     """Yield all notices of these classes, without the texts that need a batch (`complete`)."""
     stuck = store.manual.stuck(LONG, MOST)
-    if NoticeClass.BATCH_DONE in wanted:
-        for batch, at in store.notices.batch_ends(stuck.now):
-            yield Notice(about=NoticeClass.BATCH_DONE, subject=batch, since=at, remind=_ONCE)
-    if NoticeClass.BATCH_PAUSED in wanted:
-        for batch, since in stuck.at_cap.named:
-            yield Notice(about=NoticeClass.BATCH_PAUSED, subject=batch, since=since)
+    yield from (each for each in _batches(store, stuck) if each.about in wanted)
     if NoticeClass.CAP_REACHED in wanted:
         yield from _caps(sorted({queue.split("|", 2)[-1] for queue, _ in stuck.capped.named}), stuck.now)
     if NoticeClass.PROVIDER_AWAY in wanted:
         yield from (_away(lane) for lane in _lanes(store) if _is_away(lane, stuck.now))
     if NoticeClass.RECEIVER_DISABLED in wanted:
         yield from _disabled(store)
+
+
+def _batches(store: Store, stuck: Stuck) -> Iterator[Notice]:
+    for batch, at in store.notices.batch_ends(stuck.now):
+        yield Notice(about=NoticeClass.BATCH_DONE, subject=batch, since=at, remind=_ONCE)
+    for batch, since in stuck.at_cap.named:
+        yield Notice(about=NoticeClass.BATCH_PAUSED, subject=batch, since=since)
+    for about in (NoticeClass.BATCH_WAITS, NoticeClass.BATCH_FORGOTTEN):
+        for batch, since in store.notices.waiting_batches(about, stuck.now):
+            yield Notice(about=about, subject=batch, since=since)
 
 
 def _caps(payers: Collection[str], now: datetime) -> Iterator[Notice]:
@@ -111,6 +118,9 @@ def complete(store: Store, notice: Notice) -> Notice | None:
         return None
     if notice.about is NoticeClass.BATCH_DONE:
         return _done(notice, batch) if batch.done else None
+    if notice.about in (NoticeClass.BATCH_WAITS, NoticeClass.BATCH_FORGOTTEN):
+        # It may have been approved, resumed or cancelled since it was found.
+        return _waiting(notice, batch) if batch.paused and batch.counts[State.QUEUED] else None
     what = f"The batch {batch.id} is paused: {printable(batch.reason or 'its max_cost is reached')}."
     do = f"Raise its cap and go on: boomerang resume {batch.id} --max-cost USD. Or: boomerang cancel {batch.id}."
     return _with_text(notice, what, do)
@@ -124,6 +134,21 @@ def _done(notice: Notice, batch: Batch) -> Notice:
     failed = sum(batch.errors.values())
     do = f"See the results: boomerang results {batch.id}."
     return _with_text(notice, what, do + (f" Retry the failed ones: boomerang retry {batch.id}." if failed else ""))
+
+
+def _waiting(notice: Notice, batch: Batch) -> Notice:
+    waiting, pilot = f"{batch.counts[State.QUEUED]:,} jobs of it wait", batch.pilot
+    if batch.expected_cost is not None:
+        waiting += f"; all together it is expected to cost {batch.expected_cost:f} USD"
+    if notice.about is NoticeClass.BATCH_FORGOTTEN:
+        do = f"Go on: boomerang resume {batch.id}. Or: boomerang cancel {batch.id}."
+        return _with_text(notice, f"The batch {batch.id} is paused on request. {waiting}.", do)
+    what = f"The batch {batch.id} waits for your approval. {waiting}."
+    do = f"Approve it: boomerang approve {batch.id}. Or: boomerang cancel {batch.id}."
+    if pilot and pilot.jobs:
+        what = f"The pilot of the batch {batch.id} is over: {pilot.jobs:,} jobs cost {pilot.cost:f} USD. {waiting}."
+        do = f"See its results: boomerang results {batch.id}. {do}"
+    return _with_text(notice, what, do)
 
 
 def _with_text(notice: Notice, what: str, do: str) -> Notice:

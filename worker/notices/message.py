@@ -12,9 +12,17 @@ MOST = 20
 _TITLES = {
     NoticeClass.BATCH_DONE: "batch {} is done",
     NoticeClass.BATCH_PAUSED: "batch {} is paused",
+    NoticeClass.BATCH_WAITS: "batch {} waits for you",
+    NoticeClass.BATCH_FORGOTTEN: "batch {} is still paused",
     NoticeClass.CAP_REACHED: "budget of {} is used up",
     NoticeClass.PROVIDER_AWAY: "provider {} is away",
     NoticeClass.RECEIVER_DISABLED: "receiver {} is disabled",
+}
+_OF_BATCHES = {
+    NoticeClass.BATCH_DONE,
+    NoticeClass.BATCH_PAUSED,
+    NoticeClass.BATCH_WAITS,
+    NoticeClass.BATCH_FORGOTTEN,
 }
 
 
@@ -55,7 +63,7 @@ def _title(notice: Notice) -> str:
 def _text(notice: Notice, public_url: str | None) -> str:
     since = f"Since: {notice.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     lines = [notice.what, since, f"What to do: {notice.do}"]
-    if public_url and notice.about in (NoticeClass.BATCH_DONE, NoticeClass.BATCH_PAUSED):
+    if public_url and notice.about in _OF_BATCHES:
         lines.append(f"{public_url.rstrip('/')}/v1/batches/{quote(notice.subject, safe='@')}")
     elif public_url:
         lines.append(public_url)

@@ -83,8 +83,8 @@ class NoticeSettings(SaveSettings):
         None,
         "[Notices for people](guides/notices.md), as a JSON object: class → URLs of "
         '[Apprise](https://github.com/caronc/apprise/wiki): `{"batch_done": ["ntfy://ntfy.example/boats"], "*": '
-        '["mailto://…"]}`. Classes: `batch_done`, `batch_paused`, `cap_reached`, `provider_away`, '
-        "`receiver_disabled`; `*`: all. It needs the extra `notices`. Unset: none.",
+        f'["mailto://…"]}}`. Classes: {", ".join(f"`{each}`" for each in NoticeClass)}; `*`: all. It needs '
+        "the extra `notices`. Unset: none.",
         secret=True,
     )
 

@@ -9,14 +9,13 @@ from threading import Lock
 from jobs.blobs.bucket import Bucket
 from jobs.errors import StoreUnavailable
 from jobs.results.manifest import write_manifest
+from jobs.saving import SWEEP_EVERY
 from jobs.store.store import Store
 
 log = logging.getLogger(__name__)
 
 #: After a write a manifest rests for so many times as long as the write took: writing needs a twentieth of a thread.
 REST = 20.0
-#: Seconds between two removals of what killed writers left in the store.
-SWEEP_EVERY = 3600.0
 
 
 class ManifestWriter:

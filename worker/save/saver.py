@@ -16,7 +16,7 @@ from jobs.jitter import Random, draw
 from jobs.job import Due, Job
 from jobs.saved import Saved
 from jobs.saving import LEASE, LONGEST_SAVE, MOST_WRONG_FILES, RENEW_EVERY, next_save
-from jobs.store.outcomes import RecordSaveOutcome
+from jobs.store.outcomes.deliveries import RecordSaveOutcome
 from jobs.store.saves import LONGEST_WHY, SaveResult
 from jobs.store.store import Store
 from worker.errors import SaveFailed

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from boomerang_client.cli.damaged_text import damage_of
 from boomerang_client.cli.options import seconds_of
 from boomerang_client.errors import LineError, UsageError
-from boomerang_client.image_uploads import IMAGE_LISTS, IMAGE_MEMBERS
+from boomerang_client.local_images import IMAGE_LISTS, IMAGE_MEMBERS
 from boomerang_client.ndjson import Numbered
 
 #: Members of a request that need no --map when a column has the same name.

@@ -9,7 +9,7 @@ from boomerang_client.cli.csv_text import safe_cell
 from boomerang_client.client import Client
 from boomerang_client.errors import ApiError, BoomerangError, LineError, ServiceUnavailable, TooBusy, Unauthorized
 from boomerang_client.image_folders import Folders
-from boomerang_client.image_uploads import ImagesRefused
+from boomerang_client.local_images import ImagesRefused
 from boomerang_client.ndjson import Numbered, parse_request
 from boomerang_client.records import Job
 

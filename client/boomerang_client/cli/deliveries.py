@@ -5,7 +5,7 @@ import click
 from boomerang_client.cli.options import examples, json_option, moment
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import Column, print_table
-from boomerang_client.deliveries import Delivery, Receiver
+from boomerang_client.delivery_records import Delivery, Receiver
 
 STATES = ("pending", "failed", "delivered", "given_up")
 _state = click.option(

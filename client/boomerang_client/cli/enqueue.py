@@ -36,7 +36,7 @@ from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.terminal import clean, plain_json, shell_word
-from boomerang_client.uploading import MOST_ERRORS
+from boomerang_client.upload_parts import MOST_ERRORS
 
 _ARGUMENTS = f"{__name__}.arguments"
 
@@ -110,7 +110,7 @@ class EnqueueCommand(click.Command):
     metavar="JOBS",
     help="Begin so many jobs, spread over the batch; the others after: boomerang approve BATCH.",
 )
-@click.option("--callback-url", metavar="URL", help="Notified once the batch is done, and when it is paused.")
+@click.option("--callback-url", metavar="URL", help="Notified when the batch is done, saved, or paused.")
 @click.option(
     "--on-error",
     type=click.Choice(["skip", "abort"]),

@@ -24,7 +24,8 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.quote_text import report_quote
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.ids import new_id
-from boomerang_client.records import Job, Status
+from boomerang_client.record_fields import Status
+from boomerang_client.records import Job
 from boomerang_client.terminal import clean, shell_word
 
 DEFAULT_MODEL = "kirin_image_omni"

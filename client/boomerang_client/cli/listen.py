@@ -11,7 +11,7 @@ from boomerang_client.cli.options import duration, examples, json_option, moment
 from boomerang_client.cli.plain_output import echo
 from boomerang_client.cli.screen import Screen
 from boomerang_client.client import Client
-from boomerang_client.deliveries import Delivery
+from boomerang_client.delivery_records import Delivery
 from boomerang_client.retrying import PATIENCE, PatientCaller
 from boomerang_client.terminal import clean
 

@@ -21,7 +21,8 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.render import BATCH_COLUMNS, JOB_COLUMNS, batch_lines, job_lines
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import print_table
-from boomerang_client.records import INCLUDED, Batch, Job
+from boomerang_client.record_fields import INCLUDED
+from boomerang_client.records import Batch, Job
 
 
 @click.command(

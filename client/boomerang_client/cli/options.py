@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from boomerang_client.cli.screen import Command, Screen
-from boomerang_client.records import Status
+from boomerang_client.record_fields import Status
 
 #: The states of a job and of a batch that lists can filter by.
 JOB_STATES = tuple(status.value for status in Status if status is not Status.UNKNOWN)

@@ -9,7 +9,8 @@ from boomerang_client.batch_bar import STYLES, counts_line
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import Column
 from boomerang_client.progress_text import pace_text
-from boomerang_client.records import Batch, Job, Revision, Status
+from boomerang_client.record_fields import Revision, Status
+from boomerang_client.records import Batch, Job
 from boomerang_client.responses import BatchChanged, Lane, Trouble
 from boomerang_client.terminal import clean, shell_word
 
@@ -64,8 +65,15 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("created", batch.created_at),
         ("cost", f"{batch.cost} USD" + (f" ({', '.join(limits)})" if limits else "")),
         ("pilot", _pilot(batch)),
+        ("results", _results(batch)),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
+
+
+def _results(batch: Batch) -> str | None:
+    parts = [f"{batch.to_save:,} are being saved"] if batch.to_save else []
+    parts += [f"{batch.unsaved:,} could not be saved"] if batch.unsaved else []
+    return ", ".join(parts) or None
 
 
 def _pilot(batch: Batch) -> str | None:

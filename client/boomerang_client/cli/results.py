@@ -24,7 +24,8 @@ from boomerang_client.cli.progress_bars import counting
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.client import Client
 from boomerang_client.new_files import new_file
-from boomerang_client.records import INCLUDED, Batch, Job
+from boomerang_client.record_fields import INCLUDED
+from boomerang_client.records import Batch, Job
 from boomerang_client.saving import AT_ONCE
 from boomerang_client.terminal import clean
 

@@ -19,7 +19,8 @@ from boomerang_client.cli.render import BATCH_COLUMNS, LANE_COLUMNS, eta_text, l
 from boomerang_client.cli.screen import Screen
 from boomerang_client.client import Client
 from boomerang_client.errors import ServiceUnavailable, TooBusy
-from boomerang_client.records import Batch, Status
+from boomerang_client.record_fields import Status
+from boomerang_client.records import Batch
 from boomerang_client.responses import Lane, Trouble
 from boomerang_client.terminal import clean
 

@@ -3,7 +3,7 @@
 -- ARGV: 1 batch id
 -- Returns: {now in µs, what is known of the speed of its lanes as JSON (pace_of in shared/forecast.lua), what is known of
 --   the prices of its unfinished jobs as JSON {class: forecast_of there}, then field, value, ...}; without fields there
---   is no such batch
+--   is no such batch. Two more fields: `to_save` and `unsaved`, of how many jobs the results are to be saved or given up
 arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
 local seen, pools, classes, owner = {}, {}, {}, ''
@@ -21,4 +21,11 @@ for i = 1, #fields, 2 do
 end
 local answer = {whole(clock()), cjson.encode(pace_of(pools)), cjson.encode(classes)}
 for _, each in ipairs(fields) do answer[#answer + 1] = each end
+if #fields > 0 then
+  local to_save, unsaved = redis.pcall('SCARD', KEY.batch_saves .. ARGV[1]), redis.pcall('ZCARD', KEY.batch_unsaved .. ARGV[1])
+  for name, count in pairs({to_save = to_save, unsaved = unsaved}) do
+    answer[#answer + 1] = name
+    answer[#answer + 1] = type(count) == 'number' and count or 0 -- of another type: the audit reports it
+  end
+end
 return answer

@@ -58,7 +58,12 @@ if action == 'commit' then
   count_uses(pinned_images(only), -1, now)
   redis.call('UNLINK', KEY.pinned .. only)
   -- An upload of which all jobs are known already repeats no event.
-  if redis.call('HDEL', key, 'end_missed') == 1 or tonumber(changed) > 0 then note_batch_end(batch, now) end
+  local saves_missed = redis.call('HDEL', key, 'saves_missed') == 1
+  if redis.call('HDEL', key, 'end_missed') == 1 or tonumber(changed) > 0 then
+    note_batch_end(batch, now)
+  elseif saves_missed then
+    note_batch_saved(batch, now)
+  end
   return {has_more(), changed, 0, admit_hint(now)}
 end
 local selection = action == 'retry' and cjson.decode(only)

@@ -90,6 +90,8 @@ if wait and not FINAL[job.state] then
 end
 
 redis.call('SET', KEY.result .. job.id, result)
+local mode = status == 'completed' and tonumber(ARGV[12]) > 0 and saving_mode(ARGV[13]) or ''
+if mode ~= '' then expect_save(job, now) end
 local before = FINAL[job.state]
 local change = RECORD{phase = false, settled_by = settled_by, deadline = false, lookups = false, doubt_since = false,
   exists = false, reason = false, submit_tries = false, lookup_at = false, delivery_at = false}
@@ -105,8 +107,5 @@ else
   if status == 'failed' and job.batch then count_failure(job.batch, result, 1) end
   if replaced and job.batch then count_failure(job.batch, replaced, -1) end
 end
-if status == 'completed' and tonumber(ARGV[12]) > 0 then
-  local mode = saving_mode(ARGV[13])
-  if mode ~= '' then owe_save(job, now, mode) end
-end
+if mode ~= '' then owe_save(job, now, mode) end
 return {'finished', job.state, admit_hint(now), job.owed and not is_held(job) and 1 or 0}

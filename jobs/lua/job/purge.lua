@@ -22,6 +22,7 @@ local function forget(id, job, state)
   if job.notification then note_notification(job, {}, false, now) end
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.unsaved, id)
+  if job.unsaved and job.batch then redis.call('ZREM', KEY.batch_unsaved .. job.batch, id) end
   if job.unknown_cost and job.batch then
     count_unknown_in_batch(job.batch, tonumber(redis.call('ZSCORE', KEY.unknown_costs, id) or now), -1)
   end
@@ -63,11 +64,11 @@ local function close(batch)
     redis.call('DEL', KEY.batch_events .. batch)
   end
   redis.call('DEL', KEY.batch .. batch)
-  redis.call('UNLINK', KEY.members .. batch)
+  redis.call('UNLINK', KEY.members .. batch, KEY.batch_saves .. batch, KEY.batch_unsaved .. batch)
   redis.call('ZREM', KEY.batches, batch)
   redis.call('ZREM', KEY.sweeps, batch)
   redis.call('ZREM', KEY.batch_ends, batch)
-  redis.call('ZREM', KEY.at_cap, batch)
+  list_pause(batch, false)
   closed = closed + 1
 end
 for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(before), 'LIMIT', 0, limit)) do

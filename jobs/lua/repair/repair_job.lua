@@ -72,7 +72,10 @@ end
 if job.save_since and not redis.call('ZSCORE', KEY.save_turns, queue) and note_problem('save') then
   redis.call('ZADD', KEY.save_turns, 0, queue)
 end
-if lacks_saving(job) and note_problem('results') then owe_save(job, now, '') end
+if lacks_saving(job) and note_problem('results') then
+  expect_save(job, now)
+  owe_save(job, now, '')
+end
 local needed = phase_of(job) or job.owed
 if not needed then
   check_index('alarm', KEY.alarms, nil)

@@ -19,7 +19,7 @@ if wait == '' then
   if redis.call('GET', KEY.result .. job.id) ~= ARGV[4] then return {'changed', 0} end
   redis.call('SET', KEY.result .. job.id, ARGV[5])
   local due = release_deliveries(job, now)
-  forget_save(job)
+  forget_save(job, now)
   redis.call('HINCRBY', KEY.totals, 'saved', 1)
   return {'saved', due}
 end

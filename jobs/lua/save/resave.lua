@@ -23,6 +23,7 @@ for i = 2, #ARGV do
   elseif job and FINAL[job.state] and has_results then
     outcome = 'saved'
     if not result.saved or ARGV[1] == '1' then
+      expect_save(job, now)
       owe_save(job, now, '')
       outcome = 'owed'
     end

@@ -69,21 +69,54 @@ local function owe_event(batch, kind, now, why)
   end)
 end
 
--- Note that all jobs of a batch have ended, for notices to people, and owe the event. Call it when the last unfinished job
--- of a price class has ended.
-local function note_batch_end(batch, now)
+-- Return what to do about results: '' nothing, '1' save them, '2' save them before anything is delivered. `given`:
+-- what the caller knows; '' where it has no result store. Workers that have one announce it (announce_saves.lua), so
+-- that in a deploy a process without one owes the saving, too.
+local function saving_mode(given)
+  if given ~= '' then return given end
+  return redis.call('HGET', KEY.totals, 'saves') or ''
+end
+
+-- Return whether all jobs of a batch have ended, and its callback_url. While an upload is being enqueued they have not:
+-- its end (sweep.lua) looks again, because of the field `missed`.
+local function find_batch_end(batch, missed)
   local stored =
     redis.call('HMGET', KEY.batch .. batch, 'callback', 'do', 'accepted', 'completed', 'failed', 'cancelled', 'expired')
-  if stored[2] == 'commit' then -- the end of the upload (sweep.lua) looks again
-    redis.call('HSET', KEY.batch .. batch, 'end_missed', 1)
-    return
+  if stored[2] == 'commit' then
+    redis.call('HSET', KEY.batch .. batch, missed, 1)
+    return false
   end
   local ended = 0
   for i = 4, 7 do ended = ended + tonumber(stored[i] or 0) end
-  if ended == 0 or ended ~= tonumber(stored[3] or 0) then return end
+  return ended > 0 and ended == tonumber(stored[3] or 0), stored[1]
+end
+
+-- Owe the event that no result of a batch is to be saved any more, after that of its end if that one has waited for it.
+-- Call it when a job has left the batch's results to save.
+local function note_batch_saved(batch, now)
+  if redis.call('EXISTS', KEY.batch_saves .. batch) == 1 then return end
+  local has_ended, url = find_batch_end(batch, 'saves_missed')
+  if not has_ended or not url then return end
+  if redis.call('HDEL', KEY.batch .. batch, 'end_waits') == 1 then owe_event(batch, 'finished', now) end
+  owe_event(batch, 'saved', now)
+end
+
+-- Note that all jobs of a batch have ended, for notices to people, and owe the event. Call it when the last unfinished job
+-- of a price class has ended.
+local function note_batch_end(batch, now)
+  local has_ended, url = find_batch_end(batch, 'end_missed')
+  if not has_ended then return end
   guarded(batch, now, function()
     redis.call('ZADD', KEY.batch_ends, whole(now), batch)
     redis.call('ZREMRANGEBYRANK', KEY.batch_ends, 0, -BATCH_ENDS_KEPT - 1)
   end)
-  if stored[1] then owe_event(batch, 'finished', now) end
+  if not url then return end
+  local mode, is_saving = saving_mode(''), redis.call('EXISTS', KEY.batch_saves .. batch) == 1
+  if mode == '2' and is_saving then
+    redis.call('HSET', KEY.batch .. batch, 'end_waits', 1)
+    return
+  end
+  redis.call('HDEL', KEY.batch .. batch, 'end_waits')
+  owe_event(batch, 'finished', now)
+  if mode ~= '' and not is_saving then owe_event(batch, 'saved', now) end
 end

@@ -129,16 +129,25 @@ local function set_aside(queue, till)
   update_participation(queue, false)
 end
 
+-- Return whether a batch that is paused for this reason waits for an approval.
+local function waits_for_approval(paused) return paused == 'approval' or paused == 'pilot' end
+
+-- Enter a batch into the list of those that are paused for the same kind of reason, and into no other; false: into none.
+local function list_pause(batch, paused)
+  local function enter(key, is_in)
+    if is_in then redis.call('ZADD', key, 'NX', whole(clock()), batch) else redis.call('ZREM', key, batch) end
+  end
+  enter(KEY.at_cap, paused == 'max_cost' or paused == 'unknown_cost')
+  enter(KEY.awaiting, waits_for_approval(paused))
+  enter(KEY.on_request, paused == '1')
+end
+
 -- Apply a change to what halts a batch; `was` is what `halts_of` returned before. The batch's hash names the places of
 -- its queues. Queues that were set aside are checked again at once.
 local function apply_halt(batch, was)
   halts[batch] = nil
   local paused, pilot = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'pilot'))
-  if paused == 'max_cost' or paused == 'unknown_cost' then
-    redis.call('ZADD', KEY.at_cap, 'NX', whole(clock()), batch)
-  else
-    redis.call('ZREM', KEY.at_cap, batch)
-  end
+  list_pause(batch, paused)
   local function apply(place, kind)
     local queue, pool, now = place .. '|' .. kind .. batch, string.match(place, '^[^|]*'), is_halted(kind, batch)
     local was_aside = redis.call('ZREM', KEY.capped, queue) == 1
@@ -182,9 +191,6 @@ local function resume_batch(batch)
   apply_halt(batch, was)
   pause_until_approved(batch)
 end
-
--- Return whether a batch that is paused for this reason waits for an approval.
-local function waits_for_approval(paused) return paused == 'approval' or paused == 'pilot' end
 
 -- Count `by` more unfinished jobs of a batch's pilot. One that is retried runs before the batch is approved, too.
 local function count_pilot(batch, by)

@@ -3,20 +3,24 @@
 
 local function save_queue_of(job) return owner_of_job(job) .. '|' .. (job.lane or DEFAULT_LANE) end
 
--- Return what to do about results: '' nothing, '1' save them, '2' save them before anything is delivered. `given`:
--- what the caller knows; '' where it has no result store. Workers that have one announce it (announce_saves.lua), so
--- that in a deploy a process without one owes the saving, too.
-local function saving_mode(given)
-  if given ~= '' then return given end
-  return redis.call('HGET', KEY.totals, 'saves') or ''
+-- Enter a job into its batch's results to save. Call it before the change of the job's state, so that the end of the
+-- batch knows of it (note_batch_end), and `owe_save` after that.
+local function expect_save(job, now)
+  if not job.batch then return end
+  guarded(job.id, now, function() redis.call('SADD', KEY.batch_saves .. job.batch, job.id) end)
 end
 
--- Owe the saving of a job's results, from now on. Call it after the change of its state. Records of the version before
--- are raised: a process of that version would forget such a job.
+-- Owe the saving of a job's results, from now on. Records of the version before are raised: a process of that version
+-- would forget such a job.
 local function owe_save(job, now, mode)
   local change = RECORD{save_since = now, save_at = now, save_tries = false, save_error = false,
     save_repeats = false, unsaved = false}
-  if job.unsaved then redis.call('ZREM', KEY.unsaved, job.id) end
+  if job.unsaved then
+    redis.call('ZREM', KEY.unsaved, job.id)
+    if job.batch then
+      guarded(job.id, now, function() redis.call('ZREM', KEY.batch_unsaved .. job.batch, job.id) end)
+    end
+  end
   if tonumber(job.version or 1) < VERSION then change.version = VERSION end
   if mode == '2' and job.owed and job.state == 'completed' then
     change.saves_first = '1'
@@ -30,15 +34,20 @@ local function owe_save(job, now, mode)
 end
 
 -- Forget that a job's results are to be saved, or were given up.
-local function forget_save(job)
+local function forget_save(job, now)
   if not (job.save_since or job.unsaved) then return end
-  local queue = save_queue_of(job)
+  local queue, batch = save_queue_of(job), job.batch
   redis.call('ZREM', KEY.saves, job.id)
   redis.call('ZREM', KEY.save_queue .. queue, job.id)
   redis.call('ZREM', KEY.saving, queue .. '|' .. job.id)
   redis.call('ZREM', KEY.unsaved, job.id)
   save(job, RECORD{save_since = false, save_at = false, save_tries = false, save_error = false,
     save_repeats = false, saves_first = false, unsaved = false})
+  if not batch then return end
+  guarded(job.id, now, function()
+    redis.call('ZREM', KEY.batch_unsaved .. batch, job.id)
+    if redis.call('SREM', KEY.batch_saves .. batch, job.id) == 1 then note_batch_saved(batch, now) end
+  end)
 end
 
 -- Return whether a Celery message that comes after the end of its job waits until the results are saved, as earlier ones
@@ -66,9 +75,11 @@ end
 -- Give the results of a job up: it is on the list of unsaved results until an operator has them saved.
 local function give_up_save(job, now, why)
   local tries = job.save_tries
-  forget_save(job)
+  forget_save(job, now)
   save(job, RECORD{unsaved = now, save_tries = tries, save_error = why})
   redis.call('ZADD', KEY.unsaved, whole(now), job.id)
+  if not job.batch then return end
+  guarded(job.id, now, function() redis.call('ZADD', KEY.batch_unsaved .. job.batch, whole(now), job.id) end)
 end
 
 -- Return whether a job has results that are neither saved, nor to be saved, nor given up, although they came while the

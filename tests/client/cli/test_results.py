@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boomerang_client.cli import formats
-from boomerang_client.parsing import read_job
+from boomerang_client.records import read_job
 from tests.support.command import Command
 from tests.support.fake_boomerang import FakeService
 

@@ -11,7 +11,7 @@ from jobs.new_job import BatchOptions
 from jobs.owners import CELERY
 from jobs.states import State
 from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, UNFINISHED, Message
-from jobs.store.outcomes import ParkOutcome, RefusalOutcome
+from jobs.store.outcomes.celery import ParkOutcome, RefusalOutcome
 from tests.support.bench import Bench, new
 from worker.deliver import CONFIRMATION
 

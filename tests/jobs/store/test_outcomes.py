@@ -6,7 +6,7 @@ from enum import StrEnum
 import pytest
 
 from jobs.store.lua_source import needed, runnable, shared_text, verb_files
-from jobs.store.outcomes import OUTCOMES
+from jobs.store.outcomes.table import OUTCOMES
 
 
 def names(text: str) -> frozenset[str]:
@@ -16,10 +16,10 @@ def names(text: str) -> frozenset[str]:
 #: Verbs that return data, or nothing that their callers use.
 DATA = names(
     "admit announce_saves batch bulk check claim claim_deliveries claim_due claim_events claim_notices claim_saves "
-    "show_bulks due_events due_saves end_notification forecast notices_sent "
+    "show_bulks repair_bulk due_events due_saves end_notification forecast notices_sent "
     "end_refusal owners parked heartbeat hold image_begun image_known image_lost images_gone images_old find_jobs "
     "probe pulse purge recover renew_saves repair_day repair_event repair_image repair_job repair_label "
-    "repair_object repair_pool repair_queue repair_bulk repair_sweep slots_limits change_limits "
+    "repair_notification repair_object repair_pool repair_queue repair_save repair_sweep slots_limits change_limits "
     "limits pause_lane standing stuck sweep unstage wait_reasons"
 )
 LITERAL = re.compile(r"'([a-z][a-z ]*)'")

@@ -10,7 +10,7 @@ from jobs.errors import BatchNotFound, JobNotFound
 from jobs.new_job import BatchOptions, Outcome
 from jobs.owners import ANYONE, CELERY
 from jobs.states import State
-from jobs.store.outcomes import ParkOutcome
+from jobs.store.outcomes.celery import ParkOutcome
 from tests.support.bench import Bench, new
 
 S = State

@@ -258,6 +258,11 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, each: b.store.context.scripts.call("repair_image", "1", each.hash),
     ),
     "repair_job": (break_invariant("ZREM", "alarms", "fox"), repair("repair_job", "1", 60_000_000, "fox")),
+    "repair_notification": (
+        lambda b: b.raw.zadd("{b}:ns:p|shop", {"fox": 1}),
+        repair("repair_notification", "1", "p|shop", "fox"),
+    ),
+    "repair_save": (lambda b: b.raw.sadd("{b}:bs:x", "fox"), repair("repair_save", "1", "x", "fox")),
     "repair_label": (
         break_invariant("ZADD", "y:shop=rome", 1, "fox"),
         repair("repair_label", "1", "job", "shop=rome", "fox"),

@@ -15,7 +15,7 @@ from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.room import Room
 from jobs.states import State
 from jobs.store.jobs import Jobs
-from jobs.store.outcomes import ReviseOutcome
+from jobs.store.outcomes.jobs import ReviseOutcome
 from tests.support.bench import IMAGES, Bench
 
 Make = Callable[..., NewJob]

@@ -11,7 +11,7 @@ from jobs.saved import Saved, SavedOutput
 from jobs.saving import ANNOUNCED, MARGIN, UNRENEWED
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.outcomes import ParkOutcome
+from jobs.store.outcomes.celery import ParkOutcome
 from jobs.store.saves import Saves
 from jobs.store.store import Store
 from tests.support.bench import IMAGES, Bench

@@ -19,7 +19,7 @@ from jobs.states import State
 from jobs.store.batches import CAP_REPEAT
 from jobs.store.cost_log import CostLog
 from jobs.store.manual import Sample
-from jobs.store.outcomes import SettleCostOutcome
+from jobs.store.outcomes.repairs import SettleCostOutcome
 from jobs.store.spending import DAY, By
 from jobs.store.store import Store
 from jobs.store.stuck import Kind, dead_ends

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from boomerang_client import Job, Status
-from boomerang_client.records import JobError
+from boomerang_client.record_fields import JobError
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.job import Result
 from jobs.limits import Subject

@@ -1,6 +1,8 @@
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -270,15 +272,34 @@ def test_status_requests_that_fail_at_times_succeed_on_retry(start: Start, wait_
     assert wait_for(look)
 
 
-def test_images_expire_while_the_status_stays(start: Start, wait_for: WaitFor) -> None:
-    simulator = start(latency="0")
-    task_id = simulator.submit("a").json()["id"]
+def _completed(simulator: Any, wait_for: WaitFor, external_id: str) -> str:
+    """Complete a task, and return the address of its first image."""
+    task_id = simulator.submit(external_id).json()["id"]
 
     def url() -> str:
         found = simulator.look(task_id).json()
         return str(found["output"][0]["content"][0]["url"]) if found["status"] == "completed" else ""
 
-    address = str(wait_for(url))
+    return str(wait_for(url))
+
+
+def test_nothing_is_drawn_for_callers_who_have_given_up(start: Start, wait_for: WaitFor) -> None:
+    simulator = start()
+    first, *others = [_completed(simulator, wait_for, f"a{number}") for number in range(12)]
+    begun = [socket.create_connection(("127.0.0.1", urlsplit(simulator.url).port), 20) for _ in others]
+    for connection, address in zip(begun, others, strict=True):
+        connection.sendall(f"GET {urlsplit(address).path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    wait_for(lambda: simulator.calls("image") == len(others))
+    for connection in begun:
+        connection.close()
+    assert requests.get(first, timeout=20).status_code == 200
+    assert simulator.calls("draw") < len(others)
+
+
+def test_images_expire_while_the_status_stays(start: Start, wait_for: WaitFor) -> None:
+    simulator = start(latency="0")
+    address = _completed(simulator, wait_for, "a")
+    task_id = urlsplit(address).path.split("/")[2]
     assert requests.get(address, timeout=20).status_code == 200
     simulator.turn(expire_images=0.001)
     assert requests.get(address, timeout=20).status_code == 404

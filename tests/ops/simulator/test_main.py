@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner
+from PIL import Image
 
 from ops.cli import main
 from ops.simulator.fault_options import FAULT_OPTIONS, STORM
@@ -103,6 +105,14 @@ def test_images_have_the_configured_address(
     assert image_url.startswith(f"{other}/images/")
     answer = requests.get(image_url.replace(other, url), timeout=5)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
+
+
+def test_plain_images_are_small_and_differ(run: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+    _, url = run("--latency", "0", "--plain-images")
+    images = [requests.get(f"{url}/images/{submit(url, name).json()['id']}/0.png", timeout=5).content for name in "ab"]
+    for each in images:
+        assert max(Image.open(io.BytesIO(each)).size) < 100
+    assert images[0] != images[1]
 
 
 def test_connections_are_refused_at_the_socket_and_accepted_again(

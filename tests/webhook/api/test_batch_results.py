@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from jobs.job import Result
 from jobs.producer_ids import given_id
 from jobs.states import State
+from jobs.store import batch_members
 from jobs.store.store import Store
 from schemas.views.jobs import JobView
 from tests.support.producers import own
@@ -127,3 +128,68 @@ def test_jobs_in_other_states_are_not_read(foxes: Store, raw: redis.Redis) -> No
     raw.config_resetstat()
     assert len(list(foxes.batches.jobs(own("foxes"), [State.FAILED]))) == 200
     assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] < 250  # of 1,100 jobs
+
+
+def test_failures_of_a_class_are_found_without_reading_other_jobs(client: FlaskClient, foxes: Store, raw: Any) -> None:
+    raw.config_resetstat()
+    assert len(ids(client.get("/v1/batches/foxes/results?class=moderation").text)) == 200
+    assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] < 250
+
+    assert client.get("/v1/batches/foxes/results?class=moderation&status=completed").text == ""
+    assert client.get("/v1/batches/foxes/results?class=unsaved&class=quota").text == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ("?include=request&format=csv", "prompt,labels.shop"),
+        ("?include=request&format=csv&class=quota", "prompt,labels.shop"),
+        ("?class=quota", ""),
+    ],
+)
+def test_an_answer_begins_before_the_batch_is_read(
+    query: str, columns: str, client: FlaskClient, foxes: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw: Any = foxes.context.client
+    monkeypatch.setattr(batch_members, "RUNS", 4)
+    monkeypatch.setattr(batch_members, "CHUNK", 100)
+    raw.config_resetstat()
+    pieces: Any = client.get(f"/v1/batches/foxes/results{query}", buffered=False).response
+
+    first = next(pieces).decode()
+
+    read = raw.info("commandstats")
+    assert sum(read.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("hgetall", "hmget")) <= 4 * 50 + 100 + 20
+    assert columns in first
+    pieces.close()
+
+
+def test_columns_come_from_all_parts_of_a_large_batch_and_no_text_is_lost(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_members, "RUNS", 2)
+    request = {"model": "kirin_image_omni", "prompt": "a fox"}
+    names = ["first", *["" for _ in range(148)], "hidden", "last"]
+    metadata = [{"metadata": {name: "x", "size": "7"}} if name else {} for name in names]
+    metadata.insert(75, {"metadata": {"hidden too": "y"}})
+    metadata[76:76] = [{} for _ in range(20)]
+    metadata.append({"metadata": {"last": "z"}})
+    lines = "\n".join(json.dumps(request | each) for each in metadata)
+    client.post("/v1/batches?id=b", data=lines)
+
+    answer = client.get("/v1/batches/b/results?include=request&format=csv")
+
+    heading, *rows = csv.reader(io.StringIO(answer.text, newline=""))
+    assert heading[len(COLUMNS) :] == [
+        "prompt",
+        "metadata.first",
+        "metadata.size",
+        "metadata.hidden",
+        "metadata.last",
+        "metadata",
+    ]
+    assert [row[-1] for row in rows if row[-1]] == ['{"hidden too": "y"}']
+    assert [row[len(COLUMNS) + 1 :] for row in (rows[0], rows[-1])] == [
+        ["x", "7", "", "", ""],
+        ["", "", "", "z", ""],
+    ]

@@ -191,7 +191,8 @@ def test_a_server_that_is_too_slow_is_left(answer: Answer, server: RawServer, mo
     monkeypatch.setattr(module, "GRACE", 0.3)
     server.answer = answer
     with within(10):
-        assert "too slow" in str(refused(server.url, bounds=Bounds(1_000_000, rate=1000)))
+        assert "too slow" in (problem := str(refused(server.url, bounds=Bounds(1_000_000, rate=1000))))
+        assert int(problem.split()[-2]) < 600
 
 
 def test_the_least_rate_lets_a_steady_server_take_longer_than_the_grace(

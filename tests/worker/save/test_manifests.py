@@ -1,10 +1,14 @@
 """The manifests that a worker of boomerang.save writes. What they contain: tests/jobs/results/test_manifest.py."""
 
 import logging
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from jobs.blobs.blob import ABANDONED
+from jobs.blobs.folder import DRAFTS
 from jobs.errors import ResultsUnavailable
 from jobs.results.manifest import manifest_name
 from jobs.task_names import RECONCILE, SAVE
@@ -26,6 +30,25 @@ def test_reconcile_asks_the_worker_that_has_the_store_for_manifests(
     assert w.redis.llen(SAVE) == 1
     app.tasks[SAVE].apply(throw=True)
     wait_for((tmp_path / manifest_name("zoo")).exists)
+    app.close()
+
+
+def test_what_killed_workers_left_in_the_store_is_removed_although_nothing_is_saved(
+    world: MakeWorld, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    w = world(result_store=f"file://{tmp_path}")
+    assert w.store.continuity.establish(w.store.continuity.standing())
+    left = tmp_path / DRAFTS / "left"
+    left.parent.mkdir()
+    left.write_bytes(b"half a picture")
+    long_ago = time.time() - ABANDONED - 60
+    os.utime(left, (long_ago, long_ago))
+    app = create_app(w.settings)
+    for _ in range(2):
+        w.reconciler()
+    assert w.messages_in(SAVE) == 1
+    app.tasks[SAVE].apply(throw=True)
+    assert wait_for(lambda: not left.exists())
     app.close()
 
 

@@ -4,18 +4,8 @@ from decimal import Decimal
 
 from marshmallow import Schema, fields, validate
 
-from schemas.queries import (
-    JOB_CURSOR,
-    MOST_COST,
-    LabelPairs,
-    Moment,
-    Names,
-    batch_reference,
-    failure_classes,
-    included,
-    page_cursor,
-    page_limit,
-)
+from schemas.queries.batches import MOST_COST
+from schemas.queries.parameters import LabelPairs, Moment, Names, batch_reference, failure_classes
 from schemas.states import JOB_STATES
 
 #: What ended a job (`settled_by`).
@@ -73,19 +63,6 @@ class JobFilterSchema(Schema):
     producer = fields.String(
         validate=validate.Length(1, _LONGEST),
         metadata={"description": "Only jobs of this producer. Administrators see those of all."},
-    )
-
-
-class JobQuery(JobFilterSchema):
-    """`GET /v1/jobs`."""
-
-    include = included()
-    cursor = page_cursor(JOB_CURSOR)
-    limit = page_limit()
-    count = fields.Boolean(
-        load_default=False,
-        error_messages={"invalid": "must be true or false"},
-        metadata={"description": "Also count the jobs that meet the filter (`count` in the answer)."},
     )
 
 

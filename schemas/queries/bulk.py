@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.job_filter import JobFilterSchema
+from schemas.queries.job_filter import JobFilterSchema
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Options
 

@@ -1,0 +1,348 @@
+"""The client's calls for batches."""
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing, nullcontext
+from datetime import datetime
+from decimal import Decimal
+from typing import overload
+
+from boomerang_client.arguments import (
+    Query,
+    attach_repeat_id,
+    batch_options,
+    id_of,
+    label_params,
+    path_segment,
+    query,
+    to_iso,
+)
+from boomerang_client.asynchronous.connection import PAGE, try_spellings
+from boomerang_client.asynchronous.execution import AsyncLines, open_lines
+from boomerang_client.asynchronous.following import PAUSE, BatchChanges, EndedJobs
+from boomerang_client.asynchronous.jobs import Jobs
+from boomerang_client.asynchronous.records import AsyncBatch, AsyncJob, read_batch, read_job
+from boomerang_client.asynchronous.retrying import PATIENCE, PatientCaller
+from boomerang_client.asynchronous.uploading import Upload
+from boomerang_client.errors import NotFound, StillRunning, UsageError
+from boomerang_client.ids import new_id, spellings
+from boomerang_client.image_folders import Folders
+from boomerang_client.parsing import read_changed, read_list
+from boomerang_client.progress_line import show_on_stderr
+from boomerang_client.record_fields import Status, update
+from boomerang_client.responses import BatchAccepted, BatchChanged
+from boomerang_client.upload_parts import Progress, naming_batch
+
+OnWait = Callable[[Exception, float], None]
+
+
+class Batches(Jobs):
+    """Calls for batches."""
+
+    @overload
+    async def batch(self, lines: str) -> AsyncBatch: ...
+    @overload
+    async def batch(
+        self,
+        lines: AsyncLines,
+        id: str | None = ...,
+        *,
+        labels: Mapping[str, str] | None = ...,
+        priority: str | None = ...,
+        weight: int | None = ...,
+        max_cost: Decimal | str | None = ...,
+        paused: bool = ...,
+        pilot: int | None = ...,
+        callback_url: str | None = ...,
+        on_error: str | None = ...,
+        key: str | None = ...,
+        folder: Folders | None = ...,
+        patience: float = ...,
+        progress: Progress | None = ...,
+        on_wait: OnWait | None = ...,
+    ) -> AsyncBatch: ...
+    async def batch(
+        self,
+        lines: AsyncLines | str,
+        id: str | None = None,  # noqa: A002 -- the API's name
+        *,
+        labels: Mapping[str, str] | None = None,
+        priority: str | None = None,
+        weight: int | None = None,
+        max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
+        callback_url: str | None = None,
+        on_error: str | None = None,
+        key: str | None = None,
+        folder: Folders | None = None,
+        patience: float = PATIENCE,
+        progress: Progress | None = None,
+        on_wait: OnWait | None = None,
+    ) -> AsyncBatch:
+        """Enqueue many jobs and return their batch, or return the existing batch with this id (a text).
+
+        See `enqueue_batch` for the parameters. `Batch.upload` is the outcome of the upload. Raises NotFound for an id
+        without a batch.
+        """
+        if isinstance(lines, str):
+            return await self._get_batch(lines)
+        upload = await self.enqueue_batch(
+            lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, paused=paused, pilot=pilot,
+            callback_url=callback_url, on_error=on_error, key=key, folder=folder, patience=patience, progress=progress,
+            on_wait=on_wait,
+        )  # fmt: skip
+        with naming_batch(upload.id, upload.accepted + upload.known):
+            batch = await self._get_batch(upload.id)
+        batch.upload = upload
+        return batch
+
+    async def enqueue_batch(
+        self,
+        lines: AsyncLines,
+        id: str | None = None,  # noqa: A002
+        *,
+        labels: Mapping[str, str] | None = None,
+        priority: str | None = None,
+        weight: int | None = None,
+        max_cost: Decimal | str | None = None,
+        paused: bool = False,
+        pilot: int | None = None,
+        callback_url: str | None = None,
+        on_error: str | None = None,
+        key: str | None = None,
+        folder: Folders | None = None,
+        patience: float = PATIENCE,
+        progress: Progress | None = None,
+        on_wait: OnWait | None = None,
+    ) -> BatchAccepted:
+        """Enqueue many jobs. `lines` is a Path or a binary file of NDJSON, or any iterable of requests.
+
+        A request is a mapping or a line of JSON. Lines are read while they are sent, in parts that are kept until the
+        service has answered. A generator of any length works, and a part whose upload breaks is sent again.
+
+        Without an `id` the client generates one. A line without an `external_task_id` becomes the job
+        `<id>.<line number>`, so the same lines under the same id change nothing. `key` is an Idempotency-Key: any
+        text, instead of an id.
+
+        Refused lines do not stop the others: check `rejected` and `errors`. With `on_error="abort"` the service accepts
+        all lines or none; a refused line raises UsageError or Invalid, whose `lines` lists all refused ones. With `key`
+        or "abort" the lines are sent in one request, from a temporary file.
+
+        Images may be a Path or bytes, as in `generate`; with `folder` also the name of a file below it, or
+        below one of several folders.
+        `max_cost` is what all jobs of the batch together may cost, in US dollars. `weight` (1 to 100) is the batch's
+        share against other batches.
+
+        With `paused` no job begins before you approve the batch. With `pilot`, so many jobs, spread over the batch,
+        begin at once, and the others once you approve it. The lines are then sent in one request.
+
+        `callback_url` is notified when all jobs of the batch have ended or are saved, or the batch is paused. Lines
+        sent in parts may all end before the next part: then it is notified of each of these ends.
+
+        `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it
+        also applies while the service is unreachable. `on_wait` is called with the error and the number of seconds
+        before each wait, `progress` with the outcome so far.
+        """
+        if key is not None and (id is not None or not key.isprintable()):
+            raise UsageError(f"The key {key!r} cannot be used. Pass printable text as `key`, and no `id` beside it.")
+        batch = new_id() if id is None else id
+        options = batch_options(
+            None if key is not None else batch, labels=labels, priority=priority, weight=weight, max_cost=max_cost,
+            on_error=on_error, paused=paused, pilot=pilot, callback_url=callback_url,
+        )  # fmt: skip
+        caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
+        upload = Upload(
+            self._transport, caller, self._images.reference, batch, options,
+            folder=folder, clock=self._clock, progress=progress,
+        )  # fmt: skip
+        async with open_lines(lines) as numbered:
+            if key is not None:
+                return await upload.send_at_once(numbered, key)
+            with attach_repeat_id(batch):
+                whole = on_error == "abort" or pilot is not None
+                return await (upload.send_at_once(numbered) if whole else upload.send_in_parts(numbered))
+
+    async def batches(
+        self,
+        limit: int | None = None,
+        *,
+        status: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncGenerator[AsyncBatch, None]:
+        """Yield batches, newest first, at most `limit`.
+
+        `status` is "running", "paused" or "done". The iterator requests one page at a time.
+        """
+        params = query(
+            status=status,
+            label=label_params(labels),
+            created_after=to_iso(created_after),
+            created_before=to_iso(created_before),
+        )
+        async for view in self._list("/v1/batches", "batches", params, limit):
+            yield read_batch(view, self)
+
+    async def pause(self, batch: str | AsyncBatch) -> BatchChanged:
+        """Stop submitting jobs of the batch. Jobs that the provider has begun continue. Raises NotFound."""
+        return await self._change(batch, "pause")
+
+    async def resume(self, batch: str | AsyncBatch, max_cost: Decimal | str | None = None) -> BatchChanged:
+        """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost. Raises NotFound."""
+        return await self._change(batch, "resume", query(max_cost=None if max_cost is None else str(max_cost)))
+
+    async def approve(self, batch: str | AsyncBatch) -> BatchChanged:
+        """Approve a batch that waits for it, because it came with `paused` or `pilot`. Raises NotFound."""
+        return await self._change(batch, "approve")
+
+    async def cancel_batch(self, batch: str | AsyncBatch) -> BatchChanged:
+        """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost. Raises NotFound."""
+        return await self._change(batch, "cancel")
+
+    async def retry_batch(
+        self,
+        batch: str | AsyncBatch,
+        codes: Iterable[str] = (),
+        statuses: Iterable[Status | str] = (),
+        *,
+        classes: Iterable[str] = (),
+        dry_run: bool = False,
+    ) -> BatchChanged:
+        """Retry the failed jobs of the batch, or only those that failed with one of these error `codes`.
+
+        `classes` limits them to these classes of failure (`Job.failure`). `statuses` selects other jobs than the
+        failed ones: cancelled, expired. `dry_run` only counts them. The client
+        does not repeat this call by itself: after ServiceUnavailable check the batch first. Raises NotFound; Conflict
+        while another change of the batch is in progress.
+        """
+        params = query(code=list(codes), status=[str(each) for each in statuses], dry_run="true" if dry_run else None)
+        params |= {"class": list(classes)} if classes else {}
+        return await self._change(batch, "retry", params)
+
+    def results(
+        self,
+        batch: str | AsyncBatch,
+        statuses: Iterable[Status | str] = (),
+        *,
+        classes: Iterable[str] = (),
+        include: Iterable[str] = (),
+    ) -> AsyncGenerator[AsyncJob, None]:
+        """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
+
+        `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
+        (`Batch.results` yields them as they end.) The answer is streamed: read it to its end, or close the iterator
+        (`contextlib.closing`) to free its connection. Raises NotFound.
+        """
+        params = query(status=[str(each) for each in statuses], include=list(include))
+        return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
+
+    def failures(self, batch: str | AsyncBatch) -> AsyncGenerator[AsyncJob, None]:
+        """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""
+        return self._stream(batch, "errors", {})
+
+    async def wait(
+        self,
+        batch: str | AsyncBatch,
+        progress: Callable[[AsyncBatch], None] | bool = False,  # noqa: FBT001, FBT002 -- `progress=True` is clear
+        timeout: float | None = None,
+        every: float | None = None,
+        *,
+        patience: float = PATIENCE,
+        on_wait: OnWait | None = None,
+    ) -> AsyncBatch:
+        """Wait until all jobs of the batch have ended, and return it.
+
+        `progress=True` shows the progress on stderr; a function is called with the batch at each change. `every` polls
+        at this interval (seconds) instead of listening to the service's events. `patience` is the number of seconds to
+        wait for a service that has become unreachable. Raises NotFound; StillRunning when `timeout` seconds are over
+        first (the batch continues).
+        """
+        caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
+        given = nullcontext(progress) if callable(progress) else nullcontext(lambda _: None)
+        showing = show_on_stderr() if progress is True else given
+        with showing as show:
+            changes = self._changes(id_of(batch), timeout, every, caller)
+            async with aclosing(changes.states()) as states:
+                async for seen in states:
+                    show(seen)
+                    if seen.done:
+                        return seen
+        raise AssertionError  # the loop ends with a batch that is done, or with an error
+
+    async def finished(
+        self,
+        batch: str | AsyncBatch,
+        timeout: float | None = None,
+        *,
+        include: Iterable[str] = (),
+        patience: float = PATIENCE,
+        on_wait: OnWait | None = None,
+    ) -> AsyncGenerator[AsyncJob, None]:
+        """Yield each job of the batch once, when it has ended. See `Batch.results`; `patience` is as in `wait`.
+
+        A `batch` that is a record is brought up to date on the way. `include` is as in `job`.
+        """
+        included = list(include)
+        id_ = id_of(batch)
+        caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
+        end = None if timeout is None else self._clock() + timeout
+
+        async def fetch(cursor: str | None) -> tuple[list[AsyncJob], str | None]:
+            params = query(batch=id_, limit=PAGE, cursor=cursor, include=included)
+            page = await caller(lambda: self._transport.get("/v1/jobs", params))
+            next_cursor = page.get("cursor") if isinstance(page, Mapping) else None
+            return [read_job(view, self) for view in read_list(page, "jobs")], next_cursor
+
+        ended = EndedJobs(fetch)
+        searched_at = -1  # jobs that had ended at the last search
+        while True:
+            left = None if end is None else max(0.0, end - self._clock())
+            async with aclosing(self._changes(id_, left, None, caller).states()) as states:
+                async for seen in states:
+                    if seen.done or seen.finished != searched_at:
+                        break
+            id_, searched_at = seen.id, seen.finished
+            if isinstance(batch, AsyncBatch):
+                update(batch, seen)
+            async for job in ended.search(seen.finished, everywhere=seen.done):
+                yield job
+            if seen.done:
+                return
+            if end is not None and self._clock() >= end:
+                raise StillRunning(f"Batch {id_}: {ended.found} jobs ended in {timeout} s. It continues: check later.")
+            await self._sleep(PAUSE)
+
+    async def _get_batch(self, id_: str) -> AsyncBatch:
+        try:
+            return read_batch(await try_spellings(id_, lambda each: self._transport.get(f"/v1/batches/{each}")), self)
+        except NotFound as error:
+            if "/" in id_ or "\\" in id_ or id_.endswith((".jsonl", ".ndjson", ".json")):
+                raise UsageError(
+                    f"There is no batch {id_}. To send a file, pass it as a pathlib.Path (or: boomerang enqueue FILE)."
+                ) from error
+            raise
+
+    async def _stream(self, batch: str | AsyncBatch, what: str, params: Query) -> AsyncGenerator[AsyncJob, None]:
+        first, *others = (f"/v1/batches/{path_segment(each)}/{what}" for each in spellings(id_of(batch)))
+        try:
+            async with aclosing(self._transport.lines(first, params)) as views:
+                async for view in views:
+                    yield read_job(view, self)
+        except NotFound:  # before the first line
+            if not others:
+                raise
+            async with aclosing(self._transport.lines(others[0], params)) as views:
+                async for view in views:
+                    yield read_job(view, self)
+
+    def _changes(self, id_: str, timeout: float | None, every: float | None, caller: PatientCaller) -> BatchChanges:
+        return BatchChanges(
+            self._transport, lambda: self._get_batch(id_), caller, self._clock, self._sleep, timeout, every
+        )
+
+    async def _change(self, batch: str | AsyncBatch, action: str, params: Query | None = None) -> BatchChanged:
+        post = self._transport.post
+        return read_changed(
+            await try_spellings(id_of(batch), lambda each: post(f"/v1/batches/{each}/{action}", params=params))
+        )

@@ -1,0 +1,1 @@
+"""Query parameters of the HTTP API: a schema for each operation."""

@@ -1,0 +1,56 @@
+// The keyboard: ? help, / search, j and k rows, p pause, g and a letter for a page. A page adds its own with
+// `window.boomerangKeys["x"] = () => …`.
+(() => {
+  const help = document.getElementById("keys");
+  const own = (window.boomerangKeys = window.boomerangKeys || {});
+  let goes = 0;
+
+  function rows() {
+    return [...document.querySelectorAll("[data-row], main tbody tr")].filter((row) => row.offsetParent !== null);
+  }
+
+  function move(step) {
+    const all = rows();
+    if (!all.length) return;
+    const at = all.findIndex((row) => row.contains(document.activeElement));
+    const row = all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + step))];
+    row.tabIndex = -1;
+    row.focus();
+    row.scrollIntoView({ block: "nearest" });
+  }
+
+  function press(key) {
+    switch (key) {
+      case "?": help.showModal(); return true;
+      case "j": move(1); return true;
+      case "k": move(-1); return true;
+      case "p": window.pauseUpdates(); return true;
+      case "g": goes = Date.now(); return true;
+      case "/": {
+        const search = document.querySelector("input[type=search], [data-search]");
+        search?.focus();
+        return Boolean(search);
+      }
+      case "Enter": {
+        const row = document.activeElement;
+        if (!row?.matches("tr, [data-row]")) return false;
+        row.querySelector("a[href]")?.click();
+        return true;
+      }
+      default: return false;
+    }
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.target.closest("input:not([type=checkbox], [type=radio]), select, textarea, dialog[open], [contenteditable]")) return;
+    if (Date.now() - goes < 1500) {
+      goes = 0;
+      const link = document.querySelector(`.top a[data-key="${CSS.escape(event.key)}"]`);
+      if (link) { event.preventDefault(); link.click(); return; }
+    }
+    if (event.key in own) { own[event.key](event); return; }
+    if (press(event.key)) event.preventDefault();
+  });
+  document.getElementById("show-keys").addEventListener("click", () => help.showModal());
+})();
