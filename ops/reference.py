@@ -128,7 +128,7 @@ def operations() -> str:
             (f"`{method.upper()} {path}`", call["x-scope"], call["summary"])
             for path, item in paths.items()
             for method, call in item.items()
-            if method in ("get", "post")
+            if method in ("get", "post", "put", "patch")
         ],
     )
 

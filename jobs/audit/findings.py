@@ -24,6 +24,7 @@ SMALL = frozenset(
         "grouped",
         "labelled",
         "lane",
+        "marked",
         "notifications",
         "pool",
         "queues",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs import review
 from jobs.bulk import BulkAction
 from jobs.job import Delivery, Result
 from jobs.job_filter import JobFilter
@@ -277,6 +278,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         repair("repair_queue", "1", "|1|bx", "fox"),
     ),
     "repair_bulk": (break_invariant("ZADD", "bulks", 1, "x"), repair("repair_bulk", "1", "x")),
+    "repair_review": (
+        break_invariant("ZADD", "mk:a|x", 1, "0:fox"),
+        repair("repair_review", "1", "fox", "x", "0"),
+    ),
     "repair_sweep": (break_invariant("ZADD", "sweeps", 1, "x"), repair("repair_sweep", "1", "x")),
     "record_callback": (
         lambda b: b.put(S.IN_PROGRESS),
@@ -314,6 +319,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
     ),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
+    "review": (
+        lambda b: b.put(S.COMPLETED),
+        lambda b, _: b.store.reviews.review("fox", 0, review.Verdict.REJECTED, note="a paw too many", by="shop-1"),
+    ),
     "revise": (lambda b: b.put(S.FAILED), lambda b, _: b.store.revisions.revise(new("fox", '{"prompt":"a calm fox"}'))),
     "revoke": (park_message, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
     "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", new_jobs("a", "b"))),

@@ -20,6 +20,7 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "cancel": lambda b: b.store.jobs.cancel("fox"),
     "retry": lambda b: b.store.jobs.retry("fox"),
     "revise": lambda b: b.store.revisions.revise(new("fox", "{}")),
+    "review": lambda b: b.store.reviews.review("fox", 0, starred=True),
     "pause": lambda b: b.store.jobs.pause("fox"),
     "park": lambda b: b.store.celery.park("fox", "fox", "{}"),
     "message_finished": lambda b: b.store.celery.message_finished("fox", "mark"),
