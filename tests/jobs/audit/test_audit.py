@@ -19,9 +19,10 @@ from jobs.audit.repair import Repair, RepairBusy, repair
 from jobs.bulk import BulkAction
 from jobs.connections.client import connect
 from jobs.errors import NotAllowed, StoreUnavailable
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.job_filter import ALL_JOBS
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.review import Verdict
 from jobs.settings import Settings
 from jobs.states import State

@@ -15,9 +15,10 @@ from jobs.errors import BulkNotFound, NotAllowed
 from jobs.estimates import Base
 from jobs.failures import FailureClass
 from jobs.fields import Field
-from jobs.job import Priority, Result
+from jobs.job import Priority
 from jobs.job_filter import ALL_JOBS, JobFilter
 from jobs.new_job import BatchOptions
+from jobs.result import Result
 from jobs.states import State
 from jobs.store import bulks
 from tests.support.bench import Bench, MakeJob, bench_on, new

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.failures import FailureClass
-from jobs.job import LANE, Job, Result
+from jobs.job import LANE, Job
 from jobs.job_filter import ALL_JOBS, JobFilter
 from jobs.new_job import BatchOptions
 from jobs.owners import CELERY
+from jobs.result import Result
 from jobs.states import FINAL, State
 from jobs.store import job_lists
 from tests.support.bench import IMAGES, Bench, MakeJob, bench_on, new

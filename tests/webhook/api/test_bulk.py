@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.api_keys import KeyRing, Scope
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.store import bulks
 from jobs.store.store import Store
@@ -121,7 +121,7 @@ def test_an_idempotency_key_begins_one_action(client: FlaskClient, foxes: Store)
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({}, "action"),
+        ({"filter": {}}, "action"),
         ({"action": "delete", "filter": {}}, "action"),
         ({"action": "cancel"}, "filter"),
         ({"action": "cancel", "filter": {"status": ["lost"]}}, "filter.status.0"),
