@@ -128,7 +128,6 @@ def test_an_idempotency_key_begins_one_action(client: FlaskClient, foxes: Store)
         ({"action": "cancel", "filter": {"colour": "red"}}, "filter.colour"),
         ({"action": "cancel", "filter": {"min_cost": "-1"}}, "filter.min_cost"),
         ({"action": "cancel", "filter": {"model": ["x"] * 51}}, "filter.model"),
-        ({"action": "cancel", "filter": {"batch": "unknown"}}, "filter"),
         ({"action": "priority", "filter": {}}, "priority"),
         ({"action": "cancel", "filter": {}, "priority": "high"}, "priority"),
         ({"action": "cancel", "filter": {}, "limit": 1}, "limit"),
@@ -189,7 +188,8 @@ def test_a_producer_reaches_neither_the_jobs_nor_the_actions_of_another(with_sco
     assert press.get(f"/v1/bulk/{done['id']}").status_code == 404
     assert press.post(f"/v1/bulk/{done['id']}/abort").status_code == 404
     assert press.get("/v1/jobs?producer=shop").json["jobs"] == []
-    assert press.post("/v1/bulk", json={"action": "cancel", "filter": {"producer": "shop"}}).status_code == 422
+    for others in ({"producer": "shop"}, {"batch": "unknown"}):
+        assert press.post("/v1/bulk", json={"action": "cancel", "filter": others}).status_code == 422
     assert [each["id"] for each in boss.get("/v1/bulk").json["bulk"]] == [done["id"]]
     assert len(boss.get("/v1/jobs?producer=press").json["jobs"]) == 2
     assert begin(boss, action="cancel", filter={"producer": "press"})["affected"] == 2
