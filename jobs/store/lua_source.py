@@ -71,6 +71,7 @@ _SHARED = (
     "moves",
     "deliveries",
     "ends",
+    "selection",
     "revisions",
     "reviews",
     "accept",
