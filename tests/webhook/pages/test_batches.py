@@ -32,7 +32,9 @@ def rows(browser: FlaskClient, **query: object) -> list[str]:
     """The ids in the rows of the list."""
     page = browser.get("/batches", query_string=query)
     assert page.status_code == 200, page.text
-    found = re.findall(r'<tr>\s*<td><(?:a|span) class="id".*?<span class="outside[^>]*>(.*?)</span>', page.text, re.S)
+    found = re.findall(
+        r'<tr>\s*<td><(?:a|span) class="id".*?<span class="outside[^>]*>(.*?)</span>', page.text, re.DOTALL
+    )
     return [html.unescape(each) for each in found]
 
 
