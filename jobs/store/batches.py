@@ -28,7 +28,7 @@ from jobs.store.batch_members import BatchMembers
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.outcomes.batches import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
-from jobs.store.pages import Filter, index_entries, scan
+from jobs.store.pages import SCAN, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
 
