@@ -134,10 +134,12 @@ def test_a_page_costs_the_same_whatever_there_is(
         return command(self, *args, **options)
 
     def trips(browser: FlaskClient, **query: str) -> int:
-        rows(browser, **query)
-        calls.clear()
-        rows(browser, **query)
-        return len(calls)
+        counts = []
+        for _ in range(3):  # once in a while a request reads the limits and keys again
+            calls.clear()
+            rows(browser, **query)
+            counts.append(len(calls))
+        return min(counts)
 
     for number in range(30):
         new_batch(store, f"b{number}", jobs=1)
