@@ -1,7 +1,9 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    bulk,
     errors,
+    jobs,
     lanes,
     overview,
     session,
@@ -9,4 +11,4 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = ["asks_for_page", "blueprint", "bulk", "error_page", "errors", "jobs", "lanes", "overview", "session"]
