@@ -15,8 +15,8 @@ from webhook.services import services
 
 #: What each action does, for the page that asks whether to start it.
 MEANINGS = {
-    BulkAction.CANCEL: "Jobs that wait are never sent. The provider goes on with tasks that it has: they are still paid, "
-    "and their results are kept. A cancelled job can be retried.",
+    BulkAction.CANCEL: "Jobs that wait are never sent. The provider goes on with tasks that it has: they are still "
+    "paid, and their results are kept. A cancelled job can be retried.",
     BulkAction.RETRY: "Each job is sent to the provider again, as a new attempt. Each attempt costs money.",
     BulkAction.PAUSE: "Jobs that wait are not sent until they are resumed. Tasks at the provider go on.",
     BulkAction.RESUME: "Paused jobs go on at their old places in the queue, and then cost money.",

@@ -39,10 +39,10 @@ def put_jobs(store: Store, owner: str, *names: str, batch: str | None = None, **
 def foxes(store: Store) -> Store:
     """Jobs of two producers: of `shop` three, of which one has failed, and one of `press`."""
     put_jobs(store, "shop", "fox-1", "fox-2", batch="foxes")
-    put_jobs(store, "shop", "owl", labels={"city": HOSTILE})
-    put_jobs(store, "press", "secret")
     store.attempts.admit(1)
     (claim,) = store.attempts.claim(["fox-1@shop"])
+    put_jobs(store, "shop", "owl", labels={"city": HOSTILE})
+    put_jobs(store, "press", "secret")
     error = {"code": "1301", "message": HOSTILE}
     store.attempts.finish(claim.id, State.FAILED, Result(error=error), "submit", fence=claim.fence)
     return store
