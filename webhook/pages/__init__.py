@@ -1,6 +1,7 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batches,
     bulk,
     errors,
     jobs,
@@ -11,4 +12,15 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "bulk", "error_page", "errors", "jobs", "lanes", "overview", "session"]
+__all__ = [
+    "asks_for_page",
+    "batches",
+    "blueprint",
+    "bulk",
+    "error_page",
+    "errors",
+    "jobs",
+    "lanes",
+    "overview",
+    "session",
+]
