@@ -61,10 +61,17 @@ def fetch(query: dict[str, Any], job_id: str, index: str) -> Response:
     the ETag is the SHA-256 of the file. With `size` it is a thumbnail, as WebP. An output that is not saved gets 409,
     whose `source_url` is the provider's address, and one whose file was deleted since gets 410.
     """
+    return send_output(job_id, index, query.get("size"))
+
+
+def send_output(job_id: str, index: str, side: int | None) -> Response:
+    """Return the saved file of an output, or a thumbnail of it: `side`, the pixels of its longer side.
+
+    Raises `JobNotFound`, and a problem where there is no such file.
+    """
     shared = services()
     number, output = _saved(shared.store.jobs.get(job_id), index)
     name = f"{re.sub('[^A-Za-z0-9._~+-]', '_', job_id.partition('@')[0].replace(':', '+'))}-{number + 1}"
-    side = query.get("size")
 
     def answer(place: Place) -> Response:
         return _thumbnail(shared, output, name, side, place) if side else _file(shared, output, name)
