@@ -13,6 +13,7 @@ from jobs.job import Job, Priority
 from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
 from jobs.limits import Overrides
+from jobs.review import Mark
 from jobs.states import FINAL, State
 
 
@@ -71,6 +72,7 @@ class Batch:
     awaits_approval: bool = False  #: its jobs, but for those of its pilot, are not submitted before it is approved
     pilot: Pilot | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
+    reviews: Mapping[Mark, int] = field(default_factory=dict)  #: outputs with each mark, without deleted jobs
     to_save: int = 0  #: jobs whose results are to be saved
     unsaved: int = 0  #: jobs whose results could not be saved, and are given up
     taking_in: bool = False  #: lines that were accepted together are still being taken in

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.decoding import UNREADABLE
 from jobs.delivery_log import Notification, ReceiverHealth
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneSettings
 from jobs.limits import SCHEMAS, Overrides, Subject
@@ -20,6 +20,8 @@ from jobs.links import Links
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
 from jobs.read_models import Batch, Lane, Pilot
+from jobs.result import Result
+from jobs.review import LETTERS, Review
 from jobs.revision import Revision
 from jobs.serialized_outputs import serialize_for_provider, serialize_outputs, serialize_saving
 from jobs.states import State
@@ -36,18 +38,38 @@ _ENDED_HERE = {
 
 
 def serialize_job(
-    job: Job, links: Links, revisions: Sequence[Revision] | None = None, *, with_request: bool = False
+    job: Job,
+    links: Links,
+    revisions: Sequence[Revision] | None = None,
+    *,
+    with_request: bool = False,
+    reviews: Mapping[int, Review] | None = None,
 ) -> dict[str, Any]:
     """Return a job as `schemas.views.jobs.JobView` documents it.
 
     `with_request`: with its request, which must have been read (`Job.text`). `revisions`: the earlier ones.
+    `reviews`: of its outputs.
     """
     view = _job(job, links)
     if with_request:
         view["request"] = read_request(job, job.text or "")
     if revisions is not None:
         view["revisions"] = [_revision(job, each, with_request=with_request) for each in revisions]
+    if reviews is not None:
+        view["reviews"] = [serialize_review(each) for each in reviews.values()]
     return view
+
+
+def serialize_review(review: Review) -> dict[str, Any]:
+    """Return the review of an output as `schemas.views.reviews.ReviewView` documents it."""
+    return {
+        "output": review.output,
+        "verdict": review.verdict and review.verdict.value,
+        "starred": review.starred,
+        "note": review.note,
+        "by": review.by,
+        "at": review.at.isoformat(),
+    }
 
 
 def _job(job: Job, links: Links) -> dict[str, Any]:
@@ -152,6 +174,7 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "rate": round(batch.rate, 3),
         "eta": None if batch.eta is None else round(batch.eta, 1),
         "reason": batch.reason,
+        "reviews": {mark.value: batch.reviews.get(mark, 0) for mark in LETTERS},
         "cost": _money(batch.cost),
         "unknown_costs": batch.unknown_costs,
         "expected_cost": _money(batch.expected_cost),

@@ -11,5 +11,9 @@ JOB_STATES = (
     "expired",
 )
 
+#: What reviews say of an output, and what outputs are selected by. `jobs.review` defines them.
+VERDICTS = ("accepted", "rejected")
+REVIEW_MARKS = (*VERDICTS, "starred", "unreviewed")
+
 #: `jobs.failures` defines them.
 FAILURE_CLASSES = ("moderation", "quota", "invalid", "transient", "provider", "unsaved")

@@ -12,6 +12,7 @@ from webhook.access.rate_limits import RateLimits, read_rates
 from webhook.api import (
     batch_actions,
     batch_events,
+    batch_images,
     batch_results,
     batches,
     deliveries,
@@ -23,6 +24,7 @@ from webhook.api import (
     outputs,
     ownership,
     provider_compat,
+    reviews,
     spend,
 )
 from webhook.http import problems, security_headers
@@ -36,11 +38,13 @@ from webhook.settings import Settings
 API = (
     jobs.blueprint,
     outputs.blueprint,
+    reviews.blueprint,
     lanes.blueprint,
     limits.blueprint,
     batches.blueprint,
     batch_actions.blueprint,
     batch_results.blueprint,
+    batch_images.blueprint,
     batch_events.blueprint,
     deliveries.blueprint,
     images.blueprint,

@@ -20,6 +20,7 @@ from jobs.audit.memberships import Memberships
 from jobs.audit.queues import entry_findings, pool_findings
 from jobs.audit.records import Records
 from jobs.audit.recount import Recount
+from jobs.audit.reviews import mark_findings, review_findings
 from jobs.audit.spending import ledger_findings, spent_findings
 from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import UNREADABLE, why
@@ -59,13 +60,14 @@ def _examine(store: Store, reader: Reader) -> Audit:
     memberships = Memberships(reader)
     records = Records(reader, recount, costs, memberships, settings.submit_lease)
     suspects: list[Finding] = []
-    for step in reader.steps(reader.survey({"job", "labels", "parked"})):
-        ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": []}
+    for step in reader.steps(reader.survey({"job", "labels", "parked", "reviews"})):
+        ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": [], "reviews": []}
         for family, each in step:
             ids[family].append(each)
         suspects += records.findings(ids["job"])
         suspects += lacking(reader, ids["labels"])
         suspects += records.parked_findings(ids["parked"])
+        suspects += review_findings(ids["reviews"])
     # With damaged records the correct counts are unknown.
     recount.damaged = recount.damaged or any(each.rule == RULE for each in suspects)
     recount.damaged = recount.damaged or any(
@@ -75,6 +77,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         ("indexes", records.index_findings()),
         ("queues", entry_findings(reader)),
         ("labels", label_findings(reader)),
+        ("reviews", mark_findings(reader)),
         ("images", image_findings(reader, in_redis=settings.image_store == IN_REDIS)),
         ("sweeps", sweep_findings(reader)),
         ("events", event_findings(reader)),

@@ -25,7 +25,7 @@ RULE = "damaged"
 _DERIVED = frozenset(
     {"alarms", "doubts", "unreadable", "undelivered", "unknown_costs", "damaged", "at_cap", "capped", "sweeps", "state"}
     | {"labelled", "grouped", "ready", "queues", "tags", "pool", "admit_hint", "reconcile_hint", "repair", "written"}
-    | {"changes", "history", "accessed"}
+    | {"changes", "history", "accessed", "marked"}
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)

@@ -23,6 +23,7 @@ SMALL = frozenset(
         "grouped",
         "labelled",
         "lane",
+        "marked",
         "notifications",
         "pool",
         "queues",

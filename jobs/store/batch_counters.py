@@ -11,6 +11,7 @@ from jobs.estimates import Estimate, Price, sum_up
 from jobs.fields import BatchCounter, printable
 from jobs.job import PRIORITIES
 from jobs.read_models import Batch, Pilot
+from jobs.review import LETTERS
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.units import dollars, from_micros
@@ -59,6 +60,7 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
                 for name, count in fields.items()
                 if name.startswith(BatchCounter.FAILED)
             },
+            reviews={mark: int(fields.get(f"marked:{letter}", 0)) for mark, letter in LETTERS.items()},
             rate=eta.rate(fields, seconds, created),
             eta=eta.eta(
                 left=sum(count for state, count in counts.items() if not state.final),

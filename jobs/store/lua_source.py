@@ -13,12 +13,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import delivery_log, eta, lane_health, liveness, notices, receivers, saving
+from jobs import delivery_log, eta, lane_health, liveness, notices, receivers, review, saving
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
-from jobs.job import LANE, MOST_COST
+from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
 from jobs.producer_ids import OWNER_MARK
+from jobs.result import MOST_COST
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.installation import NEWER_ONLY
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
@@ -34,6 +35,8 @@ REDIS_TIME = (
 CHANGES_KEPT = 20_000
 #: Bytes that a job takes in Redis beside its request and labels: docs/explanation/benchmarks.md.
 RECORD_SIZE = 600
+#: Bytes that a review takes beside its text, with its entries in indexes.
+REVIEW_SIZE = 200
 #: Milliseconds for which a hint counts as under way. After that its message counts as lost.
 HINT_MS = 1_000
 
@@ -51,8 +54,12 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
-    "lib",
+    "alarms",
+    "moves",
+    "deliveries",
+    "ends",
     "revisions",
+    "reviews",
     "accept",
     "lanes",
     "receivers",
@@ -170,13 +177,14 @@ def _constants() -> str:
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
-        f"local RECORD_SIZE={RECORD_SIZE}\nlocal MOST_LABELS={MOST_LABELS}\n"
+        f"local RECORD_SIZE={RECORD_SIZE}\nlocal REVIEW_SIZE={REVIEW_SIZE}\nlocal MOST_LABELS={MOST_LABELS}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
         f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
         + lane_health.constants()
         + receivers.constants()
         + delivery_log.constants()
         + notices.constants()
+        + review.constants()
         + saving.constants()
     )
 

@@ -82,6 +82,9 @@ FAMILY: Mapping[str, str] = {
     "text": "t:",  # STRING the request as canonical JSON
     "revisions": "rv:",  # LIST the earlier revisions of a job's request, oldest first, as JSON (jobs.revision)
     "revision_digests": "rd:",  # SET the SHA-1 of each of those requests
+    # HASH number of an output → its review: marks, µs, key and note, as JSON (jobs.review)
+    "reviews": "rw:",
+    "marked": "mk:",  # ZSET `<number>:<job id>` → created: the outputs with a mark, of `<mark>|<batch>`
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
@@ -140,13 +143,13 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "awaiting on_request "
     "batches images logged_out "
-    "going labelled grouped state ready queues tags notifying waiting_owners waiting_receivers waiting "
+    "going labelled grouped marked state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved batch_unsaved saving save_turns save_queue manifests "
     "manifest_rests",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent spent_labels lines receiver event",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned revision_digests batch_saves",
     "list": "history staged members batch_events attempts revisions",

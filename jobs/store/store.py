@@ -22,6 +22,7 @@ from jobs.store.manifests import Manifests
 from jobs.store.manual import Manual
 from jobs.store.notices import Notices
 from jobs.store.redis_keys import Keys
+from jobs.store.reviews import Reviews
 from jobs.store.revisions import Revisions
 from jobs.store.saves import Saves
 from jobs.store.scripts import Scripts
@@ -56,6 +57,7 @@ class Store:
         self.manifests = Manifests(context)
         self.batches = Batches(context, self.jobs)
         self.batch_events = BatchEvents(context)
+        self.reviews = Reviews(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)
         self.forecasts = Forecasts(context)

@@ -5,7 +5,15 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.queries.parameters import LabelPairs, ListQuery, batch_reference, dry_run, failure_classes, included
+from schemas.queries.parameters import (
+    LabelPairs,
+    ListQuery,
+    batch_reference,
+    dry_run,
+    failure_classes,
+    included,
+    review_marks,
+)
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Options
 from schemas.states import JOB_STATES
@@ -133,12 +141,23 @@ class ResultsQuery(Schema):
     )
     include = included()
     failure = failure_classes("Only failed jobs of these classes of failure.")
+    review = review_marks("Only jobs with an output that has one of these marks.")
     format = fields.String(
         load_default="ndjson",
         validate=Options(("ndjson", "csv")),
         metadata={
             "description": "ndjson: one JSON object for each job, one per line. csv: the main columns, comma-separated."
         },
+    )
+
+
+class ImagesQuery(Schema):
+    """`GET /v1/batches/<id>/images.zip`."""
+
+    review = review_marks("Only images with one of these marks.")
+    after = fields.String(
+        validate=validate.Regexp(r"[0-9]{1,17}\Z", error="is no `after` of this API; more.txt in an archive has it"),
+        metadata={"description": "Continue an archive that was full: `after` in its more.txt."},
     )
 
 

@@ -8,11 +8,11 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from schemas.error_text import quoted
 from schemas.requests.fields import Labels, Options, Pattern, paths
-from schemas.states import FAILURE_CLASSES
+from schemas.states import FAILURE_CLASSES, REVIEW_MARKS
 
 MAX_PAGE = 500
 #: What a view of a job has only on request.
-INCLUDED = ("request", "revisions")
+INCLUDED = ("request", "revisions", "reviews")
 #: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 #: With a producer's name after `@`, as administrators may write it.
@@ -80,7 +80,8 @@ def included() -> Names:
         INCLUDED,
         metadata={
             "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
-            "revisions: the earlier revisions of the request. Repeatable, or separated by commas."
+            "revisions: the earlier revisions of the request. "
+            "reviews: what people think of its outputs. Repeatable, or separated by commas."
         },
     )
 
@@ -92,6 +93,14 @@ def failure_classes(description: str) -> fields.List[str]:
         attribute="classes",
         data_key="class",
         metadata={"description": f"{description} Repeatable."},
+    )
+
+
+def review_marks(description: str) -> fields.List[str]:
+    return fields.List(
+        fields.String(validate=Options(REVIEW_MARKS)),
+        load_default=list,
+        metadata={"description": f"{description} unreviewed: without a verdict. Repeatable: one of them suffices."},
     )
 
 

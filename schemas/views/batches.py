@@ -158,6 +158,15 @@ class BatchView(Schema):
         allow_none=True,
         metadata=described("Why the batch is paused or what its jobs wait for, or null if there is no more to say."),
     )
+    reviews = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata=described(
+            "Number of outputs that people accepted, rejected and starred.",
+            {"accepted": 12, "rejected": 3, "starred": 1},
+        ),
+    )
     cost = money("Cost of its jobs so far.", required=True)
     unknown_costs = fields.Integer(
         required=True, metadata=described("Number of jobs whose cost is unknown, and not part of `cost`.", 0)

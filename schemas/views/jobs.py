@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 from schemas.views.fields import described, instant, money, next_cursor
+from schemas.views.reviews import ReviewView
 
 
 class OutputView(Schema):
@@ -238,6 +239,10 @@ class JobView(Schema):
     revisions = fields.List(
         fields.Nested(RevisionView),
         metadata=described("With `include=revisions`: the earlier revisions of the request, oldest first."),
+    )
+    reviews = fields.List(
+        fields.Nested(ReviewView),
+        metadata=described("With `include=reviews`: the reviews of its outputs. Others were not reviewed."),
     )
 
 

@@ -387,6 +387,14 @@ def corrected(t: Turn) -> Check:
     return lambda: t.world.store.jobs.get(job_id).state is State.COMPLETED
 
 
+def reviewed(t: Turn) -> Check:
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.COMPLETED)
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/outputs/0/review", method="PUT", json={"verdict": "rejected"})
+    return lambda: t.world.store.reviews.of([job_id])[0][0].verdict == "rejected"
+
+
 def delivered(t: Turn) -> str:
     """Return the id that the producer gave to a job whose notification was delivered."""
     job_id = t.world.job(callback_url=t.world.listener.url)
@@ -640,6 +648,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         retried: "retry messages.submit answer",
         corrected: "image_known image_begun image_store.write image_kept revise messages.submit answer",
     },
+    "reviews.put": {reviewed: "review answer"},
     "deliveries.replay": {replayed: "replay answer"},
     "deliveries.replay_page": {replayed_since: "replay answer", replayed_at_a_host: "enable_receiver"},
     "deliveries.enable": {receiver_enabled: "enable_receiver answer"},

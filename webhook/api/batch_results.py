@@ -1,7 +1,7 @@
 """/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -13,9 +13,11 @@ from jobs.api_keys import Scope
 from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.links import Links
+from jobs.review import Mark, Review
 from jobs.serialized_outputs import serialize_outputs
 from jobs.serializers import warnings_of
 from jobs.states import State
+from jobs.store.store import Store
 from schemas.queries.batches import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.included import Views
@@ -55,6 +57,8 @@ COLUMNS = (
     "revision",
     "provider_external_id",
 )
+#: After these, where reviews are included.
+REVIEW_COLUMNS = ("verdicts", "starred", "notes")
 _CSV_SCHEMA = {
     "type": "string",
     "description": f"RFC 4180. The columns, named in the first line: {', '.join(COLUMNS)}.",
@@ -80,14 +84,16 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     `format=csv`, the first line names the columns; `output`, `source` and `watermarked` hold URLs, separated by spaces,
     and `labels` is JSON. With `include=request`, CSV has further columns: `prompt`, `labels.<name>` for each label and
     `metadata.<name>` for each text of metadata. Their names come from a sample of a batch of more than 1,000 jobs; such
-    a table has a column `metadata`, too: JSON, with the texts of other names.
+    a table has a column `metadata`, too: JSON, with the texts of other names. With `include=reviews` or `review`,
+    CSV has `verdicts` and `starred`, with a value for each output, and `notes`.
     If the connection breaks before the last chunk, ask again.
     """
     which = _Selection(
         batch_id,
         [State(status) for status in query["status"]],
         [FailureClass(each) for each in query["classes"]],
-        query["include"],
+        query["include"] + (["reviews"] if query["review"] else []),
+        [Mark(each) for each in query["review"]],
     )
     if query["format"] == "csv":
         return _stream(which, _csv, f"{CSV}; charset=utf-8")
@@ -120,6 +126,14 @@ class _Selection:
     states: Sequence[State] = ()
     classes: Sequence[FailureClass] = ()
     include: Collection[str] = ()
+    marks: Sequence[Mark] = ()
+
+    def parts(self, store: Store) -> Iterator[list[Job]]:
+        """Yield the jobs in input order; an empty list where none of a chunk of jobs is wanted."""
+        if not self.marks:
+            return store.batches.members.parts(self.batch_id, self.states, self.classes)
+        parts = store.reviews.parts(self.batch_id, self.marks, self.states, self.classes)
+        return ([each.job for each in part] for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +146,7 @@ class _Reading:
 
     def parts(self) -> Iterator[list[Job]]:
         """Yield the jobs in input order; an empty list where none of a chunk of jobs is wanted."""
-        which = self.which
-        for jobs in self.views.store.batches.members.parts(which.batch_id, which.states, which.classes):
+        for jobs in self.which.parts(self.views.store):
             yield from self.views.parts(jobs) if jobs else ([],)
             self.check()
 
@@ -171,9 +184,32 @@ def _ndjson(reading: _Reading) -> Iterator[str]:
 
 def _csv(reading: _Reading) -> Iterator[str]:
     more = reading.columns()
-    yield csv_text([(*COLUMNS, *(more.heading if more else ()))])
+    of_reviews = REVIEW_COLUMNS if "reviews" in reading.which.include else ()
+    yield csv_text([(*COLUMNS, *of_reviews, *(more.heading if more else ()))])
     for part in reading.parts():
-        yield csv_text([(*_row(job, reading.views.links), *(more.cells(job) if more else ())) for job in part])
+        reviews = reading.views.reviews_of(part)
+        yield csv_text(
+            [
+                (
+                    *_row(job, reading.views.links),
+                    *(_review_cells(job, reviews[job.id]) if of_reviews else ()),
+                    *(more.cells(job) if more else ()),
+                )
+                for job in part
+            ]
+        )
+
+
+def _review_cells(job: Job, reviews: Mapping[int, Review]) -> Sequence[str]:
+    """Return the cells of REVIEW_COLUMNS, empty where nothing was reviewed."""
+    if not reviews:
+        return ("", "", "")
+    outputs = [reviews.get(number) for number in range(len(job.result.output) if job.result else 0)]
+    return (
+        " ".join(each.verdict.value if each and each.verdict else "none" for each in outputs),
+        " ".join("yes" if each and each.starred else "no" for each in outputs),
+        "\n".join(each.note for each in reviews.values() if each.note),
+    )
 
 
 def _row(job: Job, addresses: Links) -> Sequence[str]:

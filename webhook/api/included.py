@@ -1,12 +1,13 @@
-"""What views of jobs have on request only (`include`): the request, and its earlier revisions."""
+"""What views of jobs have on request only (`include`): the request, its earlier revisions, and reviews."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.job import Job
 from jobs.links import Links
 from jobs.read_models import Page
+from jobs.review import Review
 from jobs.revision import Revision
 from jobs.serializers import serialize_job
 from jobs.store.store import Store
@@ -26,7 +27,7 @@ class Views:
     include: Collection[str] = ()
 
     def of(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        """Return views of a part of the jobs (`parts`). Reads their revisions, in one round trip."""
+        """Return views of a part of the jobs (`parts`). Reads their revisions and reviews, each in one round trip."""
         return [view for view, _ in self._sized(jobs)]
 
     def of_page(self, page: Page) -> tuple[list[dict[str, Any]], str | None]:
@@ -53,6 +54,13 @@ class Views:
         if part:
             yield self._with_texts(part)
 
+    def reviews_of(self, jobs: Sequence[Job]) -> Mapping[str, Mapping[int, Review]]:
+        """Return the reviews of each job's outputs, if they are included."""
+        if "reviews" not in self.include:
+            return {}
+        ids = [job.id for job in jobs]
+        return dict(zip(ids, self.store.reviews.of(ids), strict=True))
+
     def _with_texts(self, jobs: list[Job]) -> list[Job]:
         if "request" not in self.include:
             return jobs
@@ -66,8 +74,12 @@ class Views:
             corrected = [job.id for job in jobs if job.revision > 1]
             earlier = self.store.revisions.earlier(corrected) if corrected else ()
             found = dict(zip(corrected, earlier, strict=True))
+        reviews = self.reviews_of(jobs)
         for job in jobs:
             revisions = found.get(job.id, ()) if with_revisions else None
             texts = (job.text, *(each.text for each in revisions or ())) if with_request else ()
             size = sum(len((text or "").encode("utf-8", "surrogatepass")) for text in texts)
-            yield serialize_job(job, self.links, revisions, with_request=with_request), size
+            yield (
+                serialize_job(job, self.links, revisions, with_request=with_request, reviews=reviews.get(job.id)),
+                size,
+            )

@@ -3,7 +3,8 @@
 -- ARGV: 1 batch id
 -- Returns: {now in µs, what is known of the speed of its lanes as JSON (pace_of in shared/forecast.lua), what is known of
 --   the prices of its unfinished jobs as JSON {class: forecast_of there}, then field, value, ...}; without fields there
---   is no such batch. Two more fields: `to_save` and `unsaved`, of how many jobs the results are to be saved or given up
+--   is no such batch. More fields: `to_save` and `unsaved`, of how many jobs the results are to be saved or given
+--   up; `marked:<mark>`, how many outputs have a mark
 arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
 local seen, pools, classes, owner = {}, {}, {}, ''
@@ -27,5 +28,10 @@ if #fields > 0 then
     answer[#answer + 1] = name
     answer[#answer + 1] = type(count) == 'number' and count or 0 -- of another type: the audit reports it
   end
+end
+for mark in string.gmatch(#fields > 0 and MARKS or '', '.') do
+  local count = redis.pcall('ZCARD', KEY.marked .. mark .. '|' .. ARGV[1])
+  answer[#answer + 1] = 'marked:' .. mark
+  answer[#answer + 1] = type(count) == 'number' and count or 0
 end
 return answer

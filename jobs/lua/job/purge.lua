@@ -19,6 +19,7 @@ local function forget(id, job, state)
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
   redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id, KEY.revisions .. id, KEY.attempts .. id)
   redis.call('DEL', KEY.revision_digests .. id)
+  forget_reviews(id, job.batch)
   if job.notification then note_notification(job, {}, false, now) end
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.unsaved, id)
@@ -65,6 +66,7 @@ local function close(batch)
   end
   redis.call('DEL', KEY.batch .. batch)
   redis.call('UNLINK', KEY.members .. batch, KEY.batch_saves .. batch, KEY.batch_unsaved .. batch)
+  for mark in string.gmatch(MARKS, '.') do redis.call('UNLINK', KEY.marked .. mark .. '|' .. batch) end
   redis.call('ZREM', KEY.batches, batch)
   redis.call('ZREM', KEY.sweeps, batch)
   redis.call('ZREM', KEY.batch_ends, batch)

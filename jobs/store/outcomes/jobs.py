@@ -101,6 +101,15 @@ class RetryOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ReviewOutcome(StrEnum):
+    """Of `review`."""
+
+    REVIEWED = "reviewed"
+    SAME = "same"  #: the output has this review already
+    NO_OUTPUT = "no output"  #: the job has no such output
+    UNKNOWN = "unknown"
+
+
 class ReviseOutcome(StrEnum):
     """Of `revise`."""
 

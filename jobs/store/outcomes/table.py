@@ -35,6 +35,7 @@ from jobs.store.outcomes.jobs import (
     PauseOutcome,
     RequeueOutcome,
     RetryOutcome,
+    ReviewOutcome,
     ReviseOutcome,
 )
 from jobs.store.outcomes.lanes import ProbeOutcome
@@ -77,6 +78,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "reschedule_lookup": LookupOutcome,
     "resave": ResaveOutcome,
     "retry": RetryOutcome,
+    "review": ReviewOutcome,
     "revise": ReviseOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,

@@ -17,8 +17,10 @@ from jobs.audit.audit import Audit, audit, examine
 from jobs.audit.repair import Repair, RepairBusy, repair
 from jobs.connections.client import connect
 from jobs.errors import NotAllowed, StoreUnavailable
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
+from jobs.review import Verdict
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store
@@ -71,6 +73,7 @@ def prepare(bench: Bench, make: MakeJob, priced: Priced) -> None:
     store.jobs.enqueue([make("priced"), make("owes", owed="n"), make("waits")], "y")
     bench.claimed("priced")
     store.attempts.finish("priced", State.COMPLETED, priced("0.25"), "callback")
+    store.reviews.review("priced", 0, Verdict.ACCEPTED, starred=True, by="shop-1")
     store.jobs.cancel("owes")
     store.jobs.enqueue([make("admitted", n=3)])
     store.attempts.admit(100)
@@ -164,6 +167,14 @@ BROKEN = {
     "an entry of nothing": (("ZADD", P + "y:shop=berlin", 1, "gone"), "label", "gone"),
     "a batch's label without its entry": (("ZREM", P + "z:season=spring", "z"), "label", "z"),
     "an entry without a batch": (("ZADD", P + "z:season=spring", 1, "ghost"), "label", "ghost"),
+    # reviews
+    "a review without its entry": (("ZREM", P + "mk:a|y", "0:priced"), "review", "priced"),
+    "an entry of another mark": (("ZADD", P + "mk:r|y", 1, "0:priced"), "review", "priced"),
+    "a mark at another time": (("ZADD", P + "mk:s|y", 1, "0:priced"), "review", "priced"),
+    "a mark of no output": (("ZADD", P + "mk:s|y", 1, "0:waits"), "review", "waits"),
+    "a mark of no job": (("ZADD", P + "mk:s|ghost", 1, "0:ghost"), "review", "ghost"),
+    "reviews of no job": (("HSET", P + "rw:ghost", 0, '["a","1","k",""]'), "review", "ghost"),
+    "a malformed review": (("HSET", P + "rw:completed", 0, "{"), "review", "completed"),
     "a message, no job": (("HSET", P + "k:ghost", "ghost", "{}"), "parked", "ghost"),
     "a message without an owed delivery": (("HSET", P + "k:later", "later", "{}"), "parked", "later"),
     "no request": (("DEL", P + "t:later"), "request", "later"),

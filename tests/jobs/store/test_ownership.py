@@ -22,6 +22,8 @@ OF_JOBS: dict[str, tuple[State, Callable[..., Any]]] = {
     "resume": (S.QUEUED, lambda b, **who: (b.store.jobs.pause("fox"), b.store.jobs.resume("fox", **who))),
     "retry": (S.FAILED, lambda b, **who: b.store.jobs.retry("fox", **who)),
     "revise": (S.FAILED, lambda b, **who: b.store.revisions.revise(new("fox", '{"prompt":"calm"}'), **who)),
+    "review": (S.COMPLETED, lambda b, **who: b.store.reviews.review("fox", 0, starred=True, **who)),
+    "review again": (S.COMPLETED, lambda b, **who: b.store.reviews.review("fox", 0, **who)),
 }
 OF_BATCHES: dict[str, Callable[..., Any]] = {
     "pause": lambda b, **who: b.store.batches.pause("flock", **who),

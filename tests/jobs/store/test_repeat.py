@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.job import Delivery, Result
+from jobs import review
+from jobs.job import Delivery
 from jobs.lane_health import PROBE_BASE
 from jobs.limits import Subject
 from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
 from jobs.notices import Notice, NoticeClass
+from jobs.result import Result
 from jobs.saved import Saved
 from jobs.states import State
 from jobs.store.lua_source import verb_files
@@ -258,6 +260,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         break_invariant("ZADD", "q:|1|bx", 1, "fox"),
         repair("repair_queue", "1", "|1|bx", "fox"),
     ),
+    "repair_review": (
+        break_invariant("ZADD", "mk:a|x", 1, "0:fox"),
+        repair("repair_review", "1", "fox", "x", "0"),
+    ),
     "repair_sweep": (break_invariant("ZADD", "sweeps", 1, "x"), repair("repair_sweep", "1", "x")),
     "record_callback": (
         lambda b: b.put(S.IN_PROGRESS),
@@ -295,6 +301,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
     ),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
+    "review": (
+        lambda b: b.put(S.COMPLETED),
+        lambda b, _: b.store.reviews.review("fox", 0, review.Verdict.REJECTED, note="a paw too many", by="shop-1"),
+    ),
     "revise": (lambda b: b.put(S.FAILED), lambda b, _: b.store.revisions.revise(new("fox", '{"prompt":"a calm fox"}'))),
     "revoke": (park_message, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
     "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", new_jobs("a", "b"))),

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.claims import Due
 from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, RecordDamaged, StoreUnavailable
 from jobs.failures import NO_OUTPUT
-from jobs.job import Delivery, Due, Result
+from jobs.job import Delivery
 from jobs.new_job import Outcome
 from jobs.policy import RECHECK
+from jobs.result import Result
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.attempts import PUT_BACK
@@ -117,6 +119,7 @@ VERBS: dict[str, Verb] = {
     "cancel": lambda b, _due: b.store.jobs.cancel("fox"),
     "retry": lambda b, _due: b.store.jobs.retry("fox"),
     "revise": lambda b, _due: b.store.revisions.revise(new("fox", "{}")),
+    "review": lambda b, _due: b.store.reviews.review("fox", 0, starred=True),
     "pause": lambda b, _due: b.store.jobs.pause("fox"),
     "delivered": lambda b, due: b.store.deliveries.record(due, "n"),
     "undelivered": lambda b, due: b.store.deliveries.give_up(due, "n", "no"),
@@ -140,6 +143,7 @@ EFFECTIVE: dict[str, set[State]] = {
     "cancel": {S.QUEUED, S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS},
     "retry": {S.FAILED},
     "revise": {S.FAILED},
+    "review": {S.COMPLETED},
     "pause": {S.QUEUED},
     "delivered": set(),  # nothing is owed here
     "undelivered": set(),
@@ -154,7 +158,7 @@ def run(bench: Bench, verb: str, held: Due) -> None:
     try:
         VERBS[verb](bench, held)
     except NotAllowed:
-        assert verb in ("cancel", "retry", "revise", "pause")
+        assert verb in ("cancel", "retry", "revise", "review", "pause")
 
 
 def stored(bench: Bench) -> dict[str, Any]:
@@ -197,7 +201,7 @@ def test_a_verb_for_an_unknown_job_changes_nothing(bench: Bench, verb: str) -> N
     try:
         VERBS[verb](bench, bench.holding(0))
     except JobNotFound:
-        assert verb in ("cancel", "retry", "revise", "pause")
+        assert verb in ("cancel", "retry", "revise", "review", "pause")
     assert bench.dump() == before
 
 

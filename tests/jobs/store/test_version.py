@@ -7,7 +7,8 @@ import pytest
 
 from jobs.errors import RecordTooNew, StoreUnavailable
 from jobs.fields import VERSION
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob, new
 
@@ -20,6 +21,7 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "cancel": lambda b: b.store.jobs.cancel("fox"),
     "retry": lambda b: b.store.jobs.retry("fox"),
     "revise": lambda b: b.store.revisions.revise(new("fox", "{}")),
+    "review": lambda b: b.store.reviews.review("fox", 0, starred=True),
     "pause": lambda b: b.store.jobs.pause("fox"),
     "park": lambda b: b.store.celery.park("fox", "fox", "{}"),
     "message_finished": lambda b: b.store.celery.message_finished("fox", "mark"),
