@@ -88,7 +88,8 @@ async def use_others(client: AsyncClient) -> None:
 
 def test_every_call_works_against_the_service(redis_url: str, store: Store, tmp_path: Path) -> None:
     async def work(provider: Provider) -> set[str]:
-        async with Watched(provider.url, KEY) as client:
+        client = Watched(provider.url, KEY)
+        async with client:
             await use_changes(client)
             with provider.working():
                 await use_jobs(client, tmp_path / "one")
