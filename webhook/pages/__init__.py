@@ -2,10 +2,11 @@
 
 from webhook.pages import (
     errors,
+    lanes,
     overview,
     session,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "overview", "session"]
+__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
