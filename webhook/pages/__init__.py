@@ -1,6 +1,7 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batches,
     errors,
     lanes,
     overview,
@@ -9,4 +10,4 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = ["asks_for_page", "batches", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
