@@ -2,7 +2,9 @@
 
 from webhook.pages import (
     batches,
+    bulk,
     errors,
+    jobs,
     lanes,
     overview,
     session,
@@ -10,4 +12,15 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "batches", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = [
+    "asks_for_page",
+    "batches",
+    "blueprint",
+    "bulk",
+    "error_page",
+    "errors",
+    "jobs",
+    "lanes",
+    "overview",
+    "session",
+]
