@@ -1,11 +1,13 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batch,
     errors,
+    gallery,
     overview,
     session,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "overview", "session"]
+__all__ = ["asks_for_page", "batch", "blueprint", "error_page", "errors", "gallery", "overview", "session"]
