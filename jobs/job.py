@@ -1,27 +1,23 @@
-"""The value objects of a job, and the deserializer of records (jobs.fields names their fields)."""
+"""A job, and the deserializer of records (jobs.fields names their fields)."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
 
+from jobs.attempt_ids import external_id
 from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.failures import FailureClass, classify
-from jobs.fields import Field, is_newer, is_text, printable, wrong
+from jobs.fields import Field, is_newer, printable, wrong
 from jobs.producer_ids import given_id
+from jobs.result import Result
 from jobs.saved import Saved, SaveProgress
 from jobs.states import State
-from jobs.units import dollars, from_micros, nano
+from jobs.units import dollars, from_micros
 
-#: The highest cost (USD) that is counted, because Redis counts in 64 bits. A higher cost is a mistake, which must not
-#: keep the job from ending.
-MOST_COST = Decimal(1_000_000)
-ATTEMPT_MARK = "~"
 #: The lane of a service without configured lanes.
 LANE = "default"
 
@@ -43,59 +39,9 @@ class Priority(StrEnum):
 
 #: Priority → class in the scripts, in the order of admission.
 CLASSES = {Priority.HIGH: "0", Priority.NORMAL: "1", Priority.LOW: "2"}
+
+
 PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
-
-    `warnings`, as errors: what is wrong beside the images. `saved`: the images in the result store.
-
-    Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
-    if that was rounded. Neither is in the serialized result.
-    """
-
-    output: tuple[Mapping[str, str], ...] = ()
-    error: Mapping[str, str] | None = None
-    cost: Decimal | None = None
-    discount: Any = None
-    warnings: tuple[Mapping[str, str], ...] = ()
-    saved: Saved | None = None
-    unreadable_cost: str | None = None
-    rounded_cost: str | None = None
-
-    def to_json(self) -> str:
-        """Serialize it for Redis, with money as text."""
-        cost = None if self.cost is None else str(self.cost)
-        body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
-        body["warnings"] = list(self.warnings) or None
-        body["saved"] = self.saved.to_json() if self.saved else None
-        given = {name: value for name, value in body.items() if value is not None}
-        return json.dumps(given, ensure_ascii=False, default=str)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Result":
-        """Deserialize it. Raises one of `jobs.decoding.UNREADABLE` for text that `to_json` cannot have written."""
-        if not is_text(text):
-            raise ValueError("its result is not UTF-8")
-        body = json.loads(text)
-        cost = body.get("cost")
-        return cls(
-            output=tuple(map(texts, body.get("output", ()))),
-            error=texts(body["error"]) if "error" in body else None,
-            cost=None if cost is None else Decimal(cost),
-            discount=body.get("discount"),
-            warnings=tuple(map(texts, body.get("warnings", ()))),
-            saved=Saved.from_json(body["saved"]) if "saved" in body else None,
-        )
-
-    @property
-    def nano(self) -> str:
-        """The cost in whole nano-dollars, as Redis counts it; '' where there is none, or one above MOST_COST."""
-        if self.cost is None or not self.cost.is_finite() or abs(self.cost) > MOST_COST:
-            return ""
-        return str(nano(self.cost))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,74 +232,5 @@ class Job:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A claimed job whose alarm was due. The claim allows its holder to act on the job until the lease ends."""
-
-    job: Job
-    now: datetime  #: of the claim, by Redis's clock
-
-    @property
-    def owed(self) -> frozenset[Delivery]:
-        """The deliveries that are due. Where both kinds are owed, each has a time of its own."""
-        times = {Delivery.CELERY: self.job.celery_at, Delivery.NOTIFY: self.job.notify_at}
-        return frozenset(kind for kind in self.job.owed if (at := times[kind]) is None or at <= self.now)
-
-    @property
-    def doubtful_for(self) -> float:
-        """Seconds since its outcome became unknown; 0: it is known."""
-        return self._seconds_since(self.job.doubt_since)
-
-    @property
-    def unanswered_for(self) -> float:
-        """Seconds since the provider gives no answer about it, although it answers other calls; 0: it did."""
-        return self._seconds_since(self.job.unanswered_since)
-
-    @property
-    def no_result_for(self) -> float:
-        """Seconds since the provider completed it without a usable result; 0: it did not."""
-        return self._seconds_since(self.job.no_result_since)
-
-    @property
-    def overdue(self) -> bool:
-        """Whether its deadline has passed."""
-        return self.job.deadline is not None and self.now >= self.job.deadline
-
-    def _seconds_since(self, moment: datetime | None) -> float:
-        return (self.now - moment).total_seconds() if moment else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to send one attempt, until the lease ends."""
-
-    id: str
-    fence: int
-    attempt: int
-    submit_tries: int
-    text: str
-    lane: str = LANE
-    maybe_sent: bool = False  #: an earlier submission of the attempt may have arrived
-
-    @property
-    def external_task_id(self) -> str:
-        """The external id of the attempt."""
-        return external_id(self.id, self.attempt)
-
-
 def _moment(micros: str | None) -> datetime | None:
     return None if micros is None else from_micros(micros)
-
-
-def external_id(job_id: str, attempt: int) -> str:
-    """Return the external id of an attempt: the job's own id for attempt 1, `<id>~k` for attempt k."""
-    return job_id if attempt == 1 else f"{job_id}{ATTEMPT_MARK}{attempt}"
-
-
-def parse_external_id(text: str) -> tuple[str, int] | None:
-    """Return the job id and attempt of an external id; None if this service cannot have made it."""
-    job_id, mark, number = text.partition(ATTEMPT_MARK)
-    if not mark:
-        return job_id, 1
-    canonical = re.fullmatch(r"[2-9]|[1-9][0-9]{1,8}", number)
-    return (job_id, int(number)) if job_id and canonical else None

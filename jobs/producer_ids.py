@@ -18,7 +18,7 @@ def internal_id(given: str, owner: str) -> str:
 
 
 def given_id(internal: str) -> str:
-    """Return the id that the producer gave. Of the id of an attempt (jobs.job.external_id), its mark stays."""
+    """Return the id that the producer gave. Of the id of an attempt (jobs.attempt_ids.external_id), its mark stays."""
     given, _, rest = internal.partition(OWNER_MARK)
     return given + _ATTEMPT.sub("", rest, count=1)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from jobs.failures import NO_OUTPUT
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 
 

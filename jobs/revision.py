@@ -10,7 +10,7 @@ from typing import Any
 from jobs.decoding import decoding
 from jobs.failures import FailureClass, classify
 from jobs.fields import printable
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.units import dollars, from_micros
 

@@ -1,6 +1,6 @@
 """The saved results of a job, as its record describes them, and how far saving them has come.
 
-A job's result holds them as JSON (jobs.job.Result), so they cost no key of their own and are forgotten with the job.
+A job's result holds them as JSON (jobs.result.Result), so they cost no key of their own and are forgotten with the job.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.decoding import UNREADABLE
 from jobs.delivery_log import Notification, ReceiverHealth
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneSettings
 from jobs.limits import SCHEMAS, Overrides, Subject
@@ -20,6 +20,7 @@ from jobs.links import Links
 from jobs.liveness import Pulse, Trouble
 from jobs.producer_ids import given_id, owner_in
 from jobs.read_models import Batch, Lane, Pilot
+from jobs.result import Result
 from jobs.review import LETTERS, Review
 from jobs.revision import Revision
 from jobs.serialized_outputs import serialize_for_provider, serialize_outputs, serialize_saving

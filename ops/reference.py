@@ -20,9 +20,9 @@ from ops.cli import main
 from ops.simulator.fault_options import FAULT_OPTIONS, FaultOption
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
-from webhook import metrics as webhook_metrics
 from webhook.api.openapi import document
 from webhook.app import API
+from webhook.metric_declarations import DECLARATIONS
 from webhook.settings import Settings as WebhookSettings
 from worker import answers, breaker, reconcile
 from worker.http.retry_after import LONGEST_RETRY_AFTER
@@ -137,7 +137,7 @@ def metrics() -> str:
     """The metrics of the webhook, by name."""
     rows = [
         (f"`{each.exposed_name}`", each.kind, ", ".join(f"`{name}`" for name in each.labels), each.source, each.about)
-        for each in webhook_metrics.DECLARATIONS
+        for each in DECLARATIONS
     ]
     return table(("metric", "type", "labels", "from", "meaning"), rows)
 

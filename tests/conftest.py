@@ -17,6 +17,7 @@ from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
 from tests.support import no_processes, tiers, waiting
 from tests.support.drawing import Draw, draw_png
+from tests.support.examples import QUICK
 from tests.support.real_redis import RealRedis, StartRedis
 from tests.support.waiting import WaitFor
 
@@ -29,7 +30,7 @@ PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 # fewer of them, `thorough` new ones.
 PATIENT = hypothesis_settings(hypothesis_settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("repeatable", PATIENT, derandomize=True)
-hypothesis_settings.register_profile("quick", PATIENT, derandomize=True, max_examples=25)
+hypothesis_settings.register_profile("quick", PATIENT, derandomize=True, max_examples=QUICK)
 hypothesis_settings.register_profile("thorough", PATIENT)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "repeatable")
 
@@ -45,9 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tiers.mark(items)
 
 
-def pytest_collection_finish() -> None:
-    """Leave the thousands of collected tests out of garbage collections: each would take half a second."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect thousands of tests without garbage collections, and leave them out of later ones: it saves seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

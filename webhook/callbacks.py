@@ -13,8 +13,8 @@ from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from jobs import logs
+from jobs.attempt_ids import ATTEMPT_MARK, parse_external_id
 from jobs.errors import StoreUnavailable
-from jobs.job import ATTEMPT_MARK, parse_external_id
 from jobs.provider_result import ended
 from jobs.settings import CallbackMode
 from jobs.store.outcomes.jobs import CallbackOutcome, FinishOutcome

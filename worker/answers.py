@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from jobs.job import Due
+from jobs.claims import Due
 from jobs.lane_health import Reachability
 from jobs.provider_result import no_output
 from jobs.settings import Settings

@@ -10,10 +10,11 @@ from concurrent.futures import Executor
 from kombu.exceptions import OperationalError
 
 from jobs import logs
+from jobs.claims import Due
 from jobs.delivery_log import EVENT_MARK
 from jobs.errors import RecordDamaged
 from jobs.jitter import Random, draw
-from jobs.job import Delivery, Due
+from jobs.job import Delivery
 from jobs.policy import next_delivery
 from jobs.store.store import Store
 from worker.batch_notifications import BatchNotifications

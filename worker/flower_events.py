@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery, states
 from celery.events import EventDispatcher
 
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.event_stream import StateChange
 from jobs.store.store import Store

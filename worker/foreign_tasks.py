@@ -4,8 +4,9 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+from jobs.claims import Due
 from jobs.failures import ID_TAKEN
-from jobs.job import Due, Job
+from jobs.job import Job
 from jobs.store.store import Store
 from worker.provider import Found
 

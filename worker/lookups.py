@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from jobs.job import Due
+from jobs.claims import Due
 from jobs.policy import LOOKUPS_BEFORE_ABSENT
 from jobs.store.store import Store
 from worker.answers import Answer, Unanswered, is_late, is_unreadable

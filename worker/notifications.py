@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from jobs import logs
+from jobs.claims import Due
 from jobs.decoding import UNREADABLE
 from jobs.delivery_log import Attempt, address_without_secrets
 from jobs.jitter import Random, draw
-from jobs.job import Delivery, Due
+from jobs.job import Delivery
 from jobs.policy import MOST_DELIVERIES, next_delivery
 from jobs.receivers import BeginOutcome, Turn, receiver_of
 from jobs.store.store import Store

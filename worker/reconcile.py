@@ -8,13 +8,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from jobs import logs
+from jobs.claims import Due
 from jobs.errors import RecordDamaged, StoreUnavailable
 from jobs.images.images import Images
 from jobs.jitter import Random, draw
-from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
 from jobs.policy import next_lookup, next_poll, next_submit, refusal_stands
 from jobs.provider_result import ended
+from jobs.result import Result
 from jobs.saving import ANNOUNCE_EVERY, SWEEP_EVERY
 from jobs.settings import Ambiguous
 from jobs.states import State

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from jobs import logs
+from jobs.claims import Claim
 from jobs.errors import ImageNotFound, RecordDamaged, StoreUnavailable
 from jobs.failures import IMAGE_NOT_FOUND, NOT_CREATED, UNREADABLE_ANSWER
 from jobs.fields import is_text
 from jobs.jitter import Random, draw, equal_jitter
-from jobs.job import Claim, Result
 from jobs.lane_health import Reachability
 from jobs.policy import MOST_SUBMIT_TRIES, next_submit
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references

@@ -11,7 +11,8 @@ from jobs.audit.recount import Recount
 from jobs.audit.shares import code_of, phase_of
 from jobs.decoding import UNREADABLE
 from jobs.fields import Field, Payer, is_newer, label, wrong
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
+from jobs.result import Result
 from jobs.states import FINAL, State
 from jobs.units import duration_micros
 

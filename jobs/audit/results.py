@@ -15,7 +15,7 @@ from jobs.blobs.blob import Blob
 from jobs.blobs.bucket import Bucket
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE
-from jobs.job import Result
+from jobs.result import Result
 from jobs.results.names import MANIFEST
 from jobs.results.sidecars import is_sidecar, read_sidecars
 from jobs.store.chunks import CHUNK

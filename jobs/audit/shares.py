@@ -13,7 +13,8 @@ from typing import Any
 from jobs.audit.findings import Reader
 from jobs.decoding import UNREADABLE
 from jobs.fields import BatchCounter, Field, Payer
-from jobs.job import LANE, Result
+from jobs.job import LANE
+from jobs.result import Result
 from jobs.states import FINAL, HOLDS_SLOTS, State
 
 #: Bytes of the longest error code with a counter in a batch. Longer ones share a counter.

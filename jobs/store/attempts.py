@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from jobs.attempt_ids import parse_external_id
+from jobs.claims import Claim, Due
 from jobs.errors import RecordDamaged
 from jobs.fields import printable
 from jobs.jitter import Random, draw
-from jobs.job import Claim, Due, Job, Result, parse_external_id
+from jobs.job import Job
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
 from jobs.policy import RECHECK, next_attempts
+from jobs.result import Result
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.arguments import flag

@@ -2,7 +2,7 @@
 
 import logging
 
-from jobs.job import Result
+from jobs.result import Result
 from jobs.store.prices import MOST_PRICE
 
 log = logging.getLogger(__name__)

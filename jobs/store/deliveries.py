@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from jobs.claims import Due
 from jobs.delivery_log import Attempt
 from jobs.errors import RecordDamaged
 from jobs.fields import Field
-from jobs.job import Delivery, Due
+from jobs.job import Delivery
 from jobs.receivers import Turn, read_turn
 from jobs.store.arguments import flag
 from jobs.store.attempts import DUE_LEASE

@@ -7,19 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import redis
-
-from jobs.connections.errors import translate_errors, translated
-from jobs.decoding import decoding
+from jobs.connections.errors import translate_errors
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
 from jobs.failures import FailureClass
-from jobs.fields import Field, printable
-from jobs.job import Job, Result
+from jobs.fields import Field
+from jobs.job import Job
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
 from jobs.read_models import Page
+from jobs.result import Result
 from jobs.room import Room
 from jobs.states import State
 from jobs.store.arguments import flag, job_arguments, within
@@ -27,6 +25,7 @@ from jobs.store.context import StoreContext
 from jobs.store.liveness import PULSE
 from jobs.store.outcomes.jobs import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
+from jobs.store.records import BESIDE, known_job, read_job, read_result
 from jobs.store.spending import DAYS_KEPT
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.store.wait_reasons import why_job
@@ -80,16 +79,16 @@ class Jobs:
 
     def get(self, job_id: str, *, text: bool = False) -> Job:
         """Read a job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
-        return _found(job_id, self.inspect_many([job_id], text=text)[0])
+        return known_job(job_id, self.inspect_many([job_id], text=text)[0])
 
     def show(self, job_id: str, *, text: bool = False) -> Job:
         """Read a job with the reason why it waits; `text`: with its request. Raises `JobNotFound` and `RecordDamaged`.
 
         Takes one round trip, and for a waiting job another one.
         """
-        beside = (*_BESIDE, "text") if text else _BESIDE
+        beside = (*BESIDE, "text") if text else BESIDE
         row, pulse = self._scripts.call_beside(lambda pipe: self._read_row(pipe, job_id, beside), PULSE)
-        return self.with_reason(_found(job_id, _job(job_id, row, beside)), pulse)
+        return self.with_reason(known_job(job_id, read_job(job_id, row, beside)), pulse)
 
     def with_reason(self, job: Job, pulse: Any = None) -> Job:
         """Return the job with the reason why it waits. `pulse`: the signs of life, if they were read before."""
@@ -109,14 +108,14 @@ class Jobs:
     @translate_errors()
     def inspect_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | RecordDamaged | None]:
         """Read several jobs in one round trip: None for an unknown id, `RecordDamaged` for a damaged record."""
-        beside = (*_BESIDE, "text") if text else _BESIDE
+        beside = (*BESIDE, "text") if text else BESIDE
         with self._client.pipeline(transaction=False) as pipe:
             for job_id in ids:
                 self._read_row(pipe, job_id, beside)
             answers = pipe.execute(raise_on_error=False)
         step = 1 + len(beside)
         rows = [answers[start : start + step] for start in range(0, len(answers), step)]
-        return [_job(job_id, row, beside) for job_id, row in zip(ids, rows, strict=True)]
+        return [read_job(job_id, row, beside) for job_id, row in zip(ids, rows, strict=True)]
 
     def _read_row(self, pipe: Any, job_id: str, beside: Sequence[str]) -> None:
         """Read the record, and what is stored beside it."""
@@ -147,7 +146,7 @@ class Jobs:
             return []
         with translate_errors():
             texts = self._client.mget([self._keys.member("result", job_id) for job_id in ids])
-        return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
+        return [read_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
 
     @translate_errors()
     def get_texts(self, ids: Sequence[str]) -> list[str | None]:
@@ -304,37 +303,3 @@ class Jobs:
             "purge", duration_micros(self._context.configured.retention), limit, DAYS_KEPT
         )
         return int(jobs), int(batches)
-
-
-#: What is stored beside each record, and read with it.
-_BESIDE = ("result", "labels")
-
-
-def _found(job_id: str, job: Job | RecordDamaged | None) -> Job:
-    if job is None:
-        raise JobNotFound(job_id)
-    if isinstance(job, RecordDamaged):
-        raise job
-    return job
-
-
-def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | RecordDamaged | None:
-    fields, *texts = row
-    try:
-        for answer in row:
-            if isinstance(answer, redis.RedisError):
-                raise translated(answer)
-        return Job.from_fields(job_id, fields, **dict(zip(beside, texts, strict=True))) if fields else None
-    except RecordDamaged as error:
-        return RecordDamaged(f"job {printable(job_id)}", error.why)
-
-
-def _result(job_id: str, text: Any) -> Result | None:
-    if text is None:
-        return None
-    try:
-        with decoding(f"job {printable(job_id)}"):
-            return Result.from_json(str(text))
-    except RecordDamaged as error:
-        log.warning("its result is left out: %s", error)
-        return None

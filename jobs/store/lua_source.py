@@ -16,9 +16,10 @@ from typing import Any
 from jobs import delivery_log, eta, lane_health, liveness, notices, receivers, review, saving
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
-from jobs.job import LANE, MOST_COST
+from jobs.job import LANE
 from jobs.owners import ANYONE, CELERY
 from jobs.producer_ids import OWNER_MARK
+from jobs.result import MOST_COST
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.installation import NEWER_ONLY
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
@@ -53,7 +54,10 @@ _SHARED = (
     "turns",
     "images",
     "epoch",
-    "lib",
+    "alarms",
+    "moves",
+    "deliveries",
+    "ends",
     "revisions",
     "reviews",
     "accept",

@@ -9,8 +9,9 @@ from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
 from jobs.failures import GIVEN_UP
 from jobs.fields import printable
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
+from jobs.result import Result
 from jobs.store.context import StoreContext
 from jobs.store.outcomes.repairs import SettleCostOutcome, SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition

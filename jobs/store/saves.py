@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from jobs.claims import Due
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import StoreUnavailable
 from jobs.fields import Field, printable
-from jobs.job import Due, Result
+from jobs.result import Result
 from jobs.saved import Saved
 from jobs.saving import ANNOUNCED, LONGEST
 from jobs.store.arguments import flag

@@ -20,7 +20,8 @@ from pathlib import Path
 import click
 import requests
 
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.results.manifest import write_manifest
 from jobs.results.names import DEFAULT, Template
 from jobs.results.results import open_results

@@ -7,8 +7,9 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from jobs.errors import RecordDamaged
-from jobs.job import MOST_COST, Job
+from jobs.job import Job
 from jobs.producer_ids import internal_id
+from jobs.result import MOST_COST
 from jobs.store.chunks import chunks
 from jobs.store.outcomes.repairs import SettleCostOutcome
 from jobs.store.store import Store

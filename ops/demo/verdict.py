@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from boomerang_client import Job, Status
-from jobs.job import ATTEMPT_MARK
+from jobs.attempt_ids import ATTEMPT_MARK
 from jobs.producer_ids import given_id
 
 #: Faults after which the response does not show whether a task was created.

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.states import State
 from jobs.store.store import Store
-from webhook.metrics import DECLARATIONS, Counters, StateCollector
+from webhook.metric_declarations import DECLARATIONS
+from webhook.metrics import Counters, StateCollector
 
 DOCS = Path(__file__).parents[2] / "docs"
 #: Matches metrics, but not names of Python packages or files.

@@ -13,7 +13,7 @@ from schemas.requests import base
 from schemas.requests.fields import Labels
 from schemas.urls import MAX_IMAGE_URL, MAX_URL
 from webhook import gunicorn_conf, places
-from webhook.api.uploads import MOST_ERRORS
+from webhook.api.upload_progress import MOST_ERRORS
 from webhook.backpressure import RETRY_AFTER
 from webhook.http.connection import LEAST_RATE
 from webhook.server.pools import CALLBACKS

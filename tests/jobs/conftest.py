@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Result
 from jobs.new_job import BatchOptions
+from jobs.result import Result
 from jobs.store.store import Store
 from tests.support.bench import IMAGES, Bench, InThread, MakeJob, OpenBench, Priced, bench_on, new
 

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from jobs.eta import Pace, eta, pace, rate, share
-from jobs.job import Priority, Result
+from jobs.job import Priority
 from jobs.key_limits import KeyLimits
+from jobs.result import Result
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob
 

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.job import Delivery, Due, Job, Result, external_id, parse_external_id
+from jobs.attempt_ids import external_id, parse_external_id
+from jobs.claims import Due
+from jobs.job import Delivery, Job
+from jobs.result import Result
 from jobs.states import State
 from jobs.units import from_micros
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.links import NO_LINKS, Links
+from jobs.result import Result
 from jobs.saved import Saved, SavedOutput, SaveProgress
 from jobs.serializers import serialize_job, serialize_task
 from jobs.states import State

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.job import Result
+from jobs.result import Result
 from jobs.units import dollars, nano
 from schemas import Cost, read_cost
 from schemas.money import MOST_COST

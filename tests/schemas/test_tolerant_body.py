@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from schemas import MAX_DEPTH, BodyInvalid, read_cost, read_object
 from schemas.body import deeper_than
+from tests.support.examples import examples
 
 TASK = {"id": "t1", "status": "completed", "output": [{"content": [{"url": "https://h/1"}]}], "usage": {"cost": "0.1"}}
 TEXT = json.dumps(TASK)
@@ -194,7 +195,7 @@ _BODIES = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(_BODIES)
 def test_any_bytes_give_an_object_or_are_refused(body: bytes) -> None:
     try:

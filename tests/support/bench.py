@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
 from jobs.audit.audit import audit
+from jobs.claims import Claim, Due
 from jobs.connections.client import connect
 from jobs.images.images import Images
-from jobs.job import LANE, Claim, Delivery, Due, Job, Result
+from jobs.job import LANE, Delivery, Job
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.redis_keys import Keys

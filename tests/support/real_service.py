@@ -12,8 +12,8 @@ import requests
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from jobs.job import Result
 from jobs.producer_ids import given_id
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, callback_path

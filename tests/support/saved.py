@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from jobs.job import Result
 from jobs.new_job import NewJob
 from jobs.producer_ids import owner_in
+from jobs.result import Result
 from jobs.results.results import open_results
 from jobs.saved import Saved, SavedOutput
 from jobs.states import State

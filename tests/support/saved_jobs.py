@@ -7,7 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from jobs.blobs.bucket import Bucket
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.results.names import DEFAULT, Template, sidecar_name
 from jobs.results.sidecar import write_sidecar
 from jobs.saved import Saved, SavedOutput

@@ -17,9 +17,9 @@ from celery import Celery
 from PIL import Image
 
 from jobs.fields import VERSION
-from jobs.job import Result
 from jobs.new_job import NewJob
 from jobs.owners import ANYONE
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server

@@ -5,7 +5,7 @@ from collections import defaultdict
 import pytest
 
 #: Most cases of one test that `make check` runs.
-MOST_CASES = 4
+MOST_CASES = 3
 MARKS = ("stack", "slow", "chaos")
 
 

@@ -28,6 +28,7 @@ from jobs.store.outcomes.jobs import RequeueOutcome
 from jobs.store.store import Store
 from schemas import callback_path
 from schemas.signatures import signed
+from tests.support.examples import examples
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -226,7 +227,7 @@ def test_every_body_is_a_hint_if_and_only_if_its_token_is_valid(
     app = create_app(replace(settings, max_callback=LIMIT), store)
     (secret,) = settings.callback_secrets
 
-    @how(max_examples=100)
+    @how(max_examples=examples(100))
     @given(calls())
     def check(call: Call) -> None:
         job_id = at_provider(f"fox-{next(numbers)}")

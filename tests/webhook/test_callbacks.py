@@ -13,8 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.failures import NO_OUTPUT
-from jobs.job import Result
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.settings import CallbackMode
 from jobs.states import State
 from jobs.store.store import Store

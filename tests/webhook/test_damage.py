@@ -17,8 +17,9 @@ from jobs.audit.audit import examine
 from jobs.audit.repair import repair
 from jobs.errors import StoreUnavailable, WorkRefused
 from jobs.images.backends import open_images
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store

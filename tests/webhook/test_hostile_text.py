@@ -13,9 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs import logs
-from jobs.job import Result
 from jobs.liveness import Trouble, TroubleCode
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.hostile_text import HOSTILE, OBEYED

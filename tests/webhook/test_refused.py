@@ -77,7 +77,7 @@ def test_the_providers_contract_refuses_work_too(
 def test_an_upload_refused_midway_reports_its_progress(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.api.uploads.CHUNK_JOBS", 2)
+    monkeypatch.setattr("webhook.api.upload_lines.CHUNK_JOBS", 2)
     enqueue, calls = store.jobs.enqueue, []
 
     def lose_at_third_call(*args: Any, **kwargs: Any) -> Any:

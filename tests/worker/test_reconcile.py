@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Result
 from jobs.new_job import NewJob
 from jobs.owners import ANYONE
+from jobs.result import Result
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.manual import Verdict

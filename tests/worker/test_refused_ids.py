@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Result
 from jobs.policy import MOST_SUBMIT_TRIES, WORTH_RETRYING
+from jobs.result import Result
 from jobs.settings import Ambiguous
 from jobs.states import State
 from tests.support.scripted_provider import OUTPUT, ScriptedProvider
@@ -235,6 +235,7 @@ def test_without_a_look_up_a_refused_repeat_fails_after_the_deadline(
     assert len(provider.submitted) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"<h1>please wait", b"", b"[1]", b'{"id": '], ids=repr)
 def test_without_a_look_up_unreadable_submissions_end(
     answer: bytes, world: MakeWorld, provider: ScriptedProvider

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from tests.support.raw_server import RawServer, respond
 from tests.support.simulator import Simulator

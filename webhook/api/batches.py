@@ -23,7 +23,8 @@ from webhook.api.openapi import NDJSON, operation
 from webhook.api.ownership import batch_to_fill, filter_from
 from webhook.api.quotes import Quote
 from webhook.api.quotes import quote as make_quote
-from webhook.api.uploads import Upload, upload, upload_whole
+from webhook.api.upload_progress import Upload
+from webhook.api.uploads import upload, upload_whole
 from webhook.http.bodies import decoded, lines
 from webhook.http.connection import Direction
 from webhook.http.json_response import json_response

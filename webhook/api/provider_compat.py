@@ -11,8 +11,9 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.attempt_ids import parse_external_id
 from jobs.errors import JobNotFound
-from jobs.job import Job, parse_external_id
+from jobs.job import Job
 from jobs.serializers import RUNNING, serialize_task
 from schemas import CallbackForm, RequestInvalid
 from schemas.views.problems import MEANINGS

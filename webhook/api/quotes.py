@@ -16,7 +16,8 @@ from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
 from webhook.api.line_problems import LineProblems
 from webhook.api.seen_ids import SeenIds
-from webhook.api.uploads import Upload, chunks, jobs_in
+from webhook.api.upload_lines import chunks, jobs_in
+from webhook.api.upload_progress import Upload
 from webhook.http.bodies import grow
 from webhook.http.fair_pool import Place
 from webhook.http.problems import ProblemError

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from jobs import logs
+from jobs.claims import Due
 from jobs.errors import BatchNotFound, RecordDamaged, ResultsUnavailable
 from jobs.jitter import Random, draw
-from jobs.job import Due, Job
+from jobs.job import Job
 from jobs.saved import Saved
 from jobs.saving import LEASE, LONGEST_SAVE, MOST_WRONG_FILES, RENEW_EVERY, next_save
 from jobs.store.outcomes.deliveries import RecordSaveOutcome

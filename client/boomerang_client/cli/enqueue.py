@@ -2,9 +2,7 @@
 
 import json
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -29,25 +27,14 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.plain_output import echo
 from boomerang_client.cli.progress_bars import sending
 from boomerang_client.cli.quote_text import report_quote
-from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines
+from boomerang_client.cli.screen import FAILED, Screen
+from boomerang_client.cli.upload_report import EnqueueCommand, continuable, naming_lines, report_lines, report_upload
 from boomerang_client.cli.watch import follow
-from boomerang_client.errors import BoomerangError, LineError, ServiceUnavailable, TooBusy, UnexpectedAnswer
+from boomerang_client.errors import BoomerangError, LineError
 from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
-from boomerang_client.responses import BatchAccepted
-from boomerang_client.terminal import clean, plain_json, shell_word
+from boomerang_client.terminal import clean, plain_json
 from boomerang_client.upload_parts import MOST_ERRORS
-
-_ARGUMENTS = f"{__name__}.arguments"
-
-
-class EnqueueCommand(click.Command):
-    """Keeps its arguments as they were typed, so that an error can show how to repeat the command."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments of the command."""
-        ctx.meta[_ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
 
 
 @click.command(
@@ -170,7 +157,7 @@ def enqueue(
     reading = Reading(
         format_, Columns(_group(mapped), dict(templates), carry=not no_metadata), encoding, delimiter, sheet
     )
-    with _continuable(ctx, screen, "" if id_ or key else batch):
+    with continuable(ctx, screen, "" if id_ or key else batch):
         input_file = open_input(file, _name(file), reading)
         defaults: dict[str, Any] = {"model": DEFAULT_MODEL} if input_file.format == "txt" else {}
         if expires_in is not None:
@@ -191,7 +178,7 @@ def enqueue(
         if id_ is None and key is None and not screen.as_json:
             # Before anything is sent: a command that is killed cannot say it.
             screen.message(f"Batch {batch}. If the upload breaks, repeat the command with --id {batch}.", "dim")
-        with _naming_lines(screen, input_file.unit), sending(screen, file) as progress:
+        with naming_lines(screen, input_file.unit), sending(screen, file) as progress:
             accepted = client.enqueue_batch(
                 source,
                 None if key is not None else batch,
@@ -209,72 +196,10 @@ def enqueue(
                 progress=progress,
                 on_wait=screen.report_wait,
             )
-    failed = _report_upload(ctx, screen, accepted, input_file.unit)
+    failed = report_upload(ctx, screen, accepted, input_file.unit)
     if wait and accepted.accepted + accepted.known:
         failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
     ctx.exit(FAILED if failed else 0)
-
-
-def _report_upload(ctx: click.Context, screen: Screen, accepted: BatchAccepted, unit: str) -> bool:
-    """Print the outcome of the upload and what to do next. Return whether something failed."""
-    _report(screen, accepted, unit)
-    jobs, options = accepted.accepted + accepted.known, ctx.params
-    if accepted.rejected and jobs and not screen.as_json:
-        screen.message(
-            f"Correct the rejected {unit}s, leave the others in their places, and run: {_repeat(ctx, accepted.id)}"
-        )
-    if jobs and not options["wait"]:
-        id_word = shell_word(accepted.id)
-        approval = [f"boomerang approve {id_word}"] if options["paused"] or options["pilot"] is not None else []
-        screen.next_step(f"boomerang {'show' if options['paused'] else 'watch'} {id_word}", *approval)
-    return accepted.rejected > 0 or not jobs
-
-
-@contextmanager
-def _continuable(ctx: click.Context, screen: Screen, batch: str) -> Iterator[None]:
-    """Say on every error that leaves an upload half done how to continue it. `batch`: its id, if the user gave none."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if ctx.params["dry_run"] or ctx.params["prints"]:
-            raise
-        option = "the same --idempotency-key" if ctx.params["key"] else f"--id {batch or ctx.params['id_']}"
-        screen.message(f"Stopped. To send the rest, repeat the command with {option}. Nothing is paid twice.")
-        screen.message(f"To continue: {_repeat(ctx, batch)}")
-        ctx.exit(INTERRUPTED)
-    except (ServiceUnavailable, TooBusy, UnexpectedAnswer) as error:
-        error.repeat_command = _repeat(ctx, batch)
-        raise
-    except BoomerangError as error:
-        if error.repeat_id is not None:
-            error.repeat_command = _repeat(ctx, batch)
-        raise
-    except Exception as error:
-        if hasattr(error, "repeat_id"):
-            screen.message(f"To continue: {_repeat(ctx, batch)}")
-        raise
-
-
-@contextmanager
-def _naming_lines(screen: Screen, unit: str) -> Iterator[None]:
-    """Print the refused lines that an error of the upload lists."""
-    try:
-        yield
-    except BoomerangError as error:
-        _report_lines(screen, error.lines, unit)
-        raise
-
-
-def _repeat(ctx: click.Context, batch: str) -> str:
-    """Return the command that repeats this one for the same batch."""
-    words = list(ctx.meta[_ARGUMENTS])
-    options = ctx.params
-    if options["id_"] is None and options["key"] is None:
-        words = ["--id", batch, *words]
-    main = ctx.find_root()
-    source = main.get_parameter_source("url")
-    url = ["--url", main.params["url"]] if source is click.core.ParameterSource.COMMANDLINE else []
-    return shlex.join(["boomerang", *url, "enqueue", *words])
 
 
 def _group(pairs: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
@@ -302,7 +227,7 @@ def _requests(screen: Screen, input_file: InputFile, defaults: dict[str, Any]) -
             return chain(refused, [each], source)
     error = BoomerangError(_NOTHING if refused else _EMPTY)
     error.lines = tuple(each.line for each in refused if isinstance(each.line, LineError))
-    _report_lines(screen, error.lines, input_file.unit)
+    report_lines(screen, error.lines, input_file.unit)
     raise error
 
 
@@ -315,7 +240,7 @@ def _print(screen: Screen, source: Iterable[Numbered], unit: str) -> bool:
     refused = False
     for _, line in source:
         if isinstance(line, LineError):
-            _report_lines(screen, (line,), unit)
+            report_lines(screen, (line,), unit)
             refused = True
         else:
             text = line.decode(errors="backslashreplace") if isinstance(line, bytes) else _json_text(line)
@@ -325,25 +250,3 @@ def _print(screen: Screen, source: Iterable[Numbered], unit: str) -> bool:
 
 def _json_text(request: Mapping[str, Any]) -> str:
     return json.dumps(request, ensure_ascii=False)
-
-
-def _report(screen: Screen, accepted: BatchAccepted, unit: str) -> None:
-    if screen.as_json:
-        screen.result_json(accepted.view)
-        return
-    screen.result(
-        f"Batch {clean(accepted.id)}: {accepted.accepted:,} accepted, {accepted.known:,} known before, "
-        f"{accepted.rejected:,} rejected."
-    )
-    for note in accepted.warnings:
-        screen.message(f"Note: {clean(note.message)}.", "yellow")
-    _report_lines(screen, accepted.errors, unit)
-    if accepted.rejected > len(accepted.errors):
-        screen.message(f"  and {accepted.rejected - len(accepted.errors):,} more")
-
-
-def _report_lines(screen: Screen, lines: tuple[LineError, ...], unit: str) -> None:
-    """Print refused lines on stderr, each with its fields."""
-    for error in () if screen.as_json else lines:
-        for line in field_lines(error.errors, error.codes):
-            screen.message(f"  {unit} {error.line}: {line}")

@@ -6,6 +6,11 @@
 -- The fields of the record are listed in jobs/fields.py. The loader (jobs.store.lua_source) replaces their names by the
 -- stored letters. Times are whole µs, kept as decimal text, because Lua would print 1.8e+15.
 
+-- Stop a call that has another number of arguments.
+local function arity(count)
+  if #ARGV ~= count then error('expected ' .. count .. ' arguments, got ' .. #ARGV) end
+end
+
 local function whole(number) return string.format('%.0f', number) end
 
 -- Stop here: `what` is not as this service writes it (jobs.errors.RecordDamaged).

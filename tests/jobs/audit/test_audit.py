@@ -17,8 +17,9 @@ from jobs.audit.audit import Audit, audit, examine
 from jobs.audit.repair import Repair, RepairBusy, repair
 from jobs.connections.client import connect
 from jobs.errors import NotAllowed, StoreUnavailable
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.review import Verdict
 from jobs.settings import Settings
 from jobs.states import State

@@ -32,7 +32,7 @@ def s3() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["folder", "s3", "moved"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow), "moved"])
 def url(request: Any, tmp_path: Path) -> str:
     if request.param == "folder":
         return f"file://{tmp_path}/results"

@@ -9,8 +9,8 @@ import pytest
 from jobs.audit.repair import repair
 from jobs.errors import ImageNotFound, ImagesUnavailable, NotAllowed
 from jobs.images.images import LONGEST_WRITE
-from jobs.job import Result
 from jobs.new_job import NewJob, Outcome
+from jobs.result import Result
 from jobs.settings import Settings
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob

@@ -141,6 +141,7 @@ indices = st.integers(0, 17)
 outputs = st.tuples(ids, indices, labels, extensions)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(TEMPLATES), outputs, outputs)
 @example(TEMPLATES[0], ("a", 1, {}, "png"), ("a-1", 0, {}, "png"))
 @example(TEMPLATES[0], ("Fox", 0, {}, "png"), ("fox", 0, {}, "png"))

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.audit.results import UNDER_WAY, result_findings
 from jobs.blobs.bucket import Bucket
-from jobs.job import Result
+from jobs.result import Result
 from jobs.results.results import open_results
 from jobs.results.retention import Selection, find_expired, remove
 from jobs.results.sidecar import saved_by

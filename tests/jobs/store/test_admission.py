@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
 from jobs.errors import NoLane, NotAllowed
-from jobs.job import Delivery, Priority, Result
+from jobs.job import Delivery, Priority
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.policy import RECHECK
+from jobs.result import Result
 from jobs.states import State
 from schemas import load_request
 from tests.support.bench import Bench

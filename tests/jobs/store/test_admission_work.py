@@ -47,6 +47,7 @@ def commands_of(bench: Bench, call: Callable[[], object]) -> int:
     return sum(each["calls"] for each in bench.raw.info("commandstats").values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keys", "queues"), SHAPES)
 def test_a_lane_that_can_pay_for_no_job_keeps_redis_only_for_a_moment(
     bench: Bench, short: Store, keys: int, queues: int
@@ -85,6 +86,7 @@ def test_a_job_that_the_lane_can_pay_for_goes_soon_whatever_is_before_it(
     assert audit(short) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["expired", "capped"])
 def test_what_leaves_its_queue_without_being_admitted_is_taken_in_steps(bench: Bench, by: str) -> None:
     limits = {f"k{key}": KeyLimits(max_cost_per_day=Decimal("0.001")) for key in range(8)}

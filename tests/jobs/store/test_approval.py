@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
-from jobs.job import Result
 from jobs.new_job import BatchOptions
 from jobs.read_models import Pilot, Progress
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.bench import Bench, new
@@ -274,6 +274,7 @@ def test_lines_that_come_all_or_none_wait_as_well(batch: BatchOptions, bench: Be
     assert bench.audit() == []
 
 
+@pytest.mark.slow
 def test_any_order_of_calls_pays_for_nothing_before_the_approval(bench: Bench) -> None:
     calls = {
         "pilot": lambda store: store.batches.begin_pilot("x", ["b", "c"]),

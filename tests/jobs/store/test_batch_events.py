@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from jobs.audit.repair import repair
 from jobs.delivery_log import EVENTS_KEPT, Attempt, NotificationState, ReplayOutcome
-from jobs.job import Result
 from jobs.new_job import BatchOptions
 from jobs.receivers import LEASE, BeginOutcome
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.batch_events import BatchEvent
 from tests.support.bench import IMAGES, Bench, new

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.job import Due
+from jobs.claims import Due
 from jobs.saved import Saved
 from jobs.states import State
 from tests.jobs.store.test_batch_events import Shop

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob
 

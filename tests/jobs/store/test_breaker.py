@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from jobs.audit.audit import audit
-from jobs.job import Result
 from jobs.lane_health import FAILURES_TO_OPEN, PROBE_BASE, Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.bench import Bench

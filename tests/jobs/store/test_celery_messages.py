@@ -6,9 +6,10 @@ import pytest
 
 from jobs.audit.audit import audit
 from jobs.fields import Field
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.new_job import BatchOptions
 from jobs.owners import CELERY
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, UNFINISHED, Message
 from jobs.store.outcomes.celery import ParkOutcome, RefusalOutcome

@@ -9,7 +9,7 @@ import redis
 
 from jobs.audit.audit import audit
 from jobs.errors import JobNotFound, WorkRefused
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.installation import Fate, Judgement, Sighting, Trace, judge
 from jobs.store.stuck import Kind, counted, dead_ends

@@ -9,8 +9,9 @@ from jobs.audit.audit import audit
 from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
 from jobs.fields import FORMS, NAMES, is_newer, wrong
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.new_job import BatchOptions
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES
 from jobs.store.stuck import Kind, dead_ends

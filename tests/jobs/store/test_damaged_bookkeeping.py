@@ -7,9 +7,10 @@ import pytest
 
 from jobs.delivery_log import Attempt
 from jobs.errors import StoreUnavailable
-from jobs.job import LANE, Result
+from jobs.job import LANE
 from jobs.new_job import BatchOptions
 from jobs.receivers import LEASE
+from jobs.result import Result
 from jobs.states import State
 from tests.jobs.store.test_batch_events import HOOK, HOST, Shop
 from tests.support.bench import IMAGES, Bench, new

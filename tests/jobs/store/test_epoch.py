@@ -6,9 +6,9 @@ import pytest
 
 from jobs.audit.audit import audit
 from jobs.connections.client import connect
-from jobs.job import Result
 from jobs.lanes import LaneSettings
 from jobs.policy import absent_beyond_doubt
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.bench import CLOCK, Bench

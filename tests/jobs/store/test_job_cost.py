@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from jobs.job import Result
 from jobs.links import NO_LINKS
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.results.sidecar import write_sidecar
 from jobs.saved import Saved, SavedOutput
 from jobs.serializers import serialize_job

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
-from jobs.job import Result
 from jobs.lanes import LaneSettings, pooled, route
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.serializers import serialize_lane
 from jobs.states import State
 from tests.support.bench import Bench

@@ -6,8 +6,9 @@ import pytest
 
 from jobs.audit.audit import audit
 from jobs.failures import NO_OUTPUT
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.new_job import BatchOptions
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.spending import DAY
 from tests.support.bench import IMAGES, Bench, MakeJob

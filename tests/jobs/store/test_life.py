@@ -32,10 +32,12 @@ from hypothesis.stateful import (
 )
 
 from jobs import lane_health
+from jobs.attempt_ids import external_id
 from jobs.audit.audit import audit
+from jobs.claims import Claim, Due
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
 from jobs.failures import NO_OUTPUT
-from jobs.job import Claim, Delivery, Due, Priority, Result, external_id
+from jobs.job import Delivery, Priority
 from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
@@ -43,6 +45,7 @@ from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
 from jobs.receivers import BeginOutcome
+from jobs.result import Result
 from jobs.saved import Saved, SavedOutput
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State

@@ -7,10 +7,11 @@ from itertools import pairwise
 import pytest
 
 from jobs.audit.audit import audit
-from jobs.job import Claim, Result
+from jobs.claims import Claim
 from jobs.lane_health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY
 from jobs.lanes import LaneSettings
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.bench import Bench

@@ -7,8 +7,8 @@ import pytest
 import redis
 
 from jobs.errors import JobNotFound, RecordDamaged
-from jobs.job import Result
 from jobs.liveness import STALLED_AFTER, WorkerState
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.stuck import Kind, counted, dead_ends
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT

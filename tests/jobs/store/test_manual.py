@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from jobs.failures import GIVEN_UP
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.policy import RECHECK
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.manual import Verdict
 from tests.support.bench import Bench, MakeJob

@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.job import Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.store import Store
 from jobs.units import dollars, nano
 from tests.support.bench import Bench
+from tests.support.examples import examples
 
 Make = Callable[..., NewJob]
 MODEL = "kirin_image_omni"
@@ -157,7 +158,9 @@ def test_the_price_that_the_version_before_stored_is_read(bench: Bench, teacher:
 COSTS = st.sampled_from([0, 1, 6_500_000, 6_500_001, 13_000_000, 65_000_000, nano(MOST_PRICE), nano(ODD)])
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(50)
+)
 @given(costs=st.lists(COSTS | st.integers(0, nano(ODD)), max_size=PRICES_KEPT + 3))
 def test_a_price_is_one_of_the_last_costs_and_not_one_that_stands_out(bench: Bench, costs: list[int]) -> None:
     bench.start_afresh()

@@ -15,7 +15,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs.job import Delivery, Due
+from jobs.claims import Due
+from jobs.job import Delivery
 from jobs.receivers import (
     FAILURES_TO_OPEN,
     FIRST_PAUSE,

@@ -13,12 +13,13 @@ import pytest
 import redis
 
 from jobs import review
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.lane_health import PROBE_BASE
 from jobs.limits import Subject
 from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
 from jobs.notices import Notice, NoticeClass
+from jobs.result import Result
 from jobs.saved import Saved
 from jobs.states import State
 from jobs.store.lua_source import verb_files

@@ -9,8 +9,9 @@ import pytest
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.failures import FailureClass
 from jobs.fields import VERSION
-from jobs.job import Delivery, Priority, Result
+from jobs.job import Delivery, Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.result import Result
 from jobs.room import Room
 from jobs.states import State
 from jobs.store.jobs import Jobs

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
+from jobs.result import Result
 from jobs.saved import Saved, SavedOutput
 from jobs.saving import ANNOUNCED, MARGIN, UNRENEWED
 from jobs.settings import Settings

@@ -12,10 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
-from jobs.job import Priority, Result
+from jobs.job import Priority
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.prices import PRICES_SURE
 from jobs.store.spending import DAY, DAYS_KEPT, By, Only

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.claims import Due
 from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, RecordDamaged, StoreUnavailable
 from jobs.failures import NO_OUTPUT
-from jobs.job import Delivery, Due, Result
+from jobs.job import Delivery
 from jobs.new_job import Outcome
 from jobs.policy import RECHECK
+from jobs.result import Result
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.attempts import PUT_BACK

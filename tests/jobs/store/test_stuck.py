@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from jobs.errors import ImageNotFound
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions
+from jobs.result import Result
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store

@@ -10,11 +10,11 @@ import pytest
 from jobs.audit.audit import audit
 from jobs.audit.repair import repair
 from jobs.failures import NO_OUTPUT
-from jobs.job import Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.provider_result import ended
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.batches import CAP_REPEAT
 from jobs.store.cost_log import CostLog

@@ -7,7 +7,8 @@ import pytest
 
 from jobs.errors import RecordTooNew, StoreUnavailable
 from jobs.fields import VERSION
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.states import State
 from tests.support.bench import Bench, MakeJob, new
 

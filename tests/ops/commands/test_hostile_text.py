@@ -19,9 +19,9 @@ from rich.text import Text
 from boomerang_client import Job, Status
 from boomerang_client.record_fields import JobError
 from jobs.api_keys import PRODUCER, KeyRing
-from jobs.job import Result
 from jobs.limits import Subject
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from ops.cli import main

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from ops.cli import main

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.api_keys import KeyRing, Scope
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.producers import own

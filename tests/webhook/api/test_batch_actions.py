@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.audit.audit import audit
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.batches import BatchChanged

@@ -8,8 +8,8 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from jobs.job import Result
 from jobs.producer_ids import given_id
+from jobs.result import Result
 from jobs.states import State
 from jobs.store import batch_members
 from jobs.store.store import Store

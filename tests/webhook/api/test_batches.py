@@ -207,7 +207,7 @@ def test_a_store_failure_midway_says_how_to_continue(settings: Settings, store: 
 def test_large_lines_are_enqueued_in_small_chunks(
     settings: Settings, store: Store, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.api.uploads.CHUNK_BYTES", 64 * 1024)
+    monkeypatch.setattr("webhook.api.upload_lines.CHUNK_BYTES", 64 * 1024)
     sizes: list[int] = []
 
     class Recording(Jobs):

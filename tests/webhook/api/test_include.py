@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import load_request

@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.job import Delivery, Result
+from jobs.job import Delivery
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobList, JobView

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.api_keys import Scope
-from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.drawing import Draw

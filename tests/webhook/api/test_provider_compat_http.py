@@ -13,8 +13,8 @@ import pytest
 import requests
 from aiohttp import web
 
-from jobs.job import Result
 from jobs.provider_result import ended
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server as redis_servers

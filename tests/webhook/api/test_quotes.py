@@ -15,10 +15,10 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.job import Result
 from jobs.key_limits import KeyLimits
 from jobs.list_prices import ListPrices
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.quotes import QuoteView

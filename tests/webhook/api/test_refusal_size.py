@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from schemas.error_budget import MOST_BYTES, MOST_FIELDS
-from webhook.api.uploads import MOST_ERROR_BYTES, MOST_ERRORS
+from webhook.api.upload_progress import MOST_ERROR_BYTES, MOST_ERRORS
 
 FOX = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: Bytes of an answer beside its errors.

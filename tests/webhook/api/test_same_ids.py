@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from redis import ResponseError
 
 from jobs.audit.audit import audit
-from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, load_request

@@ -9,8 +9,8 @@ import redis
 from flask.testing import FlaskClient
 
 from jobs.audit.audit import audit
-from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store import lua_source
 from jobs.store.store import Store

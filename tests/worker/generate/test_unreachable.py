@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kombu import Connection, Exchange, Queue
 
 from jobs.errors import Unroutable
+from tests.support.examples import examples
 from tests.support.world import MakeWorld, World
 from worker.generate.unreachable import Reachability
 
@@ -204,7 +205,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @given(options=OPTIONS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_is_accepted_leaves_our_queues_alone(options: Mapping[str, Any], w: World, producer: Producer) -> None:
     faults = Reachability(w.app)(json.dumps({"link": [APP.signature("shop.a", **options)]}))
     w.redis.delete("shop", "celery", "boomerang.submit")

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from jobs.blobs.bucket import Bucket
-from jobs.job import Job, Result
+from jobs.job import Job
+from jobs.result import Result
 from jobs.results.names import DEFAULT, Template
 from jobs.results.results import open_results
 from jobs.saved import SaveProgress

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.saved import Saved, SavedOutput
 from jobs.saving import LEASE, MOST_WRONG_FILES
 from jobs.states import State

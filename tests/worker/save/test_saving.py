@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Job, Result
+from jobs.job import Job
 from jobs.lanes import LaneSettings
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.http_server import Server
