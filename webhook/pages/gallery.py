@@ -58,10 +58,10 @@ def batch_images(batch_id: str) -> Response:
     )
 
 
-@page("/batches/<batch_id>/images/<job_id>/<int:index>", scope=Scope.READ)
-def batch_image(batch_id: str, job_id: str, index: int) -> Response:
+@page("/batches/<batch_id>/images/<job_id>/<index>", scope=Scope.READ)
+def batch_image(batch_id: str, job_id: str, index: str) -> Response:
     """Show an image with its request, cost and attempts."""
-    found = _reviewed(batch_id, job_id, index, text=True)
+    found, number = _reviewed(batch_id, job_id, index, text=True)
     job, name = found.job, name_of(batch_id)
     asked = dict(read_request(job, job.text or "") or {})
     prompt = str(asked.pop("prompt", ""))
@@ -72,7 +72,7 @@ def batch_image(batch_id: str, job_id: str, index: int) -> Response:
         "image.html",
         part="image_now.html",
         batch_name=name,
-        shot=_shot(found, index, name, _LARGE),
+        shot=_shot(found, number, name, _LARGE),
         job=job,
         prompt=prompt,
         parameters=[
@@ -81,16 +81,18 @@ def batch_image(batch_id: str, job_id: str, index: int) -> Response:
             if key != "image_list"
         ],
         references=[each for each in asked.get("image_list") or () if isinstance(each, dict)],
-        earlier=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=index - 1) if index else None,
-        later=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=index + 1)
-        if index + 1 < count
+        earlier=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=number - 1)
+        if number
+        else None,
+        later=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=number + 1)
+        if number + 1 < count
         else None,
         longest_note=LONGEST_NOTE,
     )
 
 
-@page("/batches/<batch_id>/images/<job_id>/<int:index>", scope=Scope.ENQUEUE, methods=["POST"])
-def review_image(batch_id: str, job_id: str, index: int) -> ResponseReturnValue:
+@page("/batches/<batch_id>/images/<job_id>/<index>", scope=Scope.ENQUEUE, methods=["POST"])
+def review_image(batch_id: str, job_id: str, index: str) -> ResponseReturnValue:
     """Accept, reject or star an image."""
     _reviewed(batch_id, job_id, index)
     where: dict[str, Any] = {"batch_id": name_of(batch_id), "job_id": name_of(job_id), "index": index}
@@ -100,7 +102,7 @@ def review_image(batch_id: str, job_id: str, index: int) -> ResponseReturnValue:
         "note": request.form.get("note", "").replace("\r\n", "\n"),
     }
     try:
-        review(job_id, str(index), ReviewRequest().load(given))
+        review(job_id, index, ReviewRequest().load(given))
     except ValidationError as error:
         text = "; ".join(f"{name} {', '.join(texts)}" for name, texts in paths(error.messages).items())
         return not_done(f"The review was not recorded: {text}.", "pages.batch_image", **where)
@@ -139,16 +141,17 @@ def results_file(batch_id: str) -> Response:
     return answer
 
 
-def _reviewed(batch_id: str, job_id: str, index: int, *, text: bool = False) -> Reviewed:
-    """Return a job of the batch that has this output. Raises `JobNotFound`, or a problem, 404."""
+def _reviewed(batch_id: str, job_id: str, index: str, *, text: bool = False) -> tuple[Reviewed, int]:
+    """Return a job of the batch that has this output, and the number of it. Raises `JobNotFound`, or a problem, 404."""
     store = services().store
     job = store.jobs.get(job_id, text=text)
     if job.batch != batch_id:
         raise JobNotFound(job_id)
     found = Reviewed(job, store.reviews.of([job_id])[0])
-    if index not in found.outputs(()):
-        raise ProblemError(404, f"The job has no output {index}.")
-    return found
+    numbers = {str(number): number for number in found.outputs(())}
+    if index not in numbers:
+        raise ProblemError(404, f"The job has no output {index[:20]!r}.")
+    return found, numbers[index]
 
 
 def _shot(each: Reviewed, number: int, batch: str, side: int = _THUMBNAIL) -> dict[str, Any]:

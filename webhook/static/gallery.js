@@ -11,8 +11,10 @@
     at = place;
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" }, redirect: "manual" });
     if (!answer.ok) { location.assign(link.href); return; }
+    const text = await answer.text();
     if (place !== at) return;
-    box.innerHTML = await answer.text();
+    const page = new DOMParser().parseFromString(text, "text/html"); // its scripts, if there were any, do not run
+    box.replaceChildren(...page.body.childNodes);
     if (!box.open) box.showModal();
     for (const near of [place - 1, place + 1]) links()[near]?.querySelector("img")?.removeAttribute("loading");
   }
