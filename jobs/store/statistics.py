@@ -1,24 +1,29 @@
 """Figures about the whole installation: counts, memory and spending."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import redis
 
 from jobs.connections.errors import translate_errors
-from jobs.decoding import decoding
+from jobs.decoding import UNREADABLE, decoding
+from jobs.fields import Entry, Payer
 from jobs.owners import CELERY
 from jobs.read_models import Totals
 from jobs.states import State
 from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
 from jobs.store.memory import Memory, read_memory
-from jobs.store.spending import By, Only, Spend, spent, spent_by_label
+from jobs.store.spending import By, Only, Spend, day_number, next_day, spent, spent_by_label
 from jobs.units import dollars
 
+#: About how many entries of learned prices are read. There are as many as models, sizes and producers together make.
+_MOST_PRICES = 1_000
 _COUNT = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
@@ -28,6 +33,30 @@ class Held:
 
     unfinished: Mapping[str, int]
     stored: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedPrice:
+    """What jobs of a model, with so many images of a resolution ("": none named), cost lately in USD, newest first."""
+
+    model: str
+    images: int
+    resolution: str
+    costs: tuple[Decimal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """Spending of this day (UTC) in USD, by lane and by key, and when the day ends.
+
+    `unknown_lanes`, `unknown_keys`: results of today whose cost is unknown, of those that have a cap.
+    """
+
+    lanes: Mapping[str, Decimal]
+    keys: Mapping[str, Decimal]
+    unknown_lanes: Mapping[str, int]
+    unknown_keys: Mapping[str, int]
+    ends: datetime
 
 
 class Statistics:
@@ -61,6 +90,37 @@ class Statistics:
         """Sum the spending by the values of a label; `owner`: only that of one key."""
         with decoding("what was spent"):
             return spent_by_label(self._client, self._keys, name, (first, last), owner)
+
+    @translate_errors()
+    def today(self, lanes: Sequence[str], keys: Sequence[str], *, now: float) -> Today:
+        """Read the sums of these lanes and keys, whatever else the ledger of the day of `now` has: one round trip."""
+        payers = [*(Payer.LANE + name for name in lanes), *(Payer.KEY + name for name in keys)]
+        fields = [*payers, *(Entry.UNKNOWN_OF + payer for payer in payers)]
+        found: Any = self._client.hmget(self._keys.member("spent", str(day_number(now))), fields) if fields else []
+        with decoding("what was spent today"):
+            numbers = [int(value or 0) for value in found]
+        sums, unknown = numbers[: len(payers)], numbers[len(payers) :]
+        count = len(lanes)
+        return Today(
+            dict(zip(lanes, map(dollars, sums[:count]), strict=True)),
+            dict(zip(keys, map(dollars, sums[count:]), strict=True)),
+            dict(zip(lanes, unknown[:count], strict=True)),
+            dict(zip(keys, unknown[count:], strict=True)),
+            next_day(now),
+        )
+
+    @translate_errors()
+    def prices(self) -> tuple[LearnedPrice, ...]:
+        """Return prices of all producers' jobs together, by model; of very many some. Damaged ones are left out."""
+        found: Any = self._client.hscan(self._keys.singleton("prices"), count=_MOST_PRICES)[1]
+        prices = []
+        for price_class, costs in found.items():
+            with suppress(*UNREADABLE):
+                model, images, resolution = price_class.rsplit("|", 2)
+                if "|" not in model:  # others are those of a producer
+                    amounts = tuple(map(dollars, costs.split()))
+                    prices.append(LearnedPrice(model, int(images), resolution, amounts))
+        return tuple(sorted(prices, key=lambda each: (each.model, each.images, each.resolution)))
 
     @translate_errors()
     def owners(self) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn, one_job, polled, without_hints
+from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn, notified, one_job, polled, without_hints
 from tests.chaos.crash_world import ANY_LEASE, REACHED, RECOVERED, GaveUp, World, world
 from tests.chaos.points import words
 from tests.support.drawing import Draw
@@ -39,8 +39,8 @@ POINTS = [
 #: Points that most recoveries reach.
 IN_RECOVERY = [
     f"{use_case}:{effect}:{side}"
-    for use_case in ("submit", "reconcile", "callbacks.take")
-    for scenario in (one_job, without_hints, polled)
+    for use_case in ("submit", "reconcile", "callbacks.take", "save", "deliver")
+    for scenario in (one_job, without_hints, polled, notified)
     for effect in CASES[use_case].get(scenario, "").split()
     for side in ("before", "after")
 ]

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import pytest
+import requests
 
 BUCKET = "pictures"
 
@@ -32,4 +33,6 @@ def s3_api() -> Iterator[str]:
             yield f"s3://{BUCKET}/results"
             s3fs.S3FileSystem.clear_instance_cache()
     finally:
+        # All servers of a process share their data.
+        requests.post(f"{environment['AWS_ENDPOINT_URL']}/moto-api/reset", timeout=10)
         server.stop()

@@ -1,5 +1,6 @@
 """/v1/lanes: the accounts at the provider."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from flask import Response
@@ -7,6 +8,7 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.liveness import find_troubles
+from jobs.read_models import Lane
 from jobs.serializers import serialize_lane, serialize_liveness
 from schemas.views.lanes import LaneList
 from webhook.access.auth import caller
@@ -25,9 +27,17 @@ def lanes() -> Response:
     were removed but still have jobs, and pools of jobs that no lane takes. Only keys with the scope `admin` see what
     each lane has spent, and who changed which limits. `troubles` says what keeps the service as a whole from its work.
     """
-    store = services().store
-    known, pulse = store.lanes.get_all(), store.liveness.pulse()
-    visible = known if caller().admin else [replace(lane, cost=None, overrides={}) for lane in known]
+    pulse = services().store.liveness.pulse()
     return json_response(
-        {"lanes": [serialize_lane(lane) for lane in visible], **serialize_liveness(pulse, find_troubles(pulse))}
+        {"lanes": [serialize_lane(lane) for lane in visible_lanes()], **serialize_liveness(pulse, find_troubles(pulse))}
     )
+
+
+def visible_lanes() -> list[Lane]:
+    """Return all lanes, with what the caller may see of each."""
+    return visible(services().store.lanes.get_all())
+
+
+def visible(lanes: Iterable[Lane]) -> list[Lane]:
+    """Return lanes with what the caller may see of each: what a lane has spent, and who changed it, is for admins."""
+    return list(lanes) if caller().admin else [replace(lane, cost=None, overrides={}) for lane in lanes]

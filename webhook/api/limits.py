@@ -102,18 +102,28 @@ def change_lane(lane: str) -> Response:
     that are not submitted yet; the provider goes on with the tasks that it has. Routes of jobs (`models`, `labels`)
     cannot be changed.
     """
-    shared = services()
-    if lane not in {each.name for each in shared.settings.lanes}:
+    check_lane(lane)
+    apply_to_lane(lane, load_change(LanePatch, _json()))
+    return json_response(serialize_lane(services().store.lanes.get(lane)))
+
+
+def check_lane(lane: str) -> None:
+    """Raise a problem, 404, unless the lane is configured."""
+    if lane not in {each.name for each in services().settings.lanes}:
         raise ProblemError(404, f"No lane {lane} is configured (BOOMERANG_LANES). GET /v1/lanes lists those that are.")
-    change = _read(LanePatch)
-    paused = change.pop("paused", None)
+
+
+def apply_to_lane(lane: str, change: dict[str, Any]) -> None:
+    """Change the limits of a lane, pause it or resume it, as a loaded `LanePatch` says."""
+    shared, paused = services(), change.pop("paused", None)
+    if paused is not None:
+        annotate(paused=paused)
     if paused:
         shared.store.lanes.pause(lane, change["reason"], expires_in=change["expires_in"])
     _change(Subject.LANE, lane, LaneLimitsSchema, change)
     hint = paused is False and shared.store.lanes.resume(lane)
     if hint or paused is None:
         shared.send(SUBMIT)
-    return json_response(serialize_lane(shared.store.lanes.get(lane)))
 
 
 @operation(blueprint, "GET", "/keys/<producer>/limits", {200: KeyLimitsView}, scope=Scope.ADMIN, refusals=(404, 503))
@@ -122,7 +132,7 @@ def show_key_limits(producer: str) -> Response:
 
     `celery` stands for all jobs that come through Celery.
     """
-    return _key_limits(_known(producer))
+    return _key_limits(known_producer(producer))
 
 
 @operation(
@@ -140,15 +150,24 @@ def change_key_limits(producer: str) -> Response:
     The change is in force within two seconds, in every process, and restarts do not end it. It ends after `expires_in`
     seconds, if you give that: then the configured limits are back.
     """
-    name = _known(producer)
-    _change(Subject.KEY, name, KeyLimitsSchema, _read(KeyLimitsPatch))
-    services().send(SUBMIT)
+    name = known_producer(producer)
+    apply_to_key(name, load_change(KeyLimitsPatch, _json()))
     return _key_limits(name)
 
 
-def _read(schema: type[_Patch]) -> dict[str, Any]:
-    """Return the change in the body. Raises a problem, 400 or 422."""
-    data = parse_json(read_decoded(request, _MOST_BODY, services().memory.for_body()))
+def apply_to_key(name: str, change: dict[str, Any]) -> None:
+    """Change the limits of a producer's keys, as a loaded `KeyLimitsPatch` says."""
+    _change(Subject.KEY, name, KeyLimitsSchema, change)
+    services().send(SUBMIT)
+
+
+def _json() -> Any:
+    """Return the value in the body. Raises a problem, 400."""
+    return parse_json(read_decoded(request, _MOST_BODY, services().memory.for_body()))
+
+
+def load_change(schema: type[_Patch], data: Any) -> dict[str, Any]:
+    """Validate a change. Raises a problem, 422."""
     if not isinstance(data, dict):
         raise ProblemError(422, "The change is not a JSON object; nothing was changed.")
     try:
@@ -173,7 +192,7 @@ def _change(subject: Subject, name: str, limits: type[Schema], change: dict[str,
     )
 
 
-def _known(producer: str) -> str:
+def known_producer(producer: str) -> str:
     """Return the name of a producer, given it or the id of one of its keys. Raises a problem, 404."""
     shared = services()
     made = KeyRing(shared.store.context.client, shared.store.context.keys).all()

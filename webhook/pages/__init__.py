@@ -4,10 +4,11 @@ from webhook.pages import (
     batch,
     errors,
     gallery,
+    lanes,
     overview,
     session,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "batch", "blueprint", "error_page", "errors", "gallery", "overview", "session"]
+__all__ = ["asks_for_page", "batch", "blueprint", "error_page", "errors", "gallery", "lanes", "overview", "session"]

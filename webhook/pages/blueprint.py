@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, flash, make_response, redire
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
-from webhook.access.auth import PAGES_BLUEPRINT, caller, needs
+from webhook.access.auth import PAGES_BLUEPRINT, caller, needs, scope_of
 from webhook.http.bodies import MOST_FORM, read_form
 from webhook.pages import formats
 from webhook.pages.navigation import entries, is_current
@@ -64,6 +64,12 @@ def may(scope: str) -> bool:
     return caller().may(Scope(scope))
 
 
+def page_url(endpoint: str, **values: Any) -> str | None:
+    """Return the address of a page; None if the caller may not open it."""
+    known = endpoint in current_app.view_functions
+    return url_for(endpoint, **values) if known and caller().may(scope_of(current_app, endpoint)) else None
+
+
 def here() -> str:
     """Return the address of the page that is shown, for a form that comes back to it."""
     return request.full_path.removesuffix("?") if request.method == "GET" else "/"
@@ -85,7 +91,14 @@ def _add_helpers(state: Any) -> None:
     """Make what every template uses available, also to imported macros."""
     formats.install(state.app.jinja_env)
     state.app.jinja_env.globals.update(
-        may=may, user=caller, navigation=entries, is_current=is_current, theme=theme, here=here, version=_version
+        may=may,
+        page_url=page_url,
+        user=caller,
+        navigation=entries,
+        is_current=is_current,
+        theme=theme,
+        here=here,
+        version=_version,
     )
 
 

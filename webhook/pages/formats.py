@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment
 
+from jobs.read_models import Lane
+
 _NARROW = "\u202f"
 #: Names of states for people. A state is also recognised by its sign, so that colour alone says nothing.
 _SIGNS = {
@@ -21,6 +23,7 @@ _SIGNS = {
     "paused": "‖",
     "held": "‖",
     "open": "●",
+    "breaker_open": "✕",
     "removed": "⊘",
     "ok": "●",
     "problem": "✕",
@@ -96,6 +99,17 @@ def sign(state: str) -> str:
     return _SIGNS.get(str(state), "•")
 
 
+def standing(lane: Lane) -> str:
+    """Return the state of a lane in a word."""
+    if lane.settings is None:
+        return "removed"
+    if lane.paused:
+        return "paused"
+    if lane.open_since:
+        return "breaker_open"
+    return "held" if lane.held else "open"
+
+
 def is_web_address(address: str) -> bool:
     """Return whether a page may link to an address from outside: only to http and https."""
     try:
@@ -111,7 +125,7 @@ def _now() -> datetime:
 
 def install(environment: Environment) -> None:
     """Make these available in templates, as filters of the same names."""
-    for each in (count, dollars, span, relative, exact, machine, words, sign):
+    for each in (count, dollars, span, relative, exact, machine, words, sign, standing):
         environment.filters[each.__name__] = each
     environment.tests["web_address"] = is_web_address
     environment.globals["now"] = _now

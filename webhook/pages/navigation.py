@@ -18,7 +18,10 @@ class Entry:
 
 
 #: One line for each page. The path of a page below another one begins with the other one's.
-ENTRIES = (Entry("Overview", "pages.overview", "o"),)
+ENTRIES = (
+    Entry("Overview", "pages.overview", "o"),
+    Entry("Lanes", "pages.lanes", "l"),
+)
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")
 

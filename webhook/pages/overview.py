@@ -1,30 +1,153 @@
-"""The start page: what is moving now, and whether all is well."""
+"""The start page: what is moving now, what it costs, what needs a person, and whether all is well."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from flask import Response, request
 
 from jobs.api_keys import Scope
 from jobs.errors import StoreUnavailable
+from jobs.liveness import Pulse, TroubleCode
+from jobs.read_models import Lane
 from jobs.states import State
+from jobs.store.spending import key_caps, lane_caps
+from jobs.store.stuck import Kind, counted
+from jobs.units import dollars
 from webhook.access.auth import caller
-from webhook.condition import OK, examine
+from webhook.api.lanes import visible_lanes
+from webhook.api.openapi import EXAMPLES_WITHOUT_ID
+from webhook.condition import OK, Condition, examine
 from webhook.pages.blueprint import page, show
 from webhook.services import services
+
+#: What needs a person, in words.
+_NEEDS = {
+    Kind.INSTALLATION: "The jobs' Redis lacks jobs that it should hold",
+    Kind.SERVICE: "Part of the service does not work",
+    Kind.IN_DOUBT: "Jobs in doubt for ten minutes or longer",
+    Kind.DELIVERY: "Deliveries that were given up",
+    Kind.UNSAVED: "Results that could not be saved",
+    Kind.LANE: "Lanes that submit nothing",
+    Kind.CAP: "Batches and keys at their cap",
+    Kind.COST: "Jobs of unknown cost",
+    Kind.DAMAGED: "Damaged records",
+    Kind.UNREADABLE: "Jobs with unreadable answers of the provider",
+}
+_WORKER = frozenset({TroubleCode.NO_WORKER, TroubleCode.WORKERS_BUSY, TroubleCode.QUEUE_UNREAD})
+_BEAT = frozenset({TroubleCode.BEAT_AWAY, TroubleCode.STALLED})
+_EXAMPLE = json.dumps(next(iter(EXAMPLES_WITHOUT_ID.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Whether a part of the service is well: `state` is ok, problem or unknown; `age`: seconds since its last sign."""
+
+    name: str
+    state: str
+    age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a lane or key has spent today, of its cap in USD (None: it has none). `unknown`: results of unknown cost."""
+
+    kind: str
+    name: str
+    spent: Decimal
+    cap: Decimal | None
+    unknown: int
 
 
 @page("/", scope=Scope.READ)
 def overview() -> Response:
-    """Show the condition of the service, and the numbers of jobs by state."""
-    now = examine(services())
-    return show("overview.html", part="overview_now.html", now=now, ok=OK, origin=request.host_url, **_figures())
+    """Show what the caller may see of all that moves."""
+    condition = examine(services())
+    facts: dict[str, Any] = {}
+    if condition.pulse is not None:
+        try:
+            facts = _facts(condition.pulse)
+        except StoreUnavailable:  # it went away meanwhile
+            condition = examine(services())
+    return show(
+        "overview.html",
+        part="overview_now.html",
+        now=condition,
+        ok=OK,
+        signs=list(_signs(condition)),
+        origin=_origin(),
+        example=_EXAMPLE,
+        **facts,
+    )
 
 
-def _figures() -> dict[str, object]:
-    """Return the numbers that the caller may see; none while Redis is away, which the page then says."""
-    store = services().store
-    try:
-        if caller().admin:
-            counts = store.statistics.totals().counts
-            return {"counts": counts, "jobs": sum(counts.values()), "states": list(State)}
-        return {"unfinished": store.statistics.held().unfinished.get(caller().name, 0)}
-    except StoreUnavailable:
-        return {}
+def _facts(pulse: Pulse) -> dict[str, Any]:
+    """Read what Redis knows. A producer gets what is counted for it alone, and what the API shows it of lanes."""
+    store, lanes = services().store, visible_lanes()
+    facts: dict[str, Any] = {"lanes": lanes}
+    if caller().admin:
+        counts = store.statistics.totals().counts
+        facts |= {
+            "counts": counts,
+            "jobs": sum(counts.values()),
+            "begun": any(counts.values()),
+            "needs": [(kind, _NEEDS[kind], count) for kind, count in counted(store, tuple(lanes)).items() if count],
+            "states": list(State),
+        }
+    else:
+        facts["unfinished"] = store.statistics.held().unfinished.get(caller().name, 0)
+        facts["begun"] = caller().name in store.statistics.owners()
+    budgets, ends = _budgets(lanes, pulse)
+    return facts | {"budgets": budgets, "spent": _spent(budgets), "ends": ends}
+
+
+def _budgets(lanes: list[Lane], pulse: Pulse) -> tuple[list[Budget], datetime]:
+    """Read today's spending: of lanes, and of keys with a cap; for a producer its own."""
+    settings = services().store.context.settings
+    caps, all_lanes = key_caps(settings), lane_caps(settings.lanes)
+    keys = sorted(caps) if caller().admin else [caller().name]
+    names = [lane.name for lane in lanes] if caller().admin else []
+    today = services().store.statistics.today(names, keys, now=pulse.now)
+    found = [
+        Budget("lane", name, today.lanes[name], _usd(all_lanes.get(name)), today.unknown_lanes[name]) for name in names
+    ]
+    found += [Budget("key", name, today.keys[name], _usd(caps.get(name)), today.unknown_keys[name]) for name in keys]
+    return found, today.ends
+
+
+def _spent(budgets: list[Budget]) -> Decimal:
+    """Sum what was spent: every cost counts for one lane. A producer has no lanes in its budgets, and one key."""
+    kind = "lane" if caller().admin else "key"
+    return sum((each.spent for each in budgets if each.kind == kind), Decimal(0))
+
+
+def _usd(cap: int | None) -> Decimal | None:
+    return None if cap is None else dollars(cap)
+
+
+def _signs(now: Condition) -> Iterator[Sign]:
+    """Say of each part whether it works. Behind a part that is away, the others are unknown."""
+    codes = {trouble.code for trouble in now.troubles}
+    blind = now.pulse is None or now.broker != OK
+    read_at = max(now.pulse.read_at.values(), default=None) if now.pulse else None
+    seen = None if now.pulse is None or read_at is None else max(0.0, now.pulse.now - read_at)
+    round_age = now.pulse.round_age if now.pulse else None
+    yield Sign("Worker", _state(bad=bool(codes & _WORKER), unknown=blind or seen is None), seen)
+    away = bool(codes & _BEAT)
+    yield Sign("Beat", _state(bad=away, unknown=blind or round_age is None or bool(codes & _WORKER)), round_age)
+    yield Sign("Broker", _state(bad=now.broker != OK or TroubleCode.BROKER_AWAY in codes))
+    yield Sign("Redis", _state(bad=now.redis != OK))
+
+
+def _state(*, bad: bool, unknown: bool = False) -> str:
+    return "problem" if bad else "unknown" if unknown else "ok"
+
+
+def _origin() -> str:
+    """Return the address by which the person reached this service. A proxy that ends TLS names the scheme."""
+    if request.headers.get("X-Forwarded-Proto") == "https":
+        return request.host_url.replace("http://", "https://", 1).rstrip("/")
+    return request.host_url.rstrip("/")

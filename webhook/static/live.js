@@ -7,15 +7,21 @@
   const due = new WeakMap();
   let hovered = null;
   let failures = 0;
+  let opened = [];
 
   const paused = () => sessionStorage.getItem(PAUSED) === "yes";
+
+  // A row counts where it has something to click: the row under the pointer then does not move.
+  function isControl(element) {
+    const controls = "a, button, input, select, textarea, summary, label";
+    return element.closest(controls) !== null || element.closest("tr, li")?.querySelector(controls) != null;
+  }
 
   function inUse(part) {
     const selection = document.getSelection();
     const selects = selection && !selection.isCollapsed && selection.containsNode(part, true);
     const focused = document.activeElement !== part && part.contains(document.activeElement);
-    const control = hovered && part.contains(hovered) && hovered.closest("a, button, input, select, textarea, summary, label, tr");
-    return selects || focused || Boolean(control);
+    return selects || focused || (hovered !== null && part.contains(hovered) && isControl(hovered));
   }
 
   function update() {
@@ -68,7 +74,13 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     // The person may have moved while the answer was on its way.
     const part = event.detail.target;
-    if (part?.matches("[data-live]") && (paused() || inUse(part))) event.detail.shouldSwap = false;
+    if (!part?.matches("[data-live]")) return;
+    if (paused() || inUse(part)) event.detail.shouldSwap = false;
+    opened = [...part.querySelectorAll("details[open][id]")].map((each) => each.id);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    opened = [];
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!event.detail.elt?.matches("[data-live]")) return;

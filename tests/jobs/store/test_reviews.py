@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import JobNotFound, NotAllowed
-from jobs.job import Result
 from jobs.new_job import NewJob
+from jobs.result import Result
 from jobs.review import Mark, Verdict
 from jobs.states import State
 from jobs.store.outcomes.jobs import ReviewOutcome

@@ -478,6 +478,20 @@ def test_spending_is_summed_by_day_key_batch_model_and_lane(bench: Bench, make: 
     assert bench.audit() == []
 
 
+def test_the_sums_of_today_are_read_without_the_ledger(bench: Bench, run: Callable[..., None]) -> None:
+    read, now = bench.store.statistics.today, bench.store.liveness.pulse().now
+    assert read(["default"], ["shop"], now=now).lanes == {"default": 0}
+    run("a", "0.10", owner="shop")
+    run("b", "0.20", owner="press")
+    run("c", "0.05", owner="shop")
+    today = read(["default", "other"], ["press", "shop", "absent"], now=now)
+    assert today.lanes == {"default": usd("0.35"), "other": 0}
+    assert today.keys == {"press": usd("0.2"), "shop": usd("0.15"), "absent": 0}
+    assert today.ends.date() == TOMORROW
+    assert read(["default"], ["shop"], now=now + DAY).lanes == {"default": 0}
+    assert read([], [], now=now).keys == {}
+
+
 def test_the_ledger_counts_failures_with_a_cost_and_all_results(bench: Bench, make: Make, priced: Priced) -> None:
     store = bench.store
     for number, cost in enumerate(["0", "0.05"]):

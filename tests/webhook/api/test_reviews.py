@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.job import Result
+from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobView

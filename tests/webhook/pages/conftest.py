@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing, Scope
+from jobs.job import Result
+from jobs.new_job import NewJob
+from jobs.producer_ids import internal_id
+from jobs.states import State
 from jobs.store.store import Store
 from tests.support.browser import log_in
 from webhook.app import create_app
@@ -55,3 +61,39 @@ def admin(log_in_as: Callable[..., FlaskClient]) -> FlaskClient:
 def shop(log_in_as: Callable[..., FlaskClient]) -> FlaskClient:
     """A browser that is logged in as the producer `shop`."""
     return log_in_as("shop")
+
+
+@pytest.fixture
+def finish(store: Store) -> Callable[..., None]:
+    """Return `finish("id", "0.0065", owner="shop")`, which makes a job and completes it at this cost in USD.
+
+    Without one, the cost is unknown."""
+
+    def end(job_id: str, cost: str | None, owner: str = "shop") -> None:
+        text = '{"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
+        known = internal_id(job_id, owner)
+        store.jobs.enqueue([NewJob(id=known, text=text, model="kirin_image_omni", owner=owner)])
+        assert known in store.attempts.admit(1000).ids
+        (claim,) = store.attempts.claim([known])
+        unreadable = "a lot" if cost is None else None
+        result = Result(
+            output=({"type": "image", "url": "https://cdn.example.com/1.png"},),
+            cost=None if cost is None else Decimal(cost),
+            unreadable_cost=unreadable,
+        )
+        store.attempts.finish(known, State.COMPLETED, result, "poll", fence=claim.fence)
+
+    return end
+
+
+@pytest.fixture
+def commands(raw: redis.Redis) -> Callable[[], int]:
+    """Return `commands()`, how many commands Redis has processed, without those of this fixture."""
+    calls = 0
+
+    def count() -> int:
+        nonlocal calls
+        calls += 1
+        return int(raw.info("stats")["total_commands_processed"]) - calls
+
+    return count
