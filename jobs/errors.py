@@ -10,6 +10,7 @@ JobsError
 │   └── AccessRefused      Redis refuses the user: it is unknown, its password is wrong, or it lacks a right
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
+├── BulkNotFound       no bulk action has this id
 ├── ImageNotFound      no image with this hash is stored
 ├── KeyNotFound        no API key has this id
 ├── NotAllowed         the state of the job or batch does not allow this
@@ -109,6 +110,14 @@ class BatchNotFound(JobsError):
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"There is no batch {batch_id!r}. Ended ones are deleted after BOOMERANG_RETENTION seconds.")
         self.batch_id = batch_id
+
+
+class BulkNotFound(JobsError):
+    """No bulk action has this id."""
+
+    def __init__(self, bulk_id: str) -> None:
+        super().__init__(f"There is no bulk action {bulk_id!r}. Only the last ones are kept: GET /v1/bulk lists them.")
+        self.bulk_id = bulk_id
 
 
 class KeyNotFound(JobsError):

@@ -175,3 +175,11 @@ class Page:
     jobs: tuple[Job, ...]
     cursor: str | None
     after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many jobs meet a filter; unless `exact`, at least so many."""
+
+    jobs: int
+    exact: bool

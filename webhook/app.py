@@ -15,6 +15,7 @@ from webhook.api import (
     batch_images,
     batch_results,
     batches,
+    bulk,
     deliveries,
     images,
     jobs,
@@ -37,6 +38,7 @@ from webhook.settings import Settings
 #: The blueprints of the documented API.
 API = (
     jobs.blueprint,
+    bulk.blueprint,
     outputs.blueprint,
     reviews.blueprint,
     lanes.blueprint,

@@ -81,7 +81,7 @@ class Reconciler:
         self._sweep_at = 0.0
 
     def __call__(self) -> int:
-        """Run one round: due jobs, probes, steps of sweeps, admission, and removal of old data.
+        """Run one round: due jobs, probes, steps of sweeps and of bulk actions, admission, and removal of old data.
 
         Returns the number of alarms that were due.
         """
@@ -105,6 +105,7 @@ class Reconciler:
             self._messages.deliver(events)
         wait(probes)
         self._step(self._store.batches.sweep)
+        self._step(self._store.bulks.advance)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
         self._step(self._ask_to_save)
         self._step(self._store.jobs.purge)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import redis
 
 from jobs.audit.batches import event_findings, member_findings, sweep_findings
+from jobs.audit.bulks import bulk_findings
 from jobs.audit.damage import RULE, damage_findings
 from jobs.audit.findings import Finding, Reader
 from jobs.audit.images import image_findings, size_findings
@@ -80,6 +81,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         ("reviews", mark_findings(reader)),
         ("images", image_findings(reader, in_redis=settings.image_store == IN_REDIS)),
         ("sweeps", sweep_findings(reader)),
+        ("bulk actions", bulk_findings(reader)),
         ("events", event_findings(reader)),
         ("memberships", memberships.findings()),
     ]

@@ -23,7 +23,19 @@ from jobs.store.prices import PRICES_KEPT
 RULE = "damaged"
 #: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
-    {"alarms", "doubts", "unreadable", "undelivered", "unknown_costs", "damaged", "at_cap", "capped", "sweeps", "state"}
+    {
+        "alarms",
+        "doubts",
+        "unreadable",
+        "undelivered",
+        "unknown_costs",
+        "damaged",
+        "at_cap",
+        "capped",
+        "sweeps",
+        "bulks",
+        "state",
+    }
     | {"labelled", "grouped", "ready", "queues", "tags", "pool", "admit_hint", "reconcile_hint", "repair", "written"}
     | {"changes", "history", "accessed", "marked"}
 )
@@ -219,6 +231,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
             "at_cap",
             "capped",
             "sweeps",
+            "bulks",
             "batch_ends",
             "notices",
             "claimed_notices",

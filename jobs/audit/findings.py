@@ -20,6 +20,7 @@ SMALL = frozenset(
         "batch",
         "batch_saves",
         "batch_unsaved",
+        "bulk",
         "grouped",
         "labelled",
         "lane",

@@ -20,16 +20,15 @@ from jobs.new_job import BatchOptions
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
-from jobs.read_models import Batch, BatchPage, Page, Progress
+from jobs.read_models import Batch, BatchPage, Progress
 from jobs.states import FINAL, State
 from jobs.store.arguments import flag
 from jobs.store.batch_counters import read_batch
 from jobs.store.batch_members import BatchMembers
-from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.outcomes.batches import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
-from jobs.store.pages import SCAN, Filter, index_entries, scan
+from jobs.store.pages import Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
 
@@ -104,41 +103,6 @@ class Batches:
         """Yield every job of a batch, or those of `states` and `classes`, as `members.parts` does."""
         self.get(batch_id)
         return chain.from_iterable(self.members.parts(batch_id, states, classes))
-
-    def page_of_jobs(
-        self,
-        batch_id: str,
-        state: State | None = None,
-        *,
-        classes: Sequence[FailureClass] = (),
-        only: Filter | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """List jobs of a batch in input order.
-
-        Raises `BatchNotFound` also if `only.owner` does not own it.
-        """
-        only = only or Filter()
-        if only.owner not in (None, self.get(batch_id).owner):
-            raise BatchNotFound(batch_id)
-        start = int(cursor or 0)
-        found, after = list[Job](), list[str]()
-        seen = 0
-        while seen < SCAN:
-            ids = self.members.ids(batch_id, start, min(CHUNK, limit))
-            for position, job in enumerate(self._jobs.get_many(ids), start):
-                wanted = job and (state is None or job.state is state) and (not classes or job.failure in classes)
-                if job and wanted and only.admits(job.created_at, job.labels):
-                    found.append(job)
-                    after.append(str(position + 1))
-                    if len(found) == limit:
-                        return Page(tuple(found), after[-1], tuple(after))
-            if not ids:
-                return Page(tuple(found), None, tuple(after))
-            start += len(ids)
-            seen += len(ids)
-        return Page(tuple(found), str(start), tuple(after))
 
     def page(
         self,

@@ -4,32 +4,29 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from jobs.connections.errors import translate_errors
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
-from jobs.failures import FailureClass
-from jobs.fields import Field
 from jobs.job import Job
+from jobs.job_filter import ALL_JOBS, JobFilter
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.producer_ids import internal_id
-from jobs.read_models import Page
+from jobs.read_models import Count, Page
 from jobs.result import Result
 from jobs.room import Room
-from jobs.states import State
 from jobs.store.arguments import flag, job_arguments, within
 from jobs.store.context import StoreContext
+from jobs.store.job_lists import count_jobs, list_jobs
 from jobs.store.liveness import PULSE
 from jobs.store.outcomes.jobs import CancelOutcome, PauseOutcome, RetryOutcome
-from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.records import BESIDE, known_job, read_job, read_result
 from jobs.store.spending import DAYS_KEPT
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.store.wait_reasons import why_job
-from jobs.units import duration_micros, to_micros
+from jobs.units import duration_micros
 
 log = logging.getLogger(__name__)
 
@@ -161,15 +158,6 @@ class Jobs:
         return None if text is None else str(text)
 
     @translate_errors()
-    def in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
-        """Return those of these jobs that are in one of the states."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for job_id in ids:
-                pipe.hget(self._keys.member("job", job_id), Field.STATE)
-            found = pipe.execute(raise_on_error=False)
-        return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
-
-    @translate_errors()
     def wait(self, job_id: str, seconds: float, gives_up: Callable[[], bool] = lambda: False) -> Job:
         """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`.
 
@@ -189,53 +177,13 @@ class Jobs:
                 ended.get_message(timeout=min(left, WAIT_RECHECK))
         return job
 
-    def page(
-        self,
-        state: State | None = None,
-        *,
-        classes: Sequence[FailureClass] = (),
-        only: Filter | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page.
+    def page(self, only: JobFilter = ALL_JOBS, *, cursor: str | None = None, limit: int = 100) -> Page:
+        """List jobs: those of a batch in input order, others newest first. `cursor` comes from the previous page."""
+        return list_jobs(self._context, self.get_many, only, cursor, limit)
 
-        `classes`: only failed jobs of these classes of failure.
-        """
-        only = only or Filter()
-        states = [state] if state else list(State)
-        if classes:
-            states = [each for each in states if each in (State.FAILED, State.COMPLETED)]
-            if FailureClass.UNSAVED not in classes:
-                states = [each for each in states if each is State.FAILED]
-            if not states:
-                return Page((), None)
-        entries, keeps = self._of_states(states), list[Keep]()
-        if only.labels:
-            keys = [self._keys.member("labelled", each) for each in only.named]
-            entries, *keeps = index_entries(self._client, keys)
-            keeps += [partial(self.in_states, states=states)] if state or classes else []
-        if only.owner is not None:
-            keeps.append(partial(self._owned, only.owner))
-        if classes:
-            keeps.append(partial(self._failed_as, classes))
-        ids, further = scan(entries, only.bounds(cursor), keeps, limit)
-        jobs = tuple(job for job in self.get_many(ids) if job)
-        return Page(jobs, further, tuple(str(to_micros(job.created_at)) for job in jobs))
-
-    def _of_states(self, states: Sequence[State]) -> Entries:
-        def entries(before: str, since: str, most: int) -> dict[str, str]:
-            row = self._scripts.call("list", before, since, most, *states)
-            return dict(zip(row[::2], row[1::2], strict=True))
-
-        return entries
-
-    def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
-        return [job_id for job_id, name in zip(ids, self.owners(ids), strict=True) if name == owner]
-
-    def _failed_as(self, classes: Sequence[FailureClass], ids: Sequence[str]) -> list[str]:
-        """Return those of these jobs whose failure is of one of the classes."""
-        return [job.id for job in self.get_many(ids) if job and job.failure in classes]
+    def count(self, only: JobFilter = ALL_JOBS) -> Count:
+        """Count the jobs that meet the filter, or some thousands of them."""
+        return count_jobs(self._context, only)
 
     # --- change -----------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ _SHARED = (
     "moves",
     "deliveries",
     "ends",
+    "selection",
     "revisions",
     "reviews",
     "accept",

@@ -1,9 +1,8 @@
-"""Pages of jobs and of batches, by label, state and time.
+"""Pages of batches, by label, state and time.
 
 The work for a page is bounded: it reads the index with the fewest entries, and checks a limited number of them. A page
-may therefore be short, even empty, although more follow. A cursor is the creation time of the last checked entry
-(within a batch: its position). These never change, and no two creation times are equal, so that concurrent changes make
-no page skip or repeat an entry.
+may therefore be short, even empty, although more follow. A cursor is the creation time of the last checked entry. It
+never changes, and no two are equal, so that concurrent changes make no page skip or repeat an entry.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,7 +30,7 @@ Keep = Callable[[Sequence[str]], Iterable[str]]
 class Filter:
     """The conditions of a list: all of these labels; created at `since` or later, and before `before`.
 
-    `owner`: only jobs of this producer; None: of any.
+    `owner`: only batches of this producer; None: of any.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -49,11 +48,6 @@ class Filter:
         ends = [to_micros(self.before)] if self.before else []
         ends += [int(cursor)] if cursor else []
         return str(min(ends)) if ends else "+inf", str(to_micros(self.since)) if self.since else "-inf"
-
-    def admits(self, created: datetime, labels: Mapping[str, str]) -> bool:
-        """Check the time and the labels of one entry."""
-        in_time = (self.since is None or created >= self.since) and (self.before is None or created < self.before)
-        return in_time and all(labels.get(name) == value for name, value in self.labels.items())
 
 
 def index_entries(client: redis.Redis, keys: Sequence[str]) -> tuple[Entries, *tuple[Keep, ...]]:

@@ -24,6 +24,7 @@ SINGLE: Mapping[str, str] = {
     "notices": "notices",  # ZSET target, `<target>|<notice>` → µs of the last message to it, and with the notice
     "claimed_notices": "notices-claimed",  # ZSET `<target>|<notice>` → µs at which the lease of its message ends
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
+    "bulks": "bulks",  # ZSET bulk action under way → µs of its last step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
     # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
     # saves_back, saves_until; saved (results so far)
@@ -137,6 +138,10 @@ FAMILY: Mapping[str, str] = {
     "batch_saves": "bs:",  # SET ids of a batch's jobs whose results are to be saved
     "batch_unsaved": "bu:",  # ZSET id → µs since when its results are no longer tried to save, of a batch's jobs
     "save_queue": "sq:",  # ZSET id → µs at which saving its results is tried next: of an `<owner>|<lane>`
+    # HASH asked (the request as JSON), owner (who began it, or *), action, filter (as JSON), state; began, ended; dry,
+    # class; of, index (what it reads), before, cursor, size (jobs in the index), checked; counters of jobs
+    "bulk": "bk:",
+    "bulks_of": "bo:",  # ZSET bulk action → µs when it began: of an owner; bounded
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
@@ -147,10 +152,10 @@ _TYPES = {
     "going labelled grouped marked state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved batch_unsaved saving save_turns save_queue manifests "
-    "manifest_rests",
+    "manifest_rests bulks bulks_of",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews bulk",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned revision_digests batch_saves",
     "list": "history staged members batch_events attempts revisions",

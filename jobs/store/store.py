@@ -6,6 +6,7 @@ from jobs.settings import Settings
 from jobs.store.attempts import Attempts
 from jobs.store.batch_events import BatchEvents
 from jobs.store.batches import Batches
+from jobs.store.bulks import Bulks
 from jobs.store.celery_messages import CeleryMessages
 from jobs.store.context import StoreContext
 from jobs.store.continuity import Continuity
@@ -57,6 +58,7 @@ class Store:
         self.manifests = Manifests(context)
         self.batches = Batches(context, self.jobs)
         self.batch_events = BatchEvents(context)
+        self.bulks = Bulks(context)
         self.reviews = Reviews(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)

@@ -2,22 +2,29 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.queries.parameters import ListQuery, batch_reference, dry_run, failure_classes, included
-from schemas.requests.fields import Options
-from schemas.states import JOB_STATES
+from schemas.queries.job_filter import JobFilterSchema
+from schemas.queries.parameters import dry_run, included, page_cursor, page_limit
 
 LONGEST_WAIT = 60
 #: Pixels of the longer side. Few sizes, so that few files are made of one image.
 THUMBNAIL_SIZES = (128, 256, 512, 1024)
 
 
-class JobQuery(ListQuery):
+#: In a list of a batch, `c` marks a time of creation.
+JOB_CURSOR = r"c?[0-9]{1,17}\Z"
+
+
+class JobQuery(JobFilterSchema):
     """`GET /v1/jobs`."""
 
-    status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
-    failure = failure_classes("Only failed jobs of these classes of failure.")
     include = included()
-    batch = fields.String(validate=batch_reference, metadata={"description": "Only jobs of this batch."})
+    cursor = page_cursor(JOB_CURSOR)
+    limit = page_limit()
+    count = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Also count the jobs that meet the filter (`count` in the answer)."},
+    )
 
 
 class WaitQuery(Schema):

@@ -246,8 +246,18 @@ class JobView(Schema):
     )
 
 
+class CountView(Schema):
+    """How many jobs meet a filter."""
+
+    jobs = fields.Integer(required=True, metadata=described("Number of jobs; unless `exact`, at least so many.", 1_240))
+    exact = fields.Boolean(
+        required=True, metadata=described("Whether it is their number, and not only the least that it may be.")
+    )
+
+
 class JobList(Schema):
     """A page of jobs."""
 
     jobs = fields.List(fields.Nested(JobView), required=True)
     cursor = next_cursor()
+    count = fields.Nested(CountView, metadata=described("With `count`: how many jobs meet the filter."))

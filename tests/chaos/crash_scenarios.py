@@ -5,6 +5,7 @@ A scenario returns a check that must become true in the end, or None.
 """
 
 import json
+import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import requests
 from celery import chord
 
 from jobs.api_keys import PRODUCER, KeyRing
+from jobs.bulk import BulkAction
+from jobs.job_filter import JobFilter
 from jobs.notices import SPACING, WAITS_FOR
 from jobs.owners import ANYONE
 from jobs.producer_ids import given_id
@@ -188,6 +191,26 @@ def sweep_left_over(t: Turn) -> Check:
     t.world.shut()
     ids = t.world.jobs_without_hints(5, batch)
     assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0", ANYONE)[0] == "begun"
+    t.arm()
+    t.world.reopen()
+    return lambda: all(t.world.store.jobs.get(job_id).state is State.CANCELLED for job_id in ids)
+
+
+def begun_bulk(t: Turn, batch: str) -> str:
+    """Begin a bulk cancel of a batch, of which no step is done."""
+    only = JobFilter(batch=batch).to_script_json(BulkAction.CANCEL.states)
+    asked = json.dumps({"action": "cancel", "filter": only, "asked": {"batch": batch}, "key": ""})
+    bulk_id = secrets.token_hex(8)
+    assert t.world.store.context.scripts.call("begin_bulk", bulk_id, OWNER, asked, 50, 50) == "begun"
+    return bulk_id
+
+
+def bulk_left_over(t: Turn) -> Check:
+    """A process died between the beginning of a bulk action and its first step."""
+    batch = t.world.new_id()
+    t.world.shut()
+    ids = t.world.jobs_without_hints(5, batch)
+    begun_bulk(t, batch)
     t.arm()
     t.world.reopen()
     return lambda: all(t.world.store.jobs.get(job_id).state is State.CANCELLED for job_id in ids)
@@ -539,6 +562,18 @@ def batch_retried(t: Turn) -> None:
     t.world.post(f"/v1/batches/{batch}/retry")
 
 
+def bulk_cancelled(t: Turn) -> None:
+    batch = batch_of(t)
+    t.arm()
+    t.world.post("/v1/bulk", json={"action": "cancel", "filter": {"batch": given_id(batch)}})
+
+
+def bulk_aborted(t: Turn) -> None:
+    bulk_id = begun_bulk(t, t.world.new_id())
+    t.arm()
+    t.world.post(f"/v1/bulk/{bulk_id}/abort")
+
+
 def manifest_due(t: Turn) -> Check:
     """A batch's manifest lists all results, also if its writer was killed, whose claim lasts an hour."""
     batch = t.world.new_id()
@@ -598,6 +633,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         provider_unreachable: "probe provider.probe probed",
         found_in_the_other_lane: "move_to_lane",
         sweep_left_over: "sweep",
+        bulk_left_over: "bulk",
         a_batch_with_an_address: "due_events messages.deliver",
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
@@ -665,5 +701,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
     "batch_actions.approve": {batch_approved: "approve messages.submit answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},
+    "bulk.begin": {bulk_cancelled: "begin_bulk bulk messages.submit answer"},
+    "bulk.abort": {bulk_aborted: "abort_bulk answer"},
     "batch_actions.retry": {batch_retried: "begin_sweep sweep messages.submit answer"},
 }

@@ -306,7 +306,7 @@ class World:
     # --- the verdict --------------------------------------------------------------------------------------------------
 
     def at_rest(self) -> bool:
-        """Return whether all jobs have ended, without deliveries, watched jobs or sweeps left."""
+        """Return whether all jobs have ended, without deliveries, watched jobs, sweeps or bulk actions left."""
         redis = self.store.context.client
         counts = self.store.statistics.totals().counts
         return (
@@ -314,6 +314,7 @@ class World:
             and not any(lane.slots or lane.dispatched for lane in self.store.lanes.get_all())
             and redis.zcard("{b}:alarms") == 0
             and redis.zcard("{b}:sweeps") == 0
+            and redis.zcard("{b}:bulks") == 0
             and redis.zcard("{b}:saves") == 0
             and all(job is not None for job in self.store.jobs.get_many(sorted(self.accepted)))
         )

@@ -12,6 +12,7 @@ import requests
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id
 from jobs.result import Result
 from jobs.states import State
@@ -110,7 +111,7 @@ class Provider:
 
     def queued(self) -> Sequence[str]:
         """Return the queued jobs."""
-        return [job.given_id for job in self.store.jobs.page(State.QUEUED).jobs]
+        return [job.given_id for job in self.store.jobs.page(JobFilter(states=[State.QUEUED])).jobs]
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -187,13 +187,19 @@ def _explain_continuation(problem: ProblemError, done: Upload, *, whole: bool) -
     )
 
 
+def idempotency_key(key: str | None) -> str | None:
+    """Return the Idempotency-Key of a request; None without one. Raises a problem, 422, if it is too long or empty."""
+    if key is not None and not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
+        raise ProblemError(422, f"The Idempotency-Key has {len(key)} characters. Send 1 to {_MAX_IDEMPOTENCY_KEY}.")
+    return key
+
+
 def _given_batch_id(given: str | None, key: str | None) -> str:
     if key is None:
         return given or new_id()
     if given is not None:
         errors = {"id": ["is given beside an Idempotency-Key. Leave one of them out"]}
         raise ProblemError(422, "Both `id` and an Idempotency-Key name the batch.", errors=errors)
-    if not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
-        raise ProblemError(422, f"The Idempotency-Key has {len(key)} characters. Send 1 to {_MAX_IDEMPOTENCY_KEY}.")
+    key = idempotency_key(key) or ""
     # A key may contain characters that an id may not.
     return "key-" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]

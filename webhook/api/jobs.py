@@ -9,12 +9,9 @@ from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.errors import BatchNotFound
-from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
-from jobs.states import State
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
 from schemas.queries.jobs import EnqueueQuery, JobQuery, WaitQuery
@@ -23,8 +20,9 @@ from webhook.access.auth import caller
 from webhook.api.correct import correct_body, has_body
 from webhook.api.enqueue import enqueue_body
 from webhook.api.included import Views
+from webhook.api.job_filters import job_filter_from, serialize_count
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID, JSON, operation
-from webhook.api.ownership import filter_from, find_batch, find_job
+from webhook.api.ownership import find_job
 from webhook.api.quotes import quote_job
 from webhook.http.bodies import read_decoded
 from webhook.http.json_response import json_response
@@ -73,11 +71,18 @@ def page(query: dict[str, Any]) -> Response:
     """List jobs.
 
     Newest first; the jobs of a batch in input order. Pass `cursor` to get the next page. It is null on the last page,
-    and stays valid while jobs change. A page by label or of a batch may be short although more follow, and one with
+    and stays valid while jobs change. A page may be short although more follow, and one with
     `include` ends after some megabytes. `label` means the labels of the job itself, not those of its batch.
+
+    With `count`, the answer also says how many jobs meet the filter. Beyond some thousands, other than by state, batch
+    or label alone, it says "at least so many".
     """
-    views, cursor = Views(services().store, links(), query["include"]).of_page(_page(query))
-    return json_response({"jobs": views, "cursor": cursor})
+    store = services().store
+    only = job_filter_from(query)
+    found = Page((), None) if only is None else store.jobs.page(only, cursor=query.get("cursor"), limit=query["limit"])
+    views, cursor = Views(store, links(), query["include"]).of_page(found)
+    counted = {"count": serialize_count(store, only)} if query["count"] else {}
+    return json_response({"jobs": views, "cursor": cursor} | counted)
 
 
 @operation(
@@ -155,24 +160,6 @@ def retry(job_id: str) -> Response:
     if has_body(request):
         return _changed(job_id, correct_body(request, job_id))
     return _changed(job_id, services().store.jobs.retry(job_id, caller=caller().owner))
-
-
-def _page(query: dict[str, Any]) -> Page:
-    state = State(query["status"]) if "status" in query else None
-    classes = [FailureClass(each) for each in query["classes"]]
-    where: dict[str, Any] = {
-        "classes": classes,
-        "only": filter_from(query),
-        "cursor": query.get("cursor"),
-        "limit": query["limit"],
-    }
-    store = services().store
-    if "batch" not in query:
-        return store.jobs.page(state, **where)
-    try:
-        return store.batches.page_of_jobs(find_batch(query["batch"]), state, **where)
-    except BatchNotFound:
-        return Page((), None)  # a filter that matches nothing
 
 
 def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:

@@ -36,6 +36,7 @@ EXAMPLES_WITHOUT_ID: Mapping[str, Mapping[str, Any]] = {
 _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "job_id": ("Id of the job.", _EXAMPLE_JOB),
     "batch_id": ("Id of the batch.", EXAMPLE_BATCH),
+    "bulk_id": ("Id of the bulk action.", "4f0c1d7a9b2e8356"),
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
     "lane": ("Name of the lane.", "main"),
     "producer": ("Name of the producer's keys, or the id of one of them.", "shop"),

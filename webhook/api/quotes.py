@@ -155,7 +155,7 @@ def _view(done: Quote, forecast: Forecast, blocks: list[Block]) -> dict[str, Any
         **{name: upload[name] for name in ("accepted", "known", "rejected", "errors")},
         "problems": done.problems.view(),
         "kinds": [_kind(each, count, forecast.prices[each]) for each, count in done.classes.most_common()],
-        "cost": _cost(forecast.estimate),
+        "cost": serialize_cost(forecast.estimate),
         "unpriced": forecast.estimate.unpriced,
         "seconds": None if forecast.seconds is None else round(forecast.seconds, 1),
         "blocks": [{"code": each.code, "message": each.message} for each in blocks],
@@ -164,10 +164,11 @@ def _view(done: Quote, forecast: Forecast, blocks: list[Block]) -> dict[str, Any
 
 def _kind(price_class: str, count: int, price: Price) -> dict[str, Any]:
     model, images, resolution = price_class.rsplit("|", 2)
-    return {"model": model, "n": int(images), "resolution": resolution, "jobs": count, **_cost(price)}
+    return {"model": model, "n": int(images), "resolution": resolution, "jobs": count, **serialize_cost(price)}
 
 
-def _cost(cost: Price | Estimate) -> dict[str, Any]:
+def serialize_cost(cost: Price | Estimate) -> dict[str, Any]:
+    """Return an expected cost as `schemas.views.quotes.CostEstimate` documents it."""
     amounts = {name: getattr(cost, name) for name in ("expected", "low", "median", "high")}
     texts = {name: None if amount is None else format(amount, "f") for name, amount in amounts.items()}
     return {"base": cost.base.value, **texts}

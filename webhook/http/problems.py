@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from jobs.errors import (
     RECOVER,
     BatchNotFound,
+    BulkNotFound,
     ImageNotFound,
     ImagesUnavailable,
     JobNotFound,
@@ -102,7 +103,7 @@ def problem_from(error: Exception) -> ProblemError:
             problem = ProblemError(422, "No lane takes this request.", errors={"model": [str(error)]})
         case JobNotFound(job_id=found) | BatchNotFound(batch_id=found):
             problem = ProblemError(404, str(type(error)(given_id(found))))
-        case ImageNotFound():
+        case ImageNotFound() | BulkNotFound():
             problem = ProblemError(404, str(error))
         case NotAllowed():
             problem = ProblemError(409, str(error))

@@ -69,7 +69,7 @@ end
 local selection = action == 'retry' and cjson.decode(only)
 local function is_selected(job)
   if action == 'cancel' then return not FINAL[job.state] end
-  if not selection.states[job.state] or job.phase or has_output(job) or not has_images(job) then return false end
+  if not selection.states[job.state] or retry_refusal(job) then return false end
   return job.state ~= 'failed' or not selection.codes
     or selection.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end

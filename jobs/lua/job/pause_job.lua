@@ -10,17 +10,5 @@ local job, pause = load(ARGV[1]), ARGV[2] == '1'
 if not job or not is_of(owner_of_job(job), ARGV[3]) then return {answer_unknown(), '', 0} end
 if job.state ~= 'queued' then return {'refused', job.state, 0} end
 if (job.paused ~= nil) == pause then return {'already', job.state, 0} end
-if not pause then
-  local due = job.paused == '1'
-  save(job, RECORD{paused = false})
-  if due then join_queue(job) end
-  return {'resumed', job.state, admit_hint(clock())}
-end
--- '0' where its time has not come; join_queue sets '1' when its alarm is due.
-local due = job.admitted_by or redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
-local change = RECORD{paused = due and '1' or '0'}
-release_reservation(job, change)
-leave_dispatched(job, change)
-leave_queue(job)
-save(job, change)
-return {'paused', job.state, 0}
+if pause then pause_job(job) else resume_job(job) end
+return {pause and 'paused' or 'resumed', job.state, pause and 0 or admit_hint(clock())}

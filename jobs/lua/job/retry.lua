@@ -10,11 +10,8 @@ arity(3)
 expect_installation()
 local job = load(ARGV[1])
 if not job or not is_of(owner_of_job(job), ARGV[3]) then return {'unknown', '', 0} end
-if job.state == 'completed' then return {'refused', job.state, 0} end
-if not FINAL[job.state] then return {'already', job.state, 0} end
-if job.phase then return {'working', job.state, 0} end
-if has_output(job) then return {'has output', job.state, 0} end
-if not has_images(job) then return {'imageless', job.state, 0} end
+local why = retry_refusal(job)
+if why then return {why, job.state, 0} end
 local now = clock()
 requeue_job(job, now, tonumber(ARGV[2]))
 if job.batch then pause_until_approved(job.batch) end

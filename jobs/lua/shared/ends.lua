@@ -68,6 +68,43 @@ local function has_output(job)
   return result and cjson.decode(result).output ~= nil
 end
 
+-- Return why a job cannot be queued again: already (it has not ended), refused (it is completed), working (the provider may
+-- still work on it), has output (it was cancelled, but has paid output), or imageless (an image is not stored any more);
+-- nil: it can.
+local function retry_refusal(job)
+  if job.state == 'completed' then return 'refused' end
+  if not FINAL[job.state] then return 'already' end
+  if job.phase then return 'working' end
+  if has_output(job) then return 'has output' end
+  if not has_images(job) then return 'imageless' end
+end
+
+-- Pause a job that waits.
+local function pause_job(job)
+  -- '0' where its time has not come; join_queue sets '1' when its alarm is due.
+  local due = job.admitted_by or redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
+  local change = RECORD{paused = due and '1' or '0'}
+  release_reservation(job, change)
+  leave_dispatched(job, change)
+  leave_queue(job)
+  save(job, change)
+end
+
+-- Resume a paused job at its old place in the queue.
+local function resume_job(job)
+  local due = job.paused == '1'
+  save(job, RECORD{paused = false})
+  if due then join_queue(job) end
+end
+
+-- Change the class of a job that waits. It keeps its time of creation, and so its place among those of its class.
+local function change_priority(job, class)
+  local waits = redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
+  leave_queue(job)
+  save(job, RECORD{priority = class ~= '1' and class})
+  if waits then join_queue(job) end
+end
+
 -- Queue a job again that is over, at the provider, too. If an attempt was sent, the next one has a new external id.
 -- `more`: further fields to change with it.
 local function requeue_job(job, now, recheck, more)

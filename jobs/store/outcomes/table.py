@@ -13,6 +13,7 @@ from jobs.store.outcomes.batches import (
     CommitOutcome,
     SweepOutcome,
 )
+from jobs.store.outcomes.bulks import AbortBulkOutcome, BeginBulkOutcome
 from jobs.store.outcomes.celery import MessageOutcome, ParkOutcome, RefusalOutcome, RevokeOutcome
 from jobs.store.outcomes.deliveries import (
     DeliveryOutcome,
@@ -43,7 +44,9 @@ from jobs.store.outcomes.repairs import CorrectOutcome, RecountOutcome, SettleCo
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "abort_bulk": AbortBulkOutcome,
     "approve": ApproveOutcome,
+    "begin_bulk": BeginBulkOutcome,
     "begin_notification": BeginOutcome,
     "begin_pilot": BeginPilotOutcome,
     "begin_refusal": RefusalOutcome,

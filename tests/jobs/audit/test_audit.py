@@ -1,5 +1,6 @@
 """The audit finds every broken invariant and nothing in a sound store. The repair corrects what the records show."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,9 +16,11 @@ from jobs.audit import findings as findings_module
 from jobs.audit import recount
 from jobs.audit.audit import Audit, audit, examine
 from jobs.audit.repair import Repair, RepairBusy, repair
+from jobs.bulk import BulkAction
 from jobs.connections.client import connect
 from jobs.errors import NotAllowed, StoreUnavailable
 from jobs.job import Delivery
+from jobs.job_filter import ALL_JOBS
 from jobs.new_job import BatchOptions, NewJob
 from jobs.result import Result
 from jobs.review import Verdict
@@ -80,6 +83,8 @@ def prepare(bench: Bench, make: MakeJob, priced: Priced) -> None:
     store.jobs.enqueue([make("later")])
     store.jobs.enqueue([make("latest")], "y")
     store.celery.park("latest", "a Celery id", "{}")
+    asked = {"action": "pause", "filter": ALL_JOBS.to_script_json(BulkAction.PAUSE.states), "asked": {}, "key": ""}
+    assert store.context.scripts.call("begin_bulk", "0" * 16, "*", json.dumps(asked), 1, 1) == "begun"
     for due in store.deliveries.claim(["completed"]):
         store.deliveries.record(due, Delivery.NOTIFY)
     for due in store.deliveries.claim(["failed"]):
@@ -159,6 +164,9 @@ BROKEN = {
     ),
     "a sweep without its details": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
     "an index entry without a sweep": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
+    "a bulk action that is not listed": (("ZREM", P + "bulks", "0" * 16), "bulk", "0" * 16),
+    "an entry without a bulk action": (("ZADD", P + "bulks", 1, "1" * 16), "bulk", "1" * 16),
+    "a bulk action without its filter": (("HDEL", P + "bk:" + "0" * 16, "filter"), "bulk", "0" * 16),
     "a failure counted under no code": (("HINCRBY", P + "b:y", "x:1301", 1), "codes", "y"),
     # labels
     "a label without its entry": (("ZREM", P + "y:shop=berlin", "marked"), "label", "marked"),
@@ -189,6 +197,7 @@ NOT_REPAIRABLE = {
     "a day spent too much",
     "no request",
     "a sweep without its details",
+    "a bulk action without its filter",
 }
 
 
@@ -230,6 +239,7 @@ REPAIRED_DIFFERENTLY = {
     "a message, no job",
     "a message without an owed delivery",
     "a sweep that is not in the index",
+    "a bulk action that is not listed",
 }
 
 

@@ -10,6 +10,7 @@ from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
 from jobs.fields import FORMS, NAMES, is_newer, wrong
 from jobs.job import Job
+from jobs.job_filter import JobFilter
 from jobs.new_job import BatchOptions
 from jobs.result import Result
 from jobs.states import State
@@ -194,7 +195,7 @@ def test_an_action_on_a_batch_skips_the_damaged_job(bench: Bench, make: MakeJob)
     bench.raw.hset(P + "j:hen", "s", "frozen")
     assert bench.store.batches.cancel("x").affected == 2
     assert [job.id for job in bench.store.batches.jobs("x")] == ["fox", "owl"]
-    assert [job.id for job in bench.store.batches.page_of_jobs("x").jobs] == ["fox", "owl"]
+    assert [job.id for job in bench.store.jobs.page(JobFilter(batch="x")).jobs] == ["fox", "owl"]
 
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf", "", "1.5", "9" * 30, b"\xff"])

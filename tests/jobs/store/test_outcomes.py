@@ -15,9 +15,9 @@ def names(text: str) -> frozenset[str]:
 
 #: Verbs that return data, or nothing that their callers use.
 DATA = names(
-    "admit announce_saves batch check claim claim_deliveries claim_due claim_events claim_notices claim_saves "
-    "due_events due_saves end_notification forecast notices_sent "
-    "end_refusal owners parked heartbeat hold image_begun image_known image_lost images_gone images_old list "
+    "admit announce_saves batch bulk check claim claim_deliveries claim_due claim_events claim_notices claim_saves "
+    "show_bulks repair_bulk due_events due_saves end_notification forecast notices_sent "
+    "end_refusal owners parked heartbeat hold image_begun image_known image_lost images_gone images_old find_jobs "
     "probe pulse purge recover renew_saves repair_day repair_event repair_image repair_job repair_label "
     "repair_notification repair_object repair_pool repair_queue repair_review repair_save repair_sweep "
     "slots_limits change_limits "

@@ -1,15 +1,18 @@
 """Lists by label, state and time are complete and without repeats while jobs change, at a constant cost."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from jobs.job_filter import JobFilter
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.states import State
-from jobs.store import batches, pages
+from jobs.store import job_lists
 from jobs.store.pages import Filter
 from jobs.units import from_micros
 from tests.support.bench import Bench, MakeJob
@@ -58,17 +61,19 @@ def numbered(*numbers: int) -> list[str]:
     ],
 )
 def test_jobs_are_listed_by_label(labels: dict[str, str], ids: list[str], limit: int, shops: Any) -> None:
-    only = Filter(labels=labels)
-    assert all_pages(lambda **where: shops.store.jobs.page(only=only, **where), limit) == ids
-    assert all_pages(lambda **where: shops.store.batches.page_of_jobs("b", only=only, **where), limit) == ids[::-1]
+    only = JobFilter(labels=labels)
+    assert all_pages(lambda **where: shops.store.jobs.page(only, **where), limit) == ids
+    assert all_pages(lambda **where: shops.store.jobs.page(replace(only, batch="b"), **where), limit) == ids[::-1]
 
 
 def test_jobs_are_listed_by_label_and_state(shops: Any) -> None:
     shops.store.jobs.cancel("j4")
     shops.store.jobs.cancel("j5")
-    assert [job.id for job in shops.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN)).jobs] == ["j4"]
-    assert "j4" not in all_pages(lambda **w: shops.store.jobs.page(State.QUEUED, only=Filter(labels=BERLIN), **w), 2)
-    of_batch = shops.store.batches.page_of_jobs("b", State.CANCELLED, only=Filter(labels=ROME))
+    assert [job.id for job in shops.store.jobs.page(JobFilter(states=[State.CANCELLED], labels=BERLIN)).jobs] == ["j4"]
+    assert "j4" not in all_pages(
+        lambda **w: shops.store.jobs.page(JobFilter(states=[State.QUEUED], labels=BERLIN), **w), 2
+    )
+    of_batch = shops.store.jobs.page(JobFilter(batch="b", states=[State.CANCELLED], labels=ROME))
     assert [job.id for job in of_batch.jobs] == ["j5"]
 
 
@@ -76,13 +81,15 @@ def test_jobs_are_listed_by_label_and_state(shops: Any) -> None:
 @pytest.mark.parametrize("limit", [1, 100])
 def test_jobs_are_listed_by_time(labels: dict[str, str], limit: int, shops: Any) -> None:
     third, ninth = (shops.store.jobs.get(f"j{number}").created_at for number in (3, 9))
-    window = Filter(labels=labels, since=third, before=ninth)
+    window = JobFilter(labels=labels, since=third, before=ninth)
     ids = numbered(8, 7, 6, 5, 4, 3) if not labels else numbered(8, 6, 4)
-    assert all_pages(lambda **where: shops.store.jobs.page(only=window, **where), limit) == ids
-    assert all_pages(lambda **where: shops.store.jobs.page(State.QUEUED, only=window, **where), limit) == ids
-    assert all_pages(lambda **where: shops.store.batches.page_of_jobs("b", only=window, **where), limit) == ids[::-1]
-    later = Filter(labels=labels, since=ninth + timedelta(days=1))
-    assert shops.store.jobs.page(only=later).jobs == ()
+    assert all_pages(lambda **where: shops.store.jobs.page(window, **where), limit) == ids
+    assert (
+        all_pages(lambda **where: shops.store.jobs.page(replace(window, states=[State.QUEUED]), **where), limit) == ids
+    )
+    assert all_pages(lambda **where: shops.store.jobs.page(replace(window, batch="b"), **where), limit) == ids[::-1]
+    later = JobFilter(labels=labels, since=ninth + timedelta(days=1))
+    assert shops.store.jobs.page(later).jobs == ()
 
 
 def test_a_list_is_complete_and_without_repeats_while_jobs_change(shops: Any, make: MakeJob) -> None:
@@ -96,7 +103,7 @@ def test_a_list_is_complete_and_without_repeats_while_jobs_change(shops: Any, ma
         changes.append("x")
         shops.store.jobs.enqueue([make(f"new{len(changes)}", labels=BERLIN)])
 
-    assert all_pages(lambda **where: shops.store.jobs.page(only=Filter(labels=BERLIN), **where), 1, change) == numbered(
+    assert all_pages(lambda **where: shops.store.jobs.page(JobFilter(labels=BERLIN), **where), 1, change) == numbered(
         10, 8, 6, 4, 2, 0
     )
 
@@ -108,29 +115,28 @@ def test_purged_jobs_leave_all_lists(shops: Any) -> None:
     shops.forward(100)
     while sum(short.jobs.purge(5)):
         pass
-    assert shops.store.jobs.page(only=Filter(labels=BERLIN)).jobs == ()
+    assert shops.store.jobs.page(JobFilter(labels=BERLIN)).jobs == ()
     assert [key for key in shops.raw.scan_iter() if key[4:6] in ("y:", "z:")] == []
 
 
 def test_a_page_reads_a_limited_number_of_jobs(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given two hundred jobs of Berlin, of which the oldest is cancelled
-    for module in (pages, batches):
-        monkeypatch.setattr(module, "SCAN", 60)
-        monkeypatch.setattr(module, "CHUNK", 20)
-    bench.store.jobs.enqueue([make(f"j{number}", labels=BERLIN) for number in range(200)], "b")
-    bench.store.jobs.cancel("j0")
+    # Given two hundred jobs of Berlin, of which the oldest is of another model, for which there is no index
+    monkeypatch.setattr(job_lists, "SCAN", 60)
+    monkeypatch.setattr(job_lists, "STEP", 20)
+    jobs = [make(f"j{number}", labels=BERLIN) for number in range(200)]
+    bench.store.jobs.enqueue([replace(jobs[0], model="other"), *jobs[1:]], "b")
+    other = JobFilter(models=["other"])
     # Then a page without a match ends early, with a cursor
-    first = bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN))
+    first = bench.store.jobs.page(other)
     assert (first.jobs, first.cursor is None) == ((), False)
-    found = all_pages(lambda **where: bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN), **where), 100)
-    assert found == ["j0"]
-    assert all_pages(lambda **w: bench.store.batches.page_of_jobs("b", State.CANCELLED, **w), 100) == ["j0"]
+    for only in (other, replace(other, labels=BERLIN), replace(other, batch="b")):
+        assert all_pages(partial(bench.store.jobs.page, only), 100) == ["j0"]
 
 
 def test_the_cost_of_a_page_does_not_grow_with_the_number_of_jobs(bench: Bench, make: MakeJob) -> None:
     def cost() -> int:
         bench.raw.config_resetstat()
-        assert len(bench.store.jobs.page(only=Filter(labels=BERLIN | {"of": "all"}), limit=10).jobs) == 10
+        assert len(bench.store.jobs.page(JobFilter(labels=BERLIN | {"of": "all"}), limit=10).jobs) == 10
         return sum(each["calls"] for each in bench.raw.info("commandstats").values())
 
     def more(kind: str, count: int, labels: dict[str, str]) -> None:

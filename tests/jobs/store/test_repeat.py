@@ -3,6 +3,7 @@
 `tests/jobs/store/test_life.py` repeats verbs at random. This module repeats each of them, so that none is missing.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ import pytest
 import redis
 
 from jobs import review
+from jobs.bulk import BulkAction
 from jobs.job import Delivery
+from jobs.job_filter import JobFilter
 from jobs.lane_health import PROBE_BASE
 from jobs.limits import Subject
 from jobs.liveness import WorkerState
@@ -125,6 +128,18 @@ def enqueue_batch(b: Any, *ids: str) -> None:
     b.store.jobs.enqueue(new_jobs(*ids), "x")
 
 
+def begin_bulk(b: Any) -> None:
+    b.store.bulks.begin("0123456789abcdef", BulkAction.CANCEL, JobFilter(batch="x"), asked={"batch": "x"})
+
+
+def begun_bulk(b: Any) -> None:
+    """Begin a bulk action of which no step is done: the process died."""
+    enqueue_batch(b, "a", "b")
+    asked = {"action": "cancel", "filter": JobFilter(batch="x").to_script_json(BulkAction.CANCEL.states)}
+    facts = json.dumps(asked | {"asked": {}, "key": ""})
+    assert b.store.context.scripts.call("begin_bulk", "0123456789abcdef", "*", facts, 3, 50) == "begun"
+
+
 def without_record(b: Any) -> None:
     """Make a Redis in which no worker has begun: the installation has no record."""
     b.raw.delete("{b}:epoch")
@@ -178,6 +193,9 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "begin_refusal": (lambda b: None, lambda b, _: b.store.celery.begin_refusal("mark")),
     "end_refusal": (lambda b: b.store.celery.begin_refusal("mark"), lambda b, _: b.store.celery.end_refusal("mark")),
     "begin_sweep": (lambda b: enqueue_batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
+    "abort_bulk": (begun_bulk, lambda b, _: b.store.bulks.abort("0123456789abcdef")),
+    "begin_bulk": (lambda b: enqueue_batch(b, "a", "b"), lambda b, _: begin_bulk(b)),
+    "bulk": (begun_bulk, lambda b, _: b.store.bulks.advance(bulk_id="0123456789abcdef")),
     "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.jobs.cancel("fox")),
     "claim": (lambda b: (b.job(), b.store.attempts.admit(1)), lambda b, _: b.store.attempts.claim(["fox"])),
     "commit": (
@@ -260,6 +278,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         break_invariant("ZADD", "q:|1|bx", 1, "fox"),
         repair("repair_queue", "1", "|1|bx", "fox"),
     ),
+    "repair_bulk": (break_invariant("ZADD", "bulks", 1, "x"), repair("repair_bulk", "1", "x")),
     "repair_review": (
         break_invariant("ZADD", "mk:a|x", 1, "0:fox"),
         repair("repair_review", "1", "fox", "x", "0"),
@@ -326,10 +345,11 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "unstage": (lambda b: b.store.uploads.stage("t", new_jobs("a", "b")), lambda b, _: b.store.uploads.discard("t")),
 }
 READS: dict[str, Callable[[Any], Any]] = {
+    "show_bulks": lambda b: b.store.bulks.last(),
     "check": lambda b: b.store.forecasts.check(new_jobs("fox", "hare")),
     "forecast": lambda b: b.store.forecasts.forecast("", {"m|1|": 3}, {""}, BatchOptions()),
     "batch": lambda b: b.store.batches.get("x"),
-    "list": lambda b: b.store.jobs.page(),
+    "find_jobs": lambda b: b.store.jobs.page(),
     "owners": lambda b: b.store.jobs.owners(["fox"]),
     "parked": lambda b: b.store.celery.get_parked("fox"),
     "pulse": lambda b: b.store.liveness.pulse(),

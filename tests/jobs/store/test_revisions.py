@@ -10,6 +10,7 @@ from jobs.errors import JobNotFound, NotAllowed
 from jobs.failures import FailureClass
 from jobs.fields import VERSION
 from jobs.job import Delivery, Priority
+from jobs.job_filter import JobFilter
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.result import Result
 from jobs.room import Room
@@ -255,9 +256,11 @@ def test_a_job_whose_images_cannot_be_saved_is_of_the_class_unsaved(bench: Bench
 
     assert bench.store.jobs.get("fox").failure is FailureClass.UNSAVED
     for classes, found in (([FailureClass.UNSAVED], ["fox"]), ([FailureClass.PROVIDER], [])):
-        assert [job.id for job in bench.store.jobs.page(classes=classes).jobs] == found
-        assert [job.id for job in bench.store.jobs.page(State.COMPLETED, classes=classes).jobs] == found
-    assert bench.store.jobs.page(State.FAILED, classes=[FailureClass.UNSAVED]).jobs == ()
+        assert [job.id for job in bench.store.jobs.page(JobFilter(classes=classes)).jobs] == found
+        assert [
+            job.id for job in bench.store.jobs.page(JobFilter(states=[State.COMPLETED], classes=classes)).jobs
+        ] == found
+    assert bench.store.jobs.page(JobFilter(states=[State.FAILED], classes=[FailureClass.UNSAVED])).jobs == ()
 
 
 def test_a_line_costs_the_same_whatever_was_corrected_before(bench: Bench, make: Make) -> None:

@@ -15,6 +15,7 @@ from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, RecordDamaged, StoreUnavailable
 from jobs.failures import NO_OUTPUT
 from jobs.job import Delivery
+from jobs.job_filter import JobFilter
 from jobs.new_job import Outcome
 from jobs.policy import RECHECK
 from jobs.result import Result
@@ -643,9 +644,9 @@ def test_pages_are_complete_while_jobs_change(bench: Bench, make: MakeJob) -> No
     third = bench.store.jobs.page(cursor=second.cursor, limit=3)
     assert [job.id for page in (first, second, third) for job in page.jobs] == names[::-1]
     assert third.cursor is None
-    assert [job.id for job in bench.store.jobs.page(S.CANCELLED).jobs] == ["j2"]
-    part = bench.store.batches.page_of_jobs("x", S.QUEUED, limit=2)
-    rest = bench.store.batches.page_of_jobs("x", S.QUEUED, cursor=part.cursor, limit=9)
+    assert [job.id for job in bench.store.jobs.page(JobFilter(states=[S.CANCELLED])).jobs] == ["j2"]
+    part = bench.store.jobs.page(JobFilter(batch="x", states=[S.QUEUED]), limit=2)
+    rest = bench.store.jobs.page(JobFilter(batch="x", states=[S.QUEUED]), cursor=part.cursor, limit=9)
     assert [job.id for job in (*part.jobs, *rest.jobs)] == ["j0", "j1", "j4", "j5", "j6"]
 
 

@@ -166,6 +166,10 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "outputs.fetch", "spend.spend", "generation.show"}
     read |= {"deliveries.page", "deliveries.of_job", "deliveries.of_batch", "deliveries.receivers"}
+    read |= {"batch_images.images"}
+    enqueue |= {"reviews.put"}
+    # The views check the scope of the action, too.
+    read |= {"bulk.begin", "bulk.abort", "bulk.page", "bulk.show"}
     admin = {"limits.change_lane", "limits.show_key_limits", "limits.change_key_limits"}
     wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read, Scope.ADMIN: admin}
     found: dict[Scope, set[str]] = {}
@@ -201,7 +205,7 @@ def test_a_key_is_limited_to_its_scope_and_learns_the_missing_one(
     for rule in app.url_map.iter_rules():
         if rule.endpoint in PUBLIC or is_page(rule.endpoint):
             continue
-        (method,) = (rule.methods or set()) & {"GET", "POST", "PATCH"}
+        (method,) = (rule.methods or set()) & {"GET", "POST", "PUT", "PATCH"}
         answer = producer.open(re.sub("<.+?>", "x", rule.rule), method=method)
         lacks = scope_of(app, rule.endpoint) is not scope
         assert (answer.status_code == 403) == lacks, rule
