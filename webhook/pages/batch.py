@@ -14,6 +14,7 @@ from jobs.api_keys import Scope
 from jobs.errors import NotAllowed
 from jobs.failures import FailureClass, classify
 from jobs.job import Job
+from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id
 from jobs.read_models import Batch
 from jobs.states import State
@@ -143,7 +144,8 @@ def _failed(batch: Batch) -> dict[str, Sequence[Failures] | Any]:
     for code, count in sorted(batch.errors.items(), key=lambda each: -each[1]):
         groups[classify(code)].codes[code] += count
     if batch.errors:
-        for job in services().store.batches.page_of_jobs(batch.id, State.FAILED, limit=_EXAMPLES).jobs:
+        only = JobFilter(states=(State.FAILED,), batch=batch.id)
+        for job in services().store.jobs.page(only, limit=_EXAMPLES).jobs:
             code = ((job.result.error if job.result else None) or {}).get("code", "")
             groups[classify(code)].examples.setdefault(code, job)
     return {"failures": [each for each in groups.values() if each.codes], "advice": ADVICE}
