@@ -2,6 +2,7 @@
 
 from webhook.pages import (
     batch,
+    batches,
     errors,
     gallery,
     lanes,
@@ -11,4 +12,15 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "batch", "blueprint", "error_page", "errors", "gallery", "lanes", "overview", "session"]
+__all__ = [
+    "asks_for_page",
+    "batch",
+    "batches",
+    "blueprint",
+    "error_page",
+    "errors",
+    "gallery",
+    "lanes",
+    "overview",
+    "session",
+]
