@@ -22,4 +22,4 @@ BatchState: TypeAlias = Literal["running", "paused", "done"] | Other
 #: Why a job failed (`Job.failure`).
 FailureClass: TypeAlias = Literal["moderation", "quota", "invalid", "transient", "provider", "unsaved"] | Other
 DeliveryState: TypeAlias = Literal["pending", "failed", "delivered", "given_up"] | Other
-Include: TypeAlias = Literal["request", "revisions", "reviews"] | Other
+Include: TypeAlias = Literal["request", "revisions", "reviews", "timeline"] | Other
