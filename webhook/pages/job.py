@@ -26,7 +26,6 @@ from schemas.errors import SchemaError
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.correct import revise
-from webhook.api.outputs import send_output
 from webhook.http.problems import ProblemError
 from webhook.links import links
 from webhook.pages.blueprint import done, not_done, page, show
@@ -34,8 +33,6 @@ from webhook.services import services
 
 #: Bytes of a form with a corrected request: 2,500 characters of a prompt, each up to 12 bytes, and the rest.
 _CORRECTION = 64 * 1024
-#: Pixels of the longer side.
-_THUMBNAIL = 256
 #: Characters of an address that is shown of a data URL, which may be an image.
 _MOST_VALUE = 400
 #: Members of a request whose values are addresses that may hold a secret.
@@ -111,7 +108,6 @@ def _show(job_id: str, wrong: str = "", typed: str | None = None) -> Response:
         wanted=typed if typed is not None else _to_correct(body),
         wrong=wrong,
         notification=store.delivery_log.of_job(found),
-        side=_THUMBNAIL,
         can=_possible(found),
     )
 
@@ -186,12 +182,6 @@ def replay_job(job_id: str) -> ResponseReturnValue:
         return not_done("The job has no notification to send again.", "pages.job", job_id=job_id)
     services().send(DELIVER, job_id)
     return done(f"The notification of job {given_id(job_id)} is sent again.", "pages.job", job_id=job_id)
-
-
-@page("/files/jobs/<job_id>/outputs/<index>", scope=Scope.READ)
-def job_output(job_id: str, index: str) -> Response:
-    """Answer with a saved output, or with a thumbnail of it."""
-    return send_output(job_id, index, _THUMBNAIL if "small" in request.args else None)
 
 
 def _act(job_id: str, did: str, change: Any) -> ResponseReturnValue:

@@ -1,6 +1,8 @@
 """The page of a job: what it shows, what it allows, and what it never shows."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from jobs.api_keys import Scope
 from jobs.delivery_log import Attempt
 from jobs.job import Delivery
 from jobs.result import Result
+from jobs.saved import Saved, SavedOutput
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.browser import act
@@ -149,3 +152,20 @@ def test_a_notification_that_was_refused_is_shown_and_sent_again(
 
     assert act(shop, "/jobs/fox", "/jobs/fox/replay").status_code == 303
     assert store.jobs.get("fox@shop").owed == {Delivery.NOTIFY}
+
+
+def test_a_saved_image_is_shown_by_our_own_address(make: Callable[..., None], shop: FlaskClient, store: Store) -> None:
+    make()
+    (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+    output = SavedOutput(name="x/a-1.png", sha256="ab" * 32, size=7, content_type="image/png", width=9, height=9)
+    result = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+    store.attempts.finish(claim.external_task_id, State.COMPLETED, result, "callback")
+    assert "not saved" in shop.get("/jobs/fox").text
+    saved = replace(result, saved=Saved(datetime(2026, 1, 2, tzinfo=UTC), (output,)))
+    store.context.client.set(store.context.keys.member("result", "fox@shop"), saved.to_json())
+
+    page = shop.get("/jobs/fox").text
+
+    assert "/outputs/0?size=256" in page
+    assert 'src="https://cdn.example.com' not in page
+    assert "saved" in page
