@@ -5,8 +5,9 @@ from webhook.pages import (
     lanes,
     overview,
     session,
+    spending,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "overview", "session", "spending"]

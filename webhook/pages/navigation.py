@@ -21,6 +21,7 @@ class Entry:
 ENTRIES = (
     Entry("Overview", "pages.overview", "o"),
     Entry("Lanes", "pages.lanes", "l"),
+    Entry("Spending", "pages.spending", "s"),
 )
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")
