@@ -16,8 +16,8 @@ MOST_WRONG_FILES = 20
 #: Seconds of the lease on a save, and between two renewals of it. So what a killed worker held is soon tried again.
 LEASE = 60.0
 RENEW_EVERY = 20.0
-#: Seconds for which a lease is renewed at most: longer than a save may take (worker.save.outputs).
-LONGEST_SAVE = 900.0
+#: Seconds without a byte after which the lease of a save is renewed no more: its worker hangs.
+LONGEST_SILENCE = 900.0
 #: Seconds left of a lease that show that its worker renews it no more.
 UNRENEWED = LEASE / 2
 #: Seconds after their expiry for which results may still be saved, before a round of reconcile gives them up.

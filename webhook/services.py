@@ -31,6 +31,7 @@ from schemas import (
     without_images,
 )
 from webhook.access.auth import caller
+from webhook.access.rate_limits import Buckets
 from webhook.backpressure import Backpressure, Usage
 from webhook.http.fair_pool import Place
 from webhook.http.problems import unavailable
@@ -63,6 +64,7 @@ class Services:
     strangers: Places = field(init=False)
     memory: Places = field(init=False)
     pressure: Backpressure = field(init=False)
+    replays: Buckets = field(default_factory=Buckets)
     readiness: SharedWork[Any] = field(default_factory=SharedWork)
 
     def __post_init__(self) -> None:

@@ -1,69 +1,38 @@
-"""Send notifications as far as places and circuit breakers allow (jobs/receivers.py), in threads of their own.
-
-Nothing here waits for a receiver but those threads: a task that begins notifications ends at once.
-"""
+"""Notifications of ended jobs."""
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from jobs import logs
 from jobs.claims import Due
 from jobs.decoding import UNREADABLE
-from jobs.delivery_log import Attempt, address_without_secrets
+from jobs.delivery_log import Attempt
 from jobs.jitter import Random, draw
 from jobs.job import Delivery
-from jobs.policy import MOST_DELIVERIES, next_delivery
-from jobs.receivers import BeginOutcome, Turn, receiver_of
+from jobs.receivers import Turn, receiver_of
 from jobs.store.store import Store
 from schemas import GenerationRequest
-from worker.errors import NotifyFailed
 from worker.notification import Notifier
+from worker.sender import Deliver, Sender, next_try
 
 log = logging.getLogger(__name__)
 
-#: For so long after the end of its job, a notification is postponed while the breaker of its receiver is open. Then it
-#: is given up; one that was never sent is sent once before.
-LONGEST_POSTPONED = timedelta(days=1)
-#: Waiting notifications that begin when one ends: more than one, so that places of killed workers are used again.
-BEGIN = 2
-
 
 class Notifications:
-    """Notifications of ended jobs. `limit`: most under way at once, of all workers. `stopping`: begin no more.
+    """Notifications of ended jobs, which `sender` sends."""
 
-    `disable_after`: seconds of failures after which a receiver is disabled; 0: never.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        notifier: Notifier,
-        executor: Executor,
-        limit: int,
-        stopping: threading.Event,
-        *,
-        disable_after: float = 0.0,
-        random: Random = draw,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: Store, notifier: Notifier, sender: Sender, *, random: Random = draw) -> None:
         self._store = store
-        self._disable_after = disable_after
-        self._clock = clock
         self._notifier = notifier
-        self._executor = executor
-        self._limit = limit
-        self._stopping = stopping
+        self._sender = sender
         self._random = random
 
-    def begin(self, due: Due, deliver: Callable[[Sequence[str]], None]) -> None:
+    def begin(self, due: Due, deliver: Deliver) -> None:
         """Begin a claimed notification, or leave it waiting. `deliver` gets the ids of jobs that are next."""
-        if self._stopping.is_set():
-            return  # its alarm lets another worker send it
+        if self._sender.stopping:
+            return
         text = self._store.jobs.get_text(due.job.id)
         try:
             request = GenerationRequest.from_text(text) if text else None
@@ -73,89 +42,75 @@ class Notifications:
             log.exception("job %s: its callback_url cannot be read", due.job.id)
             retry_later(self._store, due, Delivery.NOTIFY, type(error).__name__, self._random())
             return
-        if request is None or not receiver:
+        if request is None or url is None or not receiver:
             self._store.deliveries.record(due, Delivery.NOTIFY)
             return
-        old = due.job.ended_at is not None and due.now - due.job.ended_at > LONGEST_POSTPONED
-        never_sent = due.job.delivery_tries == 0
-        turn = self._store.deliveries.begin_notification(due, receiver, self._limit, last_chance=old and never_sent)
-        if turn.outcome is BeginOutcome.GRANTED:
-            self._executor.submit(self._send, due, turn, request, deliver)
-        elif turn.outcome is BeginOutcome.DISABLED:
-            why = f"its receiver {receiver} is disabled, because it failed for too long"
-            log.error("job %s: delivery (notify) given up: %s", due.job.id, why)
-            self._store.deliveries.give_up(due, Delivery.NOTIFY, why)
-        elif turn.outcome is BeginOutcome.OPEN:
-            why = due.job.delivery_error or "earlier notifications to this host failed"
-            if old:
-                log.error("job %s: delivery (notify) given up: %s", due.job.id, why)
-                self._store.deliveries.give_up(due, Delivery.NOTIFY, why)
-            else:
-                # Spread, so that they do not all come when the breaker lets one through.
-                self._store.deliveries.postpone(due, Delivery.NOTIFY, turn.pause * (1 + self._random() / 2), why)
-
-    def _send(self, due: Due, turn: Turn, request: GenerationRequest, deliver: Callable[[Sequence[str]], None]) -> None:
-        with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
-            try:
-                attempt = self._attempt(due, request)
-                why = attempt.error
-                wait = next_try(due, Delivery.NOTIFY, why, self._random()) if why else None
-                if wait is not None:
-                    attempt = replace(attempt, next_at=attempt.at + timedelta(seconds=attempt.took + wait))
-                begin = 0 if self._stopping.is_set() else BEGIN
-                started = self._store.deliveries.end_notification(
-                    due,
-                    turn,
-                    limit=self._limit,
-                    random=self._random(),
-                    retry_in=wait,
-                    why=why,
-                    begin=begin,
-                    attempt=attempt,
-                    disable_after=self._disable_after,
-                )
-                if started:
-                    deliver(started)
-            except Exception:
-                # There is no caller to raise to. Alarms and leases replace what was not recorded.
-                log.exception("job %s: the result of its notification was not recorded", due.job.id)
-
-    def _attempt(self, due: Due, request: GenerationRequest) -> Attempt:
-        """Send it. Returns the attempt for the log."""
-        url, begin, why = request.callback_url or "", self._clock(), ""
-        status: int | None = None
-        try:
-            status = self._notifier(due.job, url, request.callback_form)
-        except NotifyFailed as error:
-            why, status = str(error), error.status
-        except Exception as error:
-            # Of any kind: it must neither stop other deliveries nor be repeated forever.
-            log.exception("job %s: its notification failed with an unexpected error", due.job.id)
-            why = type(error).__name__
-        return Attempt(
-            id=Notifier.message_id(due.job),
-            at=due.now,
-            address=address_without_secrets(url),
-            status=status,
-            took=self._clock() - begin,
-            error=why,
-        )
+        self._sender.begin(_OfJob(url, due, request, self._store, self._notifier), deliver)
 
 
-def next_try(due: Due, kind: Delivery, why: str, random: float) -> float | None:
-    """Return the seconds until a failed delivery is repeated; None: it is given up. Logs both."""
-    wait, name = next_delivery(due.job.tries(kind), random), kind.name.lower()
-    if wait is None:
-        log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)
-        return None
-    log.warning("job %s: delivery (%s) failed, repeated in %.0f s: %s", due.job.id, name, wait, why)
-    return wait
+@dataclass(slots=True)
+class _OfJob:
+    """A `Notification` of the end of a job."""
+
+    url: str
+    due: Due
+    request: GenerationRequest
+    store: Store
+    notifier: Notifier
+
+    @property
+    def name(self) -> str:
+        return _name(self.due, Delivery.NOTIFY)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        job = self.due.job
+        return {"job": job.id, "attempt": job.attempt, "lane": job.lane}
+
+    @property
+    def message_id(self) -> str:
+        return Notifier.message_id(self.due.job)
+
+    @property
+    def caused_at(self) -> datetime | None:
+        return self.due.job.ended_at
+
+    @property
+    def claimed_at(self) -> datetime:
+        return self.due.now
+
+    @property
+    def tries(self) -> int:
+        return self.due.job.delivery_tries
+
+    @property
+    def error(self) -> str:
+        return self.due.job.delivery_error or ""
+
+    def begin(self, receiver: str, limit: int, *, last_chance: bool) -> Turn:
+        return self.store.deliveries.begin_notification(self.due, receiver, limit, last_chance=last_chance)
+
+    def post(self) -> int:
+        return self.notifier(self.due.job, self.url, self.request.callback_form)
+
+    def postpone(self, seconds: float, why: str) -> object:
+        return self.store.deliveries.postpone(self.due, Delivery.NOTIFY, seconds, why)
+
+    def give_up(self, why: str) -> object:
+        return self.store.deliveries.give_up(self.due, Delivery.NOTIFY, why)
+
+    def end(self, turn: Turn, attempt: Attempt, **how: Any) -> list[str]:
+        return self.store.deliveries.end_notification(self.due, turn, why=attempt.error, attempt=attempt, **how)
 
 
 def retry_later(store: Store, due: Due, kind: Delivery, why: str, random: float) -> None:
     """Record that a delivery failed: repeat it, or give it up. `boomerang-server stuck` lists given-up ones."""
-    wait = next_try(due, kind, why, random)
+    wait = next_try(_name(due, kind), due.job.tries(kind), why, random)
     if wait is None:
         store.deliveries.give_up(due, kind, why)
     else:
         store.deliveries.record(due, kind, retry_in=wait, why=why)
+
+
+def _name(due: Due, kind: Delivery) -> str:
+    return f"job {due.job.id}: delivery ({kind.name.lower()})"

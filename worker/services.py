@@ -32,6 +32,7 @@ from worker.reconcile import Reconciler
 from worker.save.manifests import ManifestWriter
 from worker.save.outputs import OutputSaver, open_output_saver
 from worker.save.saver import Saver
+from worker.sender import Sender
 from worker.settings import Settings, Switch
 from worker.submit import Submitter
 from worker.task_events import TaskEvents
@@ -109,22 +110,10 @@ class Services:
         limit = self.settings.max_notifying
         # As many threads as places: a notification that may begin never waits for a thread.
         threads = ThreadPoolExecutor(limit, thread_name_prefix="boomerang-notify")
-        notifications = Notifications(
-            self.store,
-            Notifier(self.settings),
-            threads,
-            limit,
-            self.stopping,
-            disable_after=self.settings.disable_receiver_after,
-        )
-        of_batches = BatchNotifications(
-            self.store,
-            Notifier(self.settings),
-            threads,
-            limit,
-            self.stopping,
-            disable_after=self.settings.disable_receiver_after,
-        )
+        sender = Sender(threads, limit, self.stopping, disable_after=self.settings.disable_receiver_after)
+        notifier = Notifier(self.settings)
+        notifications = Notifications(self.store, notifier, sender)
+        of_batches = BatchNotifications(self.store, notifier, sender)
         queue = self.settings.generate_queue
         return Deliverer(
             self.store, self.messages, notifications, self._threads("deliver"), queue, of_batches=of_batches

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 Finish = Callable[[Path], None]
+#: How often a file is opened that other processes finish or remove meanwhile.
+_OPENED = 5
 
 
 @contextmanager
@@ -46,18 +48,9 @@ def resumed_file(folder: Path, key: str) -> Iterator[tuple[BinaryIO, Finish]]:
     process writes the file, and where something else has its name, it is a new one.
     """
     part = folder / f".boomerang-{key}.part"
-    # A link in its place is not followed.
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with ExitStack() as stack:
-        try:
-            file = stack.enter_context(os.fdopen(os.open(part, flags, 0o666), "r+b"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.fstat(file.fileno())
-            ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
-        except OSError:
-            ours = False
-        if not ours:
-            stack.close()
+        file = _open_locked(part, stack)
+        if file is None:
             with new_file(folder) as made:
                 yield made
             return
@@ -76,6 +69,24 @@ def resumed_file(folder: Path, key: str) -> Iterator[tuple[BinaryIO, Finish]]:
                 file.flush()
                 if not os.fstat(file.fileno()).st_size:
                     part.unlink()
+
+
+def _open_locked(part: Path, stack: ExitStack) -> BinaryIO | None:
+    """Open a file that no other process writes; None if that is not possible. The stack closes it."""
+    # A link in its place is not followed.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    for _ in range(_OPENED):
+        with ExitStack() as opened, suppress(OSError):
+            file = opened.enter_context(os.fdopen(os.open(part, flags, 0o666), "r+b"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(file.fileno())
+            if not (stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid == os.geteuid()):
+                return None
+            # Before the lock was there, another process may have given the file its final name, or removed it.
+            if os.path.samestat(found, part.lstat()):
+                stack.push(opened.pop_all())
+                return file
+    return None
 
 
 def _check_target(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Download results into a folder: complete files with stable names. Existing files stay."""
 
+import errno
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -27,9 +27,15 @@ TRIES = 4
 LARGEST = 512 * 1024 * 1024
 _CHUNK = 256 * 1024
 
+#: What a full disk raises, and a quota that is used up.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: The first bytes of a result → the extension of its file.
 _EXTENSIONS_BY_CONTENT = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 _EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "mp4", "webm", "bin")
+
+
+class _DiskFull(NotSaved):
+    """No further result can be saved."""
 
 
 class Saver:
@@ -72,7 +78,10 @@ class Saver:
             raise NotSaved(f"The folder {self._folder} cannot be created: {error.strerror}. Choose another.") from error
 
     def save_one(self, job: JobFields, index: int) -> Saved:
-        """Save one result of a job. `Saved.error` says why it could not be saved."""
+        """Save one result of a job. `Saved.error` says why it could not be saved.
+
+        Raises NotSaved when the disk is full.
+        """
         output = job.output[index]
         # Ids may contain colons, which some file systems refuse, but no plus.
         name = f"{quote(job.id.replace(':', '+'), safe='+')}-{index + 1}"
@@ -83,6 +92,8 @@ class Saver:
         try:
             with limited_time(self._stopped):
                 return Saved(job=job.id, index=index, url=output.url, path=self._fetch(job, index, name))
+        except _DiskFull:
+            raise
         except NotSaved as error:
             return Saved(job=job.id, index=index, url=output.url, error=str(error))
 
@@ -93,10 +104,16 @@ class Saver:
             return self._download(output, name)
         try:
             return self._from_service(self._files, job, index, name)
+        except _DiskFull:
+            raise
         except (BoomerangError, RequestException, WrongContent) as error:
             if output.source_url and not self._stopped.is_set():
-                with suppress(NotSaved):  # the service's reason is the one to report
+                try:
                     return self._download(replace(output, url=output.source_url), name)
+                except _DiskFull:
+                    raise
+                except NotSaved:
+                    pass  # the service's reason is the one to report
             raise NotSaved(f"Output {index} of job {job.id} cannot be fetched from the service: {error}") from error
 
     def _from_service(self, files: SavedFiles, job: JobFields, index: int, name: str) -> Path:
@@ -118,7 +135,7 @@ class Saver:
             except TooSlow as error:
                 raise NotSaved(f"{output.url} {error}. Try again: it continues.") from error
             except OSError as error:
-                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.") from error
+                raise self._not_written(name, error) from error
         raise AssertionError  # the loop returns or raises
 
     def _download(self, output: Output, name: str) -> Path:
@@ -135,8 +152,16 @@ class Saver:
             except TooSlow as error:
                 raise NotSaved(f"{output.url} {error}. Try again.") from error
             except OSError as error:
-                raise NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.") from error
+                raise self._not_written(name, error) from error
         raise AssertionError  # the loop returns or raises
+
+    def _not_written(self, name: str, error: OSError) -> NotSaved:
+        if error.errno in _FULL:
+            return _DiskFull(
+                f"The disk of {self._folder} is full ({error.strerror}). Free some space and repeat the command: it "
+                "saves what is missing."
+            )
+        return NotSaved(f"{self._folder / name} cannot be written: {error.strerror or error}.")
 
     def _try_download(self, output: Output, name: str) -> Path:
         with self._downloader.get(output.url) as response:

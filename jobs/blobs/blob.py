@@ -1,7 +1,7 @@
 """What a folder and a bucket have in common."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Protocol
@@ -10,8 +10,12 @@ from typing import IO, Protocol
 PIECE = 256 * 1024
 #: Seconds since the last write after which a file or upload that was never put counts as a killed writer's.
 ABANDONED = 6 * 3600.0
+#: Seconds since the last write after which an object that was kept for a later try is removed.
+KEPT_FOR = 3 * 24 * 3600.0
 #: Objects whose name begins so are the layer's own, and are in no list.
 OWN = ".boomerang-"
+#: The folder of objects that a failed try keeps for the next one.
+KEPT = f"{OWN}kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,18 @@ class Files(Protocol):
     def link(self, name: str, seconds: float, content_type: str | None, filename: str | None) -> str | None:
         """Return an address at which anybody can read the object for `seconds`; None where there is no such."""
 
-    def sweep(self, older_than: float) -> int:
-        """Remove what killed writers left before `older_than` seconds; return how many."""
+    def sweep(self, older_than: float, kept_for: float) -> int:
+        """Remove what killed writers left before `older_than` seconds, and what was kept longer; return how many."""
+
+
+@contextmanager
+def closing_draft(file: IO[bytes]) -> Iterator[None]:
+    """Close a draft at the end. Bytes that were not flushed are not wanted, so a full disk is no error here."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 def is_relative_name(name: str) -> bool:

@@ -13,8 +13,9 @@ from typing import NoReturn
 
 import fsspec
 
-from jobs.blobs.blob import ABANDONED, Blob, Draft, Files
+from jobs.blobs.blob import ABANDONED, KEPT_FOR, Blob, Draft, Files
 from jobs.blobs.folder import Folder
+from jobs.blobs.full_disk import describe
 from jobs.blobs.remote import Remote
 from jobs.errors import StoreUnavailable
 
@@ -145,10 +146,10 @@ class Bucket:
             log.warning("the %s signs no addresses: %s: %s", self._purpose.name, type(error).__name__, error)
             return None
 
-    def sweep(self, older_than: float = ABANDONED) -> int:
-        """Remove what killed writers left; return how many drafts and uploads."""
+    def sweep(self, older_than: float = ABANDONED, kept_for: float = KEPT_FOR) -> int:
+        """Remove what killed writers left, and what was kept for too long; return how many objects and uploads."""
         with self._translated():
-            return self._files.sweep(older_than)
+            return self._files.sweep(older_than, kept_for)
 
     def _check_marker(self, cause: Exception | None = None) -> None:
         if not self._has_marker():
@@ -176,7 +177,7 @@ class Bucket:
             raise
         except Exception as error:
             log.warning("the %s failed: %s: %s", self._purpose.name, type(error).__name__, error)
-            raise self._purpose.error(f"The {self._purpose} failed: {type(error).__name__}") from error
+            raise self._purpose.error(f"The {self._purpose} failed: {describe(error)}") from error
 
 
 def _open(url: str) -> tuple[Files, bool]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from jobs.blobs.blob import OWN, PIECE, Blob, Draft, is_relative_name
+from jobs.blobs.blob import KEPT, OWN, PIECE, Blob, Draft, closing_draft, is_relative_name
 from jobs.blobs.flushing import FolderFlusher
 
 #: The folder of drafts.
@@ -34,7 +34,7 @@ class Folder:
         path = self._root / DRAFTS / token_hex(16)
         file = _create(path)
         try:
-            with file:
+            with closing_draft(file):
                 yield Draft(file, str(path))
         finally:
             path.unlink(missing_ok=True)
@@ -122,17 +122,21 @@ class Folder:
             raise FileNotFoundError(f"{name!r} is not the name of an object")
         return self._root / name
 
-    def sweep(self, older_than: float) -> int:
-        """Remove drafts."""
-        count = 0
-        before = time.time() - older_than
-        with suppress(FileNotFoundError), os.scandir(self._root / DRAFTS) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    if entry.stat().st_mtime < before:
-                        Path(entry.path).unlink()
-                        count += 1
-        return count
+    def sweep(self, older_than: float, kept_for: float) -> int:
+        """Remove drafts, and what was kept."""
+        return _sweep(self._root / DRAFTS, older_than) + _sweep(self._root / KEPT, kept_for)
+
+
+def _sweep(folder: Path, older_than: float) -> int:
+    count = 0
+    before = time.time() - older_than
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.stat().st_mtime < before:
+                    Path(entry.path).unlink()
+                    count += 1
+    return count
 
 
 def _create(path: Path) -> BinaryIO:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
-from jobs.blobs.blob import OWN, Blob, Draft
+from jobs.blobs.blob import KEPT, OWN, Blob, Draft, closing_draft
 
 #: Bytes of an upload's parts, and of a read. Each thread holds two of them in memory at most.
 PART = 8 * 1024 * 1024
@@ -37,7 +37,8 @@ class Remote:
     @contextmanager
     def draft(self) -> Iterator[Draft]:
         """Open a draft: a file that has no name, so that nothing remains of it after a kill."""
-        with tempfile.TemporaryFile() as file:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the next line
+        with closing_draft(file):
             yield Draft(file)
 
     def put(self, draft: Draft, name: str, content_type: str) -> None:
@@ -104,15 +105,20 @@ class Remote:
             return None
         return address
 
-    def sweep(self, older_than: float) -> int:
-        """Abort uploads to S3, and remove drafts that were not moved. Google ends uploads itself, after a week."""
-        before = datetime.fromtimestamp(time.time() - older_than, UTC)
+    def sweep(self, older_than: float, kept_for: float) -> int:
+        """Abort uploads to S3, remove drafts that were not moved, and what was kept.
+
+        Google ends uploads itself, after a week.
+        """
+        count = self._sweep(KEPT, _ago(kept_for))
         if self._scheme in _S3:
-            return sum(map(self._abort, [each for each in self._uploads() if each["Initiated"] < before]))
-        if self._scheme in _ATOMIC:
-            return 0
+            old = [each for each in self._uploads() if each["Initiated"] < _ago(older_than)]
+            return count + sum(map(self._abort, old))
+        return count if self._scheme in _ATOMIC else count + self._sweep(DRAFTS, _ago(older_than))
+
+    def _sweep(self, folder: str, before: datetime) -> int:
         with suppress(FileNotFoundError):
-            found = [each for each in self._files.ls(self._path(DRAFTS), detail=True) if _modified(each) < before]
+            found = [each for each in self._files.ls(self._path(folder), detail=True) if _modified(each) < before]
             for each in found:
                 self._files.rm_file(each["name"])
             return len(found)
@@ -188,6 +194,10 @@ class Remote:
     def _blob(self, found: Mapping[str, Any]) -> Blob:
         name = str(found["name"]).lstrip("/").removeprefix(f"{self._root.lstrip('/')}/")
         return Blob(name, int(found["size"]), _modified(found))
+
+
+def _ago(seconds: float) -> datetime:
+    return datetime.fromtimestamp(time.time() - seconds, UTC)
 
 
 def _modified(found: Mapping[str, Any]) -> datetime:

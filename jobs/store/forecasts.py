@@ -21,6 +21,9 @@ from jobs.store.spending import key_caps
 from jobs.store.wait_reasons import closed_text, lanes_of, usd
 from jobs.units import dollars, nano
 
+#: Parts of a lane's budget that a quote tells apart for producers.
+STEPS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -134,9 +137,13 @@ def _at_lane_budgets(
     if of_lanes and len(of_lanes) == len(budgets):
         what = f"the budget of {'lane' if len(lanes) == 1 else 'lanes'} {', '.join(lanes)}"
         used = [found["lanes"][name] for name in lanes]
-        for block in _at_budget("lane_budget", what, sum(map(nano, of_lanes)), used, estimate):
-            hidden = f"{what} for today does not suffice: jobs beyond it wait until tomorrow (UTC)"
-            yield block if shows_spent else Block(block.code, hidden)
+        limit = sum(map(nano, of_lanes))
+        if shows_spent:
+            yield from _at_budget("lane_budget", what, limit, used, estimate)
+            return
+        # In coarse steps: many quotes of different sizes would otherwise find out what other producers spend.
+        for block in _at_budget("lane_budget", what, limit, used, estimate, step=max(1, limit // STEPS)):
+            yield Block(block.code, f"{what} for today may not suffice: jobs beyond it wait until tomorrow (UTC)")
 
 
 def _closed(settings: Settings, pools: Collection[str], lanes: Mapping[str, Any]) -> Iterator[Block]:
@@ -169,12 +176,13 @@ def at_cap(cap: Decimal | None, *estimates: Estimate) -> Iterator[Block]:
 
 
 def _at_budget(
-    code: str, what: str, limit: int, used: Sequence[Mapping[str, Any]], estimate: Estimate
+    code: str, what: str, limit: int, used: Sequence[Mapping[str, Any]], estimate: Estimate, *, step: int = 1
 ) -> Iterator[Block]:
+    """Say whether a budget will be used up. `step`: what is left counts in multiples of it, rounded down."""
     if any(int(each["unknown"]) for each in used):
         yield Block(code, f"{what} for today cannot be kept, because the costs of some results are unknown")
         return
-    left = max(0, limit - sum(int(each["spent"]) + int(each["reserved"]) for each in used))
+    left = max(0, limit - sum(int(each["spent"]) + int(each["reserved"]) for each in used)) // step * step
     if left == 0 or (estimate.expected is not None and estimate.expected > dollars(left)):
         yield Block(code, f"{usd(left)} are left of {what} for today: jobs beyond that wait until tomorrow (UTC)")
 

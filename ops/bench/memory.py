@@ -24,14 +24,14 @@ class Memory:
 
     def __init__(self, pid: int) -> None:
         self._pids = [pid, *_children(pid)]
-        self.before = self.peak = self._now()
+        self.before = self.peak = self.now()
         self._sampled = time.monotonic()
 
     def sample(self) -> None:
         """Read the memory, at most once in INTERVAL seconds."""
         if time.monotonic() - self._sampled > INTERVAL:
             self._sampled = time.monotonic()
-            self.peak = max(self.peak, self._now())
+            self.peak = max(self.peak, self.now())
 
     def each(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Pass the pieces on and sample the memory meanwhile."""
@@ -39,7 +39,8 @@ class Memory:
             self.sample()
             yield piece
 
-    def _now(self) -> int:
+    def now(self) -> int:
+        """Return the resident memory."""
         return sum(_resident(pid) for pid in self._pids)
 
 

@@ -24,6 +24,8 @@ _UTIME = 11
 _OTHER = {"info", "ping", "hello", "client|setinfo", "client|setname", "auth", "select"}
 
 Costs = Counter[tuple[str, str]]
+#: What is counted of a process.
+CPU = "CPU µs"
 
 
 def _tree(pid: int) -> list[int]:
@@ -31,14 +33,14 @@ def _tree(pid: int) -> list[int]:
     return [pid, *(each for child in children for each in _tree(int(child)))]
 
 
-def _process_costs(pids: Mapping[str, int]) -> Costs:
+def process_costs(pids: Mapping[str, int]) -> Costs:
     """Return what each process and its children have used: µs of CPU time, and context switches."""
     found: Costs = Counter()
     for name, root in pids.items():
         for pid in _tree(root):
             fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
             ticks = int(fields[_UTIME]) + int(fields[_UTIME + 1])
-            found[name, "CPU µs"] += round(ticks / _TICKS * 1e6)
+            found[name, CPU] += round(ticks / _TICKS * 1e6)
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 for line in (thread / "status").read_text("utf-8").splitlines():
                     if line.startswith("voluntary_ctxt_switches"):
@@ -67,14 +69,14 @@ def measure(jobs: int, runs: int) -> None:
         tempfile.TemporaryDirectory(prefix="boomerang-bench-") as folder,
         stack(Path(folder) / "fast", "--latency 0") as running,
     ):
-        sys.stdout.write(json.dumps({"start": _nested(_process_costs(running.pids()))}) + "\n")
+        sys.stdout.write(json.dumps({"start": _nested(process_costs(running.pids()))}) + "\n")
         servers = {
             name: redis.Redis.from_url(url, decode_responses=True)
             for name, url in (("redis", running.redis_url), ("broker", running.broker_url))
         }
 
         def costs() -> Costs:
-            found = _process_costs(running.pids())
+            found = process_costs(running.pids())
             for name, client in servers.items():
                 found.update(_redis_costs(name, client))
             return found

@@ -1,6 +1,7 @@
 """Benchmark: saving results, beside a plain download and a plain write on the same machine in the same run.
 
-`python -m ops.bench.saving --jobs 100000` is the full size. It writes a gigabyte to a temporary folder for 1,000 jobs.
+`python -m ops.bench.saving --jobs 100000` is the full size: 100 GB of traffic. Results are removed behind it, so that
+half a gigabyte of disk suffices. `--beside 2000` measures the submit path with and without saving, in turn.
 """
 
 import multiprocessing
@@ -11,9 +12,10 @@ import tempfile
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from jobs.results.manifest import write_manifest
 from jobs.results.names import DEFAULT, Template
 from jobs.results.results import open_results
 from jobs.states import State
+from ops.bench.beside_saving import measure
 from ops.bench.memory import Memory
 from worker.http.download import Bounds, Downloader
 from worker.save.outputs import OutputSaver
@@ -33,25 +36,53 @@ from worker.save_settings import MIN_RATE
 
 _BATCH = "bench"
 _MEGABYTE = 1_000_000
+#: Parts of a run at whose beginnings the memory is printed.
+PARTS = 10
 
 
 @click.command()
 @click.option("--jobs", default=2000, show_default=True, help="Results to save.")
 @click.option("--size", default=_MEGABYTE, show_default=True, help="Bytes of each.")
 @click.option("--threads", default=16, show_default=True, help="Results that are saved at once.")
-def main(jobs: int, size: int, threads: int) -> None:
+@click.option("--keep", default=500, show_default=True, help="Results on the disk at most; older ones are removed.")
+@click.option("--plain", default=2000, show_default=True, help="Files of the plain download and write, at most.")
+@click.option("--beside", default=0, show_default=True, help="Jobs of the whole path beside saving; 0: skip it.")
+@click.option("--turns", default=3, show_default=True, help="Turns of the whole path, each with and without saving.")
+def main(*, jobs: int, size: int, threads: int, keep: int, plain: int, beside: int, turns: int) -> None:
     """Save results from a server on this machine to a folder, and print megabytes per second and memory."""
+    if jobs:
+        _saving(jobs, size, threads, keep, plain)
+    if beside:
+        _beside(beside, turns)
+
+
+def _saving(jobs: int, size: int, threads: int, keep: int, plain: int) -> None:
     content = _png(size)
     with tempfile.TemporaryDirectory(prefix="boomerang-bench-") as name, _server(content) as url:
         folder = Path(name)
-        network = _rate(jobs, size, threads, lambda _: _download(url))
-        disk = _rate(jobs, size, threads, lambda number: _write(folder, number, content))
+        network = _rate(min(jobs, plain), size, threads, lambda _: _download(url))
+        disk = _rate(min(jobs, plain), size, threads, lambda number: _write(folder, number, content))
         results = open_results(f"file://{folder}/results")
         saver = OutputSaver(
             results, Downloader(Bounds(2 * size, MIN_RATE), private_hosts=True), Template.parse(DEFAULT)
         )
+        newest: deque[str] = deque()
+
+        def save(number: int) -> None:
+            newest.extend(each.name for each in saver.save_outputs(_job(number, url), {}).outputs)
+            while len(newest) > keep:
+                with suppress(IndexError):  # another thread has taken it
+                    results.remove([newest.popleft()])
+
         memory = Memory(os.getpid())
-        saved = _rate(jobs, size, threads, lambda number: saver.save_outputs(_job(number, url), {}), memory.sample)
+        peaks: list[int] = []
+
+        def sample(number: int | None) -> None:
+            memory.sample()
+            if number is not None and number * PARTS // jobs >= len(peaks):
+                peaks.append(memory.now())
+
+        saved = _rate(jobs, size, threads, save, sample)
         begin = time.perf_counter()
         lines = write_manifest(results, _BATCH)
         took = time.perf_counter() - begin
@@ -61,11 +92,28 @@ def main(jobs: int, size: int, threads: int) -> None:
     click.echo(f"plain write     {disk:8.1f} MB/s (flushed to disk, and renamed)")
     click.echo(f"saving          {saved:8.1f} MB/s, {saved / min(network, disk):.0%} of the slower of both")
     click.echo(f"memory          {memory.before / _MEGABYTE:.0f} MB before, {memory.peak / _MEGABYTE:.0f} MB at most")
+    click.echo(f"at each tenth   {', '.join(f'{each / _MEGABYTE:.0f}' for each in peaks)} MB")
     click.echo(f"manifest        {lines:,} lines in {took:.1f} s")
 
 
+def _beside(jobs: int, turns: int) -> None:
+    without, beside = measure(jobs, turns)
+    click.echo(f"whole path of {jobs:,} jobs, median of {turns} turns: without saving, beside saving, ratio")
+    for what, one, other in (
+        ("jobs/s", without.rate, beside.rate),
+        ("CPU µs a job, webhook", without.cpu("webhook"), beside.cpu("webhook")),
+        ("CPU µs a job, Redis", without.cpu("redis"), beside.cpu("redis")),
+        ("CPU µs a job, worker, which saves too", without.cpu("worker"), beside.cpu("worker")),
+    ):
+        click.echo(f"{what:40} {one:8,.0f} {other:8,.0f} {other / one:6.2f}")
+
+
 def _rate(
-    count: int, size: int, threads: int, work: Callable[[int], object], sample: Callable[[], object] = lambda: None
+    count: int,
+    size: int,
+    threads: int,
+    work: Callable[[int], object],
+    sample: Callable[[int | None], object] = lambda _: None,
 ) -> float:
     """Return megabytes per second."""
     numbers = iter(range(count))
@@ -75,7 +123,7 @@ def _rate(
         while True:
             with taking:
                 number = next(numbers, None)
-                sample()
+                sample(number)
             if number is None:
                 return
             work(number)

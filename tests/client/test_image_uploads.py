@@ -176,6 +176,19 @@ def test_a_name_is_looked_for_in_every_folder(client: Client, service: FakeServi
     assert list(service.images) == [reference(cat.read_bytes())]
 
 
+@pytest.mark.parametrize("name", ["cat.png", "deep/cat.png", "{link}/cat.png", "{real}/cat.png", "deep/../cat.png"])
+def test_the_folder_itself_may_be_a_link(client: Client, service: FakeService, tmp_path: Path, name: str) -> None:
+    real, link = tmp_path / "disk" / "pictures", tmp_path / "pictures"
+    (real / "deep").mkdir(parents=True)
+    for path in (real / "cat.png", real / "deep" / "cat.png"):
+        path.write_bytes(drawn(400, 400))
+    link.symlink_to(real)
+
+    client.enqueue(OMNI | {"style_image": name.format(link=link, real=real)}, folder=link)
+
+    assert list(service.images) == [reference(drawn(400, 400))]
+
+
 def test_a_pipe_is_not_read(client: Client, service: FakeService, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImagesRefused, match="not a regular file"):

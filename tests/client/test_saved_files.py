@@ -1,6 +1,7 @@
 """Saved images come from the service: broken downloads continue, and their SHA-256 is checked."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,17 @@ def test_counts_are_right_after_results_and_jobs_can_be_refreshed(real: Client, 
     assert [batch.finished, batch.done, len(jobs)] == [2, True, 2]
     assert batch.refresh().finished == 2
     assert [job.refresh().status for job in jobs] == ["cancelled"] * 2
+
+
+def test_equal_images_that_are_saved_at_once_are_all_complete(tmp_path: Path) -> None:
+    def save(number: int) -> None:
+        with resumed_file(tmp_path, "ab") as (file, finish):
+            assert file.tell() == 0
+            file.write(b"image")
+            finish(tmp_path / f"{number}.png")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(save, range(1200)))
+
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"image"}
+    assert len(list(tmp_path.iterdir())) == 1200

@@ -1,5 +1,7 @@
 """Saving results into a folder: complete files or none, each fetched once, existing files unchanged."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,19 @@ def test_stopping_early_leaves_no_partial_file(
     next(saving_now)
     saving_now.close()
     assert set(names(tmp_path)) <= {"b.1-1.png", "b.3-1.jpg"}
+
+
+def test_a_full_disk_ends_the_save_and_the_next_one_continues(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("boomerang_client.new_files.os.fsync", full)
+    with pytest.raises(NotSaved, match=f"The disk of {tmp_path} is full"):
+        batch.save(tmp_path)
+    assert names(tmp_path) == {}
+    monkeypatch.undo()
+
+    assert all(one.error is None for one in batch.save(tmp_path))
+    assert names(tmp_path) == {"b.1-1.png": PNG, "b.3-1.jpg": JPEG}

@@ -26,6 +26,7 @@ from worker.notifications import Notifications
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
+from worker.sender import Sender
 from worker.settings import Settings
 from worker.submit import Submitter
 
@@ -80,7 +81,9 @@ class World:
             self.store, self.providers, self.settings, self.threads, self.messages, images=self.images
         )
         self.notifications = Notifications(
-            self.store, Notifier(self.settings), AtOnce(), self.settings.max_notifying, threading.Event()
+            self.store,
+            Notifier(self.settings),
+            Sender(AtOnce(), self.settings.max_notifying, threading.Event()),
         )
         self.deliverer = Deliverer(self.store, self.messages, self.notifications, self.threads, "celery")
 

@@ -21,6 +21,7 @@ from tests.support.world import CLOCK, MakeWorld, request_of
 from worker.batch_notifications import BatchNotifications
 from worker.deliver import Deliverer
 from worker.notification import Notifier
+from worker.sender import Sender
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
 
@@ -30,7 +31,7 @@ def w(world: MakeWorld) -> Any:
     """A world with a batch of two jobs, whose producer is notified of its events."""
     made = world(allow_private_hosts=True, notify_secrets=(SECRET,))
     with ThreadPoolExecutor(4) as threads:
-        of_batches = BatchNotifications(made.store, Notifier(made.settings), threads, 8, threading.Event())
+        of_batches = BatchNotifications(made.store, Notifier(made.settings), Sender(threads, 8, threading.Event()))
         made.deliverer = Deliverer(made.store, made.messages, None, made.threads, "celery", of_batches=of_batches)  # type: ignore[arg-type]
         yield made
 

@@ -19,6 +19,7 @@ from tests.support.world import MakeWorld, World, request_of
 from worker.deliver import Deliverer
 from worker.notification import Notifier
 from worker.notifications import Notifications
+from worker.sender import Sender
 
 LIMIT = 16
 
@@ -67,7 +68,7 @@ def shared(world: MakeWorld) -> Iterator[World]:
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(LIMIT))
         w.stopping = threading.Event()  # type: ignore[attr-defined]
-        w.notifications = Notifications(w.store, Notifier(w.settings), threads, LIMIT, w.stopping)  # type: ignore[attr-defined]
+        w.notifications = Notifications(w.store, Notifier(w.settings), Sender(threads, LIMIT, w.stopping))  # type: ignore[attr-defined]
         w.deliverer = Deliverer(w.store, w.messages, w.notifications, w.threads, "celery")
         yield w
         w.stopping.set()  # type: ignore[attr-defined]

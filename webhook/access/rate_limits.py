@@ -60,11 +60,14 @@ class Buckets:
         self._empty_at: OrderedDict[tuple[Rate, str], float] = OrderedDict()
         self._lock = Lock()
 
-    def wait(self, rate: Rate, name: str, *, count: bool = True) -> float:
-        """Return the seconds until `name` may call again; 0 means now, and with `count` counts the call."""
+    def wait(self, rate: Rate, name: str, *, count: bool = True, amount: int = 1) -> float:
+        """Return the seconds until `name` may call again; 0 means now, and with `count` counts the call.
+
+        `amount`: as how many calls it counts, at most those of the rate.
+        """
         now = self._clock()
         with self._lock:
-            full_at = max(self._empty_at.get((rate, name), now), now) + rate.seconds / rate.amount
+            full_at = max(self._empty_at.get((rate, name), now), now) + amount * rate.seconds / rate.amount
             # The factor allows for rounding in sums of fractions.
             wait = full_at - now - rate.seconds * (1 + 1e-9)
             if wait > 0:
@@ -88,7 +91,7 @@ class RateLimits:
         """Count a request with this key. Raises a problem, 429, for one too many."""
         for rate in self._rates:
             if wait := self._calls.wait(rate, key):
-                raise _too_many(wait, f"This key may make {rate.amount:,} requests per {rate.every}.")
+                raise too_many(wait, f"This key may make {rate.amount:,} requests per {rate.every}.")
 
     def refused(self, address: Address | None) -> None:
         """Count an invalid key. Raises a problem, 429, if too many came from this address.
@@ -98,12 +101,13 @@ class RateLimits:
         limits = _limits_of(address)
         waits = [self._guesses.wait(rate, network, count=False) for rate, network in limits]
         if any(waits):
-            raise _too_many(max(waits), "Your address has sent too many invalid keys.")
+            raise too_many(max(waits), "Your address has sent too many invalid keys.")
         for rate, network in limits:
             self._guesses.wait(rate, network)
 
 
-def _too_many(wait: float, reason: str) -> ProblemError:
+def too_many(wait: float, reason: str) -> ProblemError:
+    """Return the problem, 429, of a caller that has to wait for so many seconds."""
     return ProblemError(429, f"{reason} Send this again later.", headers={"Retry-After": str(math.ceil(wait))})
 
 

@@ -13,10 +13,14 @@ from jobs.serializers import serialize_notification, serialize_receiver
 from schemas.queries.deliveries import DeliveryQuery, ReplayQuery
 from schemas.views.deliveries import DeliveriesOfOne, DeliveryList, ReceiverList, Replayed
 from webhook.access.auth import caller
+from webhook.access.rate_limits import Rate, too_many
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
+
+#: Deliveries that a producer may have sent again: each is a call to a host that it chose, and costs nothing.
+REPLAYS = Rate(100_000, "hour")
 
 blueprint = Blueprint(
     "deliveries", __name__, url_prefix="/v1", description="Notifications at the `callback_url`, and their receivers."
@@ -51,14 +55,15 @@ def replay_page(query: dict[str, Any]) -> Response:
 
     One page of those that `GET /v1/deliveries` lists, by default failed ones and those given up. Pass `cursor` until it
     is null. With `host`, that receiver is enabled first, and its circuit breaker is closed. The notifications keep
-    their `webhook-id`, and wait for one another as all others do.
+    their `webhook-id`, and wait for one another as all others do. A producer can have 100,000 sent again in an hour;
+    beyond it the answer is 429, with a Retry-After.
     """
     store = services().store
     if "host" in query:
         for owner in _owners():
             store.delivery_log.enable(owner, query["host"])
     found = _page(query)
-    outcomes = store.delivery_log.replay([each.id for each in found.notifications], caller().owner)
+    outcomes = _replay([each.id for each in found.notifications])
     return json_response(_replayed(outcomes) | {"cursor": found.cursor})
 
 
@@ -107,7 +112,7 @@ def replay(job_id: str) -> Response:
     """
     store = services().store
     job = store.jobs.get(job_id)
-    (outcome,) = store.delivery_log.replay([job.id], caller().owner)
+    (outcome,) = _replay([job.id])
     if outcome is ReplayOutcome.UNKNOWN:
         # Another producer's job has got the id since it was read.
         raise JobNotFound(job_id)
@@ -144,6 +149,13 @@ def enable(receiver: str) -> Response:
         raise ProblemError(404, f"No notification went to {receiver}. GET /v1/receivers lists those that got some.")
     found = [each for owner in enabled for each in log.receivers(owner) if each.name == receiver]
     return json_response({"receivers": [serialize_receiver(each) for each in found]})
+
+
+def _replay(ids: Sequence[str]) -> Sequence[ReplayOutcome]:
+    """Send notifications again. Raises a problem, 429, for more than the caller may send again in an hour."""
+    if wait := services().replays.wait(REPLAYS, caller().name, amount=len(ids)):
+        raise too_many(wait, f"A producer may have {REPLAYS.amount:,} deliveries sent again per {REPLAYS.every}.")
+    return services().store.delivery_log.replay(ids, caller().owner)
 
 
 def _page(query: dict[str, Any]) -> NotificationPage:

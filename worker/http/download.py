@@ -7,7 +7,7 @@ slow ends the download. A transfer that breaks off is continued where the server
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.client import HTTPException
@@ -19,6 +19,7 @@ import requests
 from requests_hardened.ip_filter import InvalidIPAddress
 from urllib3.exceptions import HTTPError
 
+from jobs.blobs.full_disk import describe
 from schemas.outputs import checked_url
 from schemas.urls import MAX_IMAGE_URL, url_problem
 from worker.errors import DownloadFailed
@@ -74,9 +75,17 @@ class Downloader:
         self._ca = ca
         self._local = threading.local()
 
-    def download(self, url: str, file: IO[bytes], seconds: float) -> Body:
-        """Download into an empty file within `seconds`. Raises `DownloadFailed`, whose message has no address."""
-        transfer = _Transfer(file, self._bounds, time.monotonic(), seconds)
+    @property
+    def longest(self) -> float:
+        """The seconds that the largest file takes at the least rate."""
+        return GRACE + self._bounds.size / self._bounds.rate
+
+    def download(self, url: str, file: IO[bytes], seconds: float, alive: Callable[[], None] = lambda: None) -> Body:
+        """Download into an empty file within `seconds`. Raises `DownloadFailed`, whose message has no address.
+
+        `alive` is called with each piece that comes.
+        """
+        transfer = _Transfer(file, self._bounds, time.monotonic(), seconds, alive)
         for _ in range(TRIES):
             try:
                 self._begin(url, transfer)
@@ -169,6 +178,7 @@ class _Transfer:
     bounds: Bounds
     begun: float
     seconds: float
+    alive: Callable[[], None]
     received: int = 0  #: bytes of the body, as they were sent
     size: int = 0  #: bytes written
     digest: Any = field(default_factory=sha256)
@@ -268,6 +278,7 @@ class _Transfer:
             # The least rate: what has come pays for the time until the next bytes.
             allowed = min(self.seconds, GRACE + self.received / self.bounds.rate)
             self.deadline.at = self.begun + allowed
+            self.alive()
             yield data
 
     def _write(self, piece: bytes) -> None:
@@ -278,7 +289,7 @@ class _Transfer:
         try:
             self.file.write(piece)
         except OSError as error:  # not the server's
-            raise DownloadFailed(f"it cannot be written: {error.strerror}") from error
+            raise DownloadFailed(f"it cannot be written here: {describe(error)}") from error
 
     def _too_large(self, size: int) -> DownloadFailed:
         return DownloadFailed(

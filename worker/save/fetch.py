@@ -1,6 +1,6 @@
 """Fetch one output of a job, and check that it is a whole file of a known kind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 
@@ -10,15 +10,19 @@ from worker.errors import DownloadFailed, SaveFailed
 from worker.http.download import Body, Downloader, host_of
 
 
-def fetch(downloader: Downloader, url: str, draft: Draft, seconds: float) -> tuple[Body, MediaFile]:
-    """Download an output into a draft. Raises `SaveFailed`; `final` where the output no longer exists."""
+def fetch(downloader: Downloader, url: str, draft: Draft, alive: Callable[[], None]) -> tuple[Body, MediaFile]:
+    """Download an output into a draft. Raises `SaveFailed`; `final` where the output no longer exists.
+
+    `alive` is called with each piece that comes. The time that it may take follows its size (Downloader.longest).
+    """
     with _naming_the_host(url):
-        body = downloader.download(url, draft.file, seconds)
+        body = downloader.download(url, draft.file, downloader.longest, alive)
         draft.file.flush()
-        return body, _check(draft, body)
+        return body, check(draft, body)
 
 
-def _check(draft: Draft, body: Body) -> MediaFile:
+def check(draft: Draft, body: Body) -> MediaFile:
+    """Check that a draft is a whole file of a known kind. Raises `MediaInvalid`."""
     if not body.size:  # an empty file cannot be mapped
         return read_media(b"")
     with mmap(draft.file.fileno(), 0, access=ACCESS_READ) as data:

@@ -1,10 +1,9 @@
 """Save all outputs of a job, or none: fetch and check each, then store them, and at last the job's sidecar.
 
 It is safe to repeat at any point. Until the sidecar exists, a repeat stores the outputs again under the same names;
-once it exists, a repeat reads it.
+once it exists, a repeat reads it. What a failed try fetched is kept, so that the next one fetches only the rest.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from hashlib import sha256
 
 from jobs.blobs.blob import Draft
 from jobs.blobs.bucket import Bucket
+from jobs.blobs.full_disk import describe
 from jobs.errors import JobNotFound, ResultsUnavailable
 from jobs.job import Job
 from jobs.results.names import Template, another_name, sidecar_name
@@ -20,13 +20,13 @@ from jobs.results.sidecar import CONTENT_TYPE, saved_by, write_sidecar
 from jobs.saved import Saved, SavedOutput
 from jobs.store.saves import LONGEST_WHY
 from jobs.store.store import Store
+from schemas.media import MediaFile, MediaInvalid
 from worker.errors import SaveFailed
-from worker.http.download import Bounds, Downloader
-from worker.save.fetch import fetch
+from worker.http.download import Body, Bounds, Downloader
+from worker.save.fetch import check, fetch
+from worker.save.kept import KeptOutputs
 from worker.settings import Settings
 
-#: Seconds in which all outputs of a job must be fetched and stored. The lease of a save must be longer.
-LONGEST_SAVE = 600.0
 #: Seconds after a result came in which an output that the provider's servers do not know may still appear; also between
 #: the first and the second answer that it does not exist.
 VISIBLE_AFTER = 120.0
@@ -36,6 +36,7 @@ VISIBLE_AFTER = 120.0
 class _Fetched:
     draft: Draft
     output: SavedOutput
+    was_kept: bool
 
 
 def open_output_saver(store: Store, results: Bucket, settings: Settings) -> "OutputSaver":
@@ -79,43 +80,89 @@ class OutputSaver:
         self._text_of = text_of
         self._note = note
         self._now = now
+        self._kept = KeptOutputs(results)
 
-    def save_outputs(self, job: Job, batch_labels: Mapping[str, str]) -> Saved:
-        """Save the outputs of a completed job, which needs its result. Raises `SaveFailed`."""
+    def save_outputs(
+        self, job: Job, batch_labels: Mapping[str, str], alive: Callable[[], None] = lambda: None
+    ) -> Saved:
+        """Save the outputs of a completed job, which needs its result. Raises `SaveFailed`.
+
+        `alive` is called whenever something has come.
+        """
         try:
-            saved = self._save(job, {**batch_labels, **job.labels})
+            saved = self._save(job, {**batch_labels, **job.labels}, alive)
         except ResultsUnavailable as error:
             raise SaveFailed(str(error)) from error
+        except OSError as error:
+            raise SaveFailed(f"it cannot be written here: {describe(error)}") from error
         if job.batch:
             # Before the save is recorded: it is repeated if this worker is killed here.
             self._note(job.batch)
         return saved
 
-    def _save(self, job: Job, labels: Mapping[str, str]) -> Saved:
+    def _save(self, job: Job, labels: Mapping[str, str], alive: Callable[[], None]) -> Saved:
         self._results.mark()
         sidecar = sidecar_name(job)
         before = self._results.read(sidecar)
         if before is not None and (saved := saved_by(job, before)) and self._is_complete(saved):
             return saved
-        end = time.monotonic() + LONGEST_SAVE
         with ExitStack() as drafts:
-            fetched = [
-                self._fetch(job, index, labels, drafts.enter_context(self._results.draft()), end - time.monotonic())
-                for index in range(len(job.result.output) if job.result else 0)
-            ]
-            outputs = tuple(map(self._store, fetched))
+            fetched = self._fetch_all(job, labels, drafts, alive)
+            try:
+                outputs = tuple(self._store(each, alive) for each in fetched)
+            except ResultsUnavailable:
+                self._keep(job, fetched)
+                raise
         saved = Saved(self._now(), outputs)
         if before is not None and saved_by(job, before) is None:
             # It is of an earlier job with the same id, whose outputs are still there.
             self._results.write(another_name(sidecar, sha256(before).hexdigest()), before, CONTENT_TYPE)
         described = replace(job, text=job.text or self._text_of(job.id))
         self._results.write(sidecar, write_sidecar(described, saved, labels), CONTENT_TYPE)
+        self._kept.forget(job, [index for index, each in enumerate(fetched) if each.was_kept])
         return saved
 
-    def _fetch(self, job: Job, index: int, labels: Mapping[str, str], draft: Draft, seconds: float) -> _Fetched:
+    def _fetch_all(
+        self, job: Job, labels: Mapping[str, str], drafts: ExitStack, alive: Callable[[], None]
+    ) -> list[_Fetched]:
+        """Fetch all outputs. Those that are fetched before one fails are kept for the next try."""
+        fetched: list[_Fetched] = []
+        try:
+            for index in range(len(job.result.output) if job.result else 0):
+                draft = drafts.enter_context(self._results.draft())
+                fetched.append(self._load(job, index, labels, draft) or self._fetch(job, index, labels, draft, alive))
+        except SaveFailed as error:
+            if error.final:
+                self._kept.forget(job, [index for index, each in enumerate(fetched) if each.was_kept])
+                raise
+            self._keep(job, fetched)
+            raise
+        return fetched
+
+    def _keep(self, job: Job, fetched: list[_Fetched]) -> None:
+        for index, each in enumerate(fetched):
+            if not each.was_kept and not self._kept.keep(job, index, each.draft):
+                return
+
+    def _load(self, job: Job, index: int, labels: Mapping[str, str], draft: Draft) -> _Fetched | None:
+        """Take an output that an earlier try kept."""
+        body = self._kept.load(job, index, draft)
+        if body is None:
+            return None
+        try:
+            return _Fetched(draft, self._output(job, index, labels, body, check(draft, body)), was_kept=True)
+        except MediaInvalid:
+            # Somebody changed it.
+            draft.file.seek(0)
+            draft.file.truncate()
+            return None
+
+    def _fetch(
+        self, job: Job, index: int, labels: Mapping[str, str], draft: Draft, alive: Callable[[], None]
+    ) -> _Fetched:
         assert job.result is not None  # noqa: S101 - it has outputs
         try:
-            body, file = fetch(self._downloader, job.result.output[index]["url"], draft, max(seconds, 0.0))
+            body, file = fetch(self._downloader, job.result.output[index]["url"], draft, alive)
         except SaveFailed as error:
             if not error.final:
                 raise
@@ -126,8 +173,11 @@ class OutputSaver:
                 # One server of many may be wrong. A second answer decides.
                 raise SaveFailed(error.why, retry_after=max(error.retry_after, VISIBLE_AFTER)) from error
             raise
+        return _Fetched(draft, self._output(job, index, labels, body, file), was_kept=False)
+
+    def _output(self, job: Job, index: int, labels: Mapping[str, str], body: Body, file: MediaFile) -> SavedOutput:
         name = self._template.name(job, index, file.media.extension, body.sha256, labels)
-        output = SavedOutput(
+        return SavedOutput(
             name=name,
             sha256=body.sha256,
             size=body.size,
@@ -135,10 +185,10 @@ class OutputSaver:
             width=file.width,
             height=file.height,
         )
-        return _Fetched(draft, output)
 
-    def _store(self, fetched: _Fetched) -> SavedOutput:
+    def _store(self, fetched: _Fetched, alive: Callable[[], None]) -> SavedOutput:
         """Store an output. An object with other bytes is never replaced: it is of an earlier job with the same id."""
+        alive()
         output = fetched.output
         there = self._results.info(output.name)
         if there and (there.size != output.size or self._hash_of(output) != output.sha256):

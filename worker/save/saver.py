@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from jobs import logs
+from jobs.blobs.full_disk import is_full
 from jobs.claims import Due
 from jobs.errors import BatchNotFound, RecordDamaged, ResultsUnavailable
 from jobs.jitter import Random, draw
 from jobs.job import Job
 from jobs.saved import Saved
-from jobs.saving import LEASE, LONGEST_SAVE, MOST_WRONG_FILES, RENEW_EVERY, next_save
+from jobs.saving import LEASE, LONGEST_SILENCE, MOST_WRONG_FILES, RENEW_EVERY, next_save
 from jobs.store.outcomes.deliveries import RecordSaveOutcome
 from jobs.store.saves import LONGEST_WHY, SaveResult
 from jobs.store.store import Store
@@ -24,8 +25,11 @@ from worker.errors import SaveFailed
 
 log = logging.getLogger(__name__)
 
-#: Saves the outputs of a job; gets the labels of its batch. Raises `SaveFailed`.
-SaveOutputs = Callable[[Job, Mapping[str, str]], Saved]
+#: Saves the outputs of a job; gets the labels of its batch, and what to call whenever something has come. Raises
+#: `SaveFailed`.
+SaveOutputs = Callable[[Job, Mapping[str, str], Callable[[], None]], Saved]
+#: Seconds for which no save is begun after the disk was full.
+REST_WHEN_FULL = 60.0
 
 
 class Saver:
@@ -56,13 +60,14 @@ class Saver:
         self._limit = limit
         self._random = random
         self._lock = threading.Lock()
-        #: saves under way, and when each was begun, in monotonic seconds
+        #: saves under way, and when something came last for each, in monotonic seconds
         self._held: dict[tuple[str, int], float] = {}
         self._renewing = False
+        self._rests_until = 0.0
 
     def __call__(self) -> int:
         """Begin to save what is due, as far as threads and places allow. Returns how many jobs were begun."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() or time.monotonic() < self._rests_until:
             return 0
         with self._lock:
             free = self._threads - len(self._held)
@@ -94,8 +99,11 @@ class Saver:
         job, saves = due.job, self._store.saves
         final, retry_after = False, 0.0
         try:
-            saved = self._save_outputs()(job, self._labels(job))
+            saved = self._save_outputs()(job, self._labels(job), lambda: self._note_life(due))
         except SaveFailed as error:
+            if is_full(error):
+                self._rests_until = time.monotonic() + REST_WHEN_FULL
+                log.warning("the disk is full: no results are saved for %.0f s", REST_WHEN_FULL)
             why, retry_after = error.why, error.retry_after
             final = error.final or (error.wrong_file and _times_in_a_row(job, why) >= MOST_WRONG_FILES)
         except ResultsUnavailable as error:
@@ -115,6 +123,11 @@ class Saver:
             wait = max(wait, min(retry_after, self._left(due)))
             log.warning("job %s: its results are not saved, tried again in %.0f s: %s", job.id, wait, why)
             self._after(due, saves.failed(due, why, wait))
+
+    def _note_life(self, due: Due) -> None:
+        with self._lock:
+            if _name(due) in self._held:
+                self._held[_name(due)] = time.monotonic()
 
     def _after(self, due: Due, done: SaveResult) -> None:
         if done.outcome is RecordSaveOutcome.REFUSED:
@@ -140,7 +153,7 @@ class Saver:
             # A worker that stops renews, too: its saves under way may end.
             time.sleep(RENEW_EVERY)
             with self._lock:
-                held = [each for each, begun in self._held.items() if time.monotonic() - begun < LONGEST_SAVE]
+                held = [each for each, alive in self._held.items() if time.monotonic() - alive < LONGEST_SILENCE]
                 self._renewing = bool(self._held)
                 if not self._renewing:
                     return

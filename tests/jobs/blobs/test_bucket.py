@@ -1,4 +1,4 @@
-"""Every kind of store behaves the same: a folder, a bucket of S3 over HTTP, and one whose objects are moved."""
+"""Every kind of store behaves the same: a folder, buckets of S3 and Google, and one whose objects are moved."""
 
 import os
 import shutil
@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
-from jobs.blobs.blob import ABANDONED
+from jobs.blobs.blob import ABANDONED, KEPT
 from jobs.blobs.bucket import Bucket, Purpose
 from jobs.blobs.remote import PART
 from jobs.errors import ResultsUnavailable
+from tests.support.gcs import gcs_api
 from tests.support.s3 import s3_api
 
+#: gcsfs sends a part as it is, about which aiohttp warns.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 PURPOSE = Purpose("test store", "BOOMERANG_TEST_STORE", ".boomerang-tests", ResultsUnavailable)
 DATA = bytes(range(256)) * 4096
 #: More than one part of an upload.
@@ -32,13 +35,19 @@ def s3() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow), "moved"])
+@pytest.fixture(scope="module")
+def gs() -> Iterator[str]:
+    with gcs_api() as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow), "gs", "moved"])
 def url(request: Any, tmp_path: Path) -> str:
     if request.param == "folder":
         return f"file://{tmp_path}/results"
     if request.param == "moved":
         return f"memory://{token_hex(4)}/results"
-    return f"{request.getfixturevalue('s3')}/{token_hex(4)}"
+    return f"{request.getfixturevalue(request.param)}/{token_hex(4)}"
 
 
 @pytest.fixture
@@ -238,3 +247,12 @@ def test_drafts_of_killed_writers_are_swept_by_age(tmp_path: Path) -> None:
         os.utime(draft.path, (time.time() - ABANDONED - 5,) * 2)
         assert bucket.sweep() == 1
     assert bucket.sweep() == 0
+
+
+def test_what_was_kept_is_removed_in_the_end(bucket: Bucket) -> None:
+    put(bucket, f"{KEPT}/a", b"1")
+    assert bucket.read(f"{KEPT}/a") == b"1"
+    assert names(bucket) == ["first"]
+    assert bucket.sweep(-60) == 0
+    assert bucket.sweep(kept_for=-60) == 1
+    assert bucket.info(f"{KEPT}/a") is None

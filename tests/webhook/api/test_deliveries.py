@@ -10,6 +10,8 @@ from jobs.delivery_log import Attempt
 from jobs.key_limits import KeyLimits
 from jobs.receivers import receiver_of
 from jobs.store.store import Store
+from webhook.access.rate_limits import Rate
+from webhook.api import deliveries
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -122,6 +124,20 @@ def test_a_replay_of_many(shop: FlaskClient, store: Store) -> None:
     assert shop.post("/v1/deliveries/replay").json["replayed"] == 2
     assert store.jobs.get("three@shop").owed
     assert shop.post("/v1/deliveries/replay?state=delivered").json["replayed"] == 0
+
+
+def test_replays_of_a_producer_are_bounded(
+    shop: FlaskClient, clients: dict[str, FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "REPLAYS", Rate(3, "hour"))
+    assert shop.post("/v1/deliveries/replay").json["replayed"] == 2
+    assert shop.post("/v1/jobs/three/deliveries/replay").status_code == 200
+    for path in ("/v1/jobs/three/deliveries/replay", "/v1/deliveries/replay?state=pending"):
+        refused = shop.post(path)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 1000
+    assert shop.get("/v1/deliveries").status_code == 200
+    assert clients["press"].post("/v1/deliveries/replay").status_code == 200
 
 
 def test_a_replay_at_a_host_enables_it(shop: FlaskClient, store: Store) -> None:

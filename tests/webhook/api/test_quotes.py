@@ -64,6 +64,23 @@ def test_only_an_administrator_sees_what_a_lane_has_left(
         assert bool(re.search("[0-9]", block["message"])) is is_shown
 
 
+def test_many_quotes_do_not_find_out_what_a_lane_has_left(
+    with_settings: Callable[..., FlaskClient], learn: Callable[..., None], store: Store
+) -> None:
+    lanes = tuple(replace(each, max_cost_per_day=Decimal(10)) for each in store.context.settings.lanes)
+    client = with_settings(named_lanes=lanes, api_keys=("shop:key-of-the-shop",))
+    shop = {"Authorization": "Bearer key-of-the-shop"}
+
+    def answers() -> list[Any]:
+        return [quoted(client, body(*[LINE] * count), headers=shop)["blocks"] for count in range(15, 22)]
+
+    learn("0.5")
+    before = answers()
+    learn("0.5")
+    assert answers() == before
+    assert [bool(each) for each in before] == [False] * 4 + [True] * 3  # 9 of 10 USD are left
+
+
 @pytest.fixture
 def dump(raw: redis.Redis) -> Callable[[], dict[str, bytes]]:
     """Everything in Redis, except when a key was last used."""

@@ -422,6 +422,10 @@ def test_a_proxy_can_be_used_and_that_of_the_environment_is_not(
     assert len(proxy.forwarded) == 1
 
 
+def test_the_time_for_a_file_follows_its_size() -> None:
+    assert Downloader(Bounds(10_000_000, 1000)).longest == module.GRACE + 10_000
+
+
 def test_a_full_disk_is_not_the_servers_fault(server: RawServer) -> None:
     class Full(BytesIO):
         def write(self, _: Any) -> int:

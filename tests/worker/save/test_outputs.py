@@ -1,21 +1,30 @@
 """Saving all outputs of a job, or none."""
 
+import errno
+import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
+from jobs.blobs import folder
+from jobs.blobs.blob import KEPT
 from jobs.blobs.bucket import Bucket
+from jobs.blobs.full_disk import is_full
+from jobs.errors import ResultsUnavailable
 from jobs.job import Job
 from jobs.result import Result
 from jobs.results.names import DEFAULT, Template
@@ -246,6 +255,139 @@ def test_by_content_two_jobs_share_an_object(provider: Provider, results: Bucket
     other = saver.save_outputs(job(provider, "/1", id="owl@shop"), {})
     assert {each.name for each in (*one.outputs, *other.outputs)} == {f"all/{sha256(ONE).hexdigest()}.png"}
     assert replace(one, outputs=()) == replace(other, outputs=(), at=one.at)
+
+
+FAILED_ONCE = SaveProgress(since=NOW - timedelta(hours=3), tries=1, error="it answered 503")
+BUSY = respond(503, b"")
+
+
+@pytest.fixture(params=["folder", "moved"])
+def store_url(request: Any, tmp_path: Path) -> str:
+    return f"file://{tmp_path}/results" if request.param == "folder" else f"memory://{token_hex(4)}/results"
+
+
+def kept(results: Bucket, tmp_path: Path) -> int:
+    """Return how many outputs are kept, and remove them."""
+    folder = tmp_path / "results" / ".boomerang-kept"
+    assert not folder.exists() or all(path.is_file() for path in folder.iterdir())
+    return results.sweep(kept_for=-60)
+
+
+def test_what_a_failed_try_fetched_is_not_fetched_again(provider: Provider, store_url: str, tmp_path: Path) -> None:
+    provider.files["/2"] = BUSY
+    for progress in (None, FAILED_ONCE):
+        assert not refused(saver_of(open_results(store_url)), job(provider, "/1", "/2", save=progress)).final
+    assert names(open_results(store_url)) == []
+    provider.files["/2"] = respond(200, TWO)
+
+    saved = saver_of(results := open_results(store_url)).save_outputs(job(provider, "/1", "/2", save=FAILED_ONCE), {})
+
+    assert provider.paths.count("/1?sig=canary") == 1
+    assert [results.read(each.name) for each in saved.outputs] == [ONE, TWO]
+    assert [(each.content_type, each.width, each.sha256) for each in saved.outputs] == [
+        ("image/png", 40, sha256(ONE).hexdigest()),
+        ("image/jpeg", 20, sha256(TWO).hexdigest()),
+    ]
+    assert kept(results, tmp_path) == 0
+
+
+def test_what_was_fetched_is_kept_while_the_store_takes_no_results(
+    provider: Provider, results: Bucket, saver: OutputSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Bucket.put
+
+    def failing(self: Bucket, draft: Any, name: str, *more: str) -> None:
+        if not name.startswith(KEPT):
+            raise ResultsUnavailable("away")
+        put(self, draft, name, *more)
+
+    monkeypatch.setattr(Bucket, "put", failing)
+    assert refused(saver, job(provider, "/1", "/2")).why == "away"
+    monkeypatch.undo()
+
+    saved = saver.save_outputs(job(provider, "/1", "/2", save=FAILED_ONCE), {})
+
+    assert len(provider.paths) == 2
+    assert [results.read(each.name) for each in saved.outputs] == [ONE, TWO]
+
+
+@pytest.mark.parametrize("change", ["damaged", "another address", "a later job"])
+def test_an_output_that_is_not_the_one_that_was_kept_is_fetched(
+    change: str, provider: Provider, results: Bucket, saver: OutputSaver, tmp_path: Path
+) -> None:
+    provider.files |= {"/2": BUSY, "/3": respond(200, TWO)}
+    refused(saver, job(provider, "/1", "/2"))
+    provider.files |= {"/1": respond(200, TWO), "/2": respond(200, ONE)}
+    (path,) = (tmp_path / "results" / KEPT).iterdir()
+    given = job(provider, "/1", "/2", save=FAILED_ONCE)
+    if change == "damaged":
+        path.write_bytes(ONE[:-20])
+    elif change == "another address":
+        given = job(provider, "/3", "/2", save=FAILED_ONCE)
+    else:
+        given = replace(given, created_at=NOW)
+
+    saved = saver.save_outputs(given, {})
+
+    assert [results.read(each.name) for each in saved.outputs] == [TWO, ONE]
+
+
+def test_a_result_that_is_gone_keeps_nothing(provider: Provider, results: Bucket, tmp_path: Path) -> None:
+    saver = saver_of(results)
+    provider.files["/2"] = BUSY
+    refused(saver, job(provider, "/1", "/2"))
+    del provider.files["/2"]
+    first = refused(saver, job(provider, "/1", "/2", save=FAILED_ONCE))
+    again = refused(saver, job(provider, "/1", "/2", save=replace(FAILED_ONCE, error=first.why)))
+    assert (first.final, again.final) == (False, True)
+    assert kept(results, tmp_path) == 0
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000], ids=["at the flush", "at a write"])
+@pytest.mark.parametrize("full_from", [1, 2, 3])
+def test_a_full_disk_is_named_and_nothing_is_lost(
+    size: int, full_from: int, provider: Provider, results: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drafts: one for each output, and one for the sidecar."""
+    one = image("png", 40, 30, 1) if size == 100 else large_png(size)
+    provider.files["/1"] = respond(200, one)
+    saver = OutputSaver(
+        results, Downloader(Bounds(2 * size + 1_000_000, 1000), private_hosts=True), Template.parse(DEFAULT)
+    )
+    results.mark()
+    opened, create = [0], folder._create
+
+    def full(path: Path) -> Any:
+        opened[0] += 1
+        if opened[0] < full_from:
+            return create(path)
+        path.parent.mkdir(exist_ok=True)
+        return io.BufferedRandom(FullDisk(path, "x+b"))
+
+    monkeypatch.setattr(folder, "_create", full)
+    failed = refused(saver, job(provider, "/1", "/2"))
+    assert "No space left on device" in failed.why
+    assert is_full(failed)
+    assert not failed.final
+    monkeypatch.undo()
+
+    saved = saver.save_outputs(job(provider, "/1", "/2", save=FAILED_ONCE), {})
+
+    assert [results.read(each.name) for each in saved.outputs] == [one, TWO]
+    assert len([name for name in names(results) if name != ".boomerang-results"]) == 3
+
+
+class FullDisk(io.FileIO):
+    def write(self, _: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def large_png(size: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1024, 1024, 8, 2, 0, 0, 0))
+    return head + chunk(b"IDAT", bytes(size)) + chunk(b"IEND", b"")
 
 
 KILLED = """

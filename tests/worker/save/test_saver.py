@@ -1,5 +1,6 @@
 """The use case of boomerang.save, on a real store, with a function in place of the download."""
 
+import errno
 import logging
 import threading
 import time
@@ -35,7 +36,7 @@ class Outputs:
         self.calls: list[tuple[str, Mapping[str, str]]] = []
         self._lock = threading.Lock()
 
-    def __call__(self, job: Job, labels: Mapping[str, str]) -> Saved:
+    def __call__(self, job: Job, labels: Mapping[str, str], _: Callable[[], None]) -> Saved:
         with self._lock:
             self.calls.append((job.id, labels))
             answers = self.answers.get(job.id, [])
@@ -204,6 +205,56 @@ def test_a_server_that_asks_for_patience_gets_it(saves: Bench) -> None:
     saves.world.ahead(1)
     saves.saver()
     assert saves.get().saved
+
+
+def test_a_full_disk_stops_saving_for_a_while(
+    saves: Bench, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("worker.save.saver.REST_WHEN_FULL", 0.5)
+    full = SaveFailed("it cannot be written here: No space left on device")
+    full.__cause__ = OSError(errno.ENOSPC, "x")
+    saves.complete("fox", "hen", "owl")
+    saves.outputs.answers = {each: [full] for each in ("fox", "hen", "owl")}
+
+    saves.saver()
+
+    assert len(saves.outputs.calls) == 1
+    assert saves.saver() == 0
+    assert "the disk is full" in caplog.text
+    saves.outputs.answers = {}
+    saves.world.ahead(5)
+    wait_for(saves.saver)
+    assert all(saves.get(each).saved for each in ("fox", "hen", "owl"))
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_lease_is_renewed_while_something_comes(
+    silent: bool, saves: Bench, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.save.saver.RENEW_EVERY", 0.02)
+    monkeypatch.setattr("worker.save.saver.LONGEST_SILENCE", 0.3)
+    saves.complete("fox")
+    renewed, stop = list[int](), threading.Event()
+    renew = saves.store.saves.renew
+
+    def noted(lease: float, held: Any) -> int:
+        renewed.append(len(held))
+        return renew(lease, held)
+
+    def save(_: Job, __: Mapping[str, str], alive: Callable[[], None]) -> Saved:
+        while not stop.wait(0.01):
+            if not silent:
+                alive()
+        raise SaveFailed("enough")
+
+    monkeypatch.setattr(saves.store.saves, "renew", noted)
+    monkeypatch.setattr(saves, "outputs", save)
+    with ThreadPoolExecutor(1) as threads:
+        saves.make(threads, threads=1)()
+        wait_for(lambda: len(renewed) > 40)
+        stop.set()
+    assert renewed[0] == 1
+    assert renewed[35:40] == [0 if silent else 1] * 5
 
 
 def test_the_labels_of_a_batch_are_given(saves: Bench) -> None:
