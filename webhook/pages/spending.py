@@ -21,6 +21,7 @@ from webhook.http.csv_text import csv_text
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import page, show
 from webhook.pages.budgets import read_budgets, spent_today
+from webhook.pages.forms import errors_of
 from webhook.services import services
 
 #: Rows of the table. The CSV file has all.
@@ -44,17 +45,18 @@ def spending() -> ResponseReturnValue:
     """Show what was spent."""
     given = request.args
     view: dict[str, Any] = {"given": given, "groups": _groups(), "errors": {}, **_today()}
+    chosen: dict[str, Any] = {name: given[name] for name in _FIELDS if given.get(name)}
     try:
         query = _query(given)
         found, days = read_spend(query), query_days(query)
     except (ValidationError, ProblemError) as error:
-        return show("spending.html", **view | {"errors": _errors(error)}), 422
+        return show("spending.html", **view | {"errors": errors_of(error)}), 422
     columns = list(_columns(found, days)) if found.by is By.DAY else None
     return show(
         "spending.html",
         **view,
         found=found,
-        download=url_for("pages.spending_csv", **{name: given[name] for name in _FIELDS if given.get(name)}),
+        download=url_for("pages.spending_csv", **chosen),
         most_cost=max((row.cost for row in found.rows), default=Decimal(0)),
         days=days,
         columns=columns,
@@ -69,7 +71,7 @@ def spending_csv() -> ResponseReturnValue:
     try:
         query = _query(request.args)
     except ValidationError as error:
-        raise ProblemError(422, "; ".join(_errors(error).values())) from None
+        raise ProblemError(422, "; ".join(errors_of(error).values())) from None
     found = read_spend(query)
     rows = [(row.name, f"{row.cost:f}", str(row.jobs), str(row.unknown_costs)) for row in found.rows]
     text = csv_text([(query["by"], "cost_usd", "jobs", "unknown_costs"), *rows])
@@ -91,12 +93,6 @@ def _query(given: MultiDict[str, str]) -> Mapping[str, Any]:
 def _groups() -> list[tuple[str, str]]:
     """Return what spending may be grouped by. A producer has one key."""
     return [(by, by) for by in (*SPENT_BY, _LABEL) if by != By.KEY or caller().admin]
-
-
-def _errors(error: ValidationError | ProblemError) -> dict[str, str]:
-    """Return what is wrong, by field."""
-    found = error.errors if isinstance(error, ProblemError) else error.normalized_messages()
-    return {name: "; ".join(map(str, texts)) for name, texts in dict(found or {}).items()}
 
 
 def _today() -> dict[str, Any]:
