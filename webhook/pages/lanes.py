@@ -43,17 +43,19 @@ def lane(lane: str) -> Response:
 
 @page("/lanes/<lane>/limits", scope=Scope.ADMIN, methods=["POST"])
 def change_lane_limits(lane: str) -> ResponseReturnValue:
-    """Change the limits that differ from those in force."""
+    """Change the limits that the person changed in the form."""
     check_lane(lane)
-    form, before = request.form, _values(services().store.lanes.get(lane))
+    form = request.form
+    # Not those in force: somebody else may have changed them since the form was shown.
+    before = {name: form.get(f"before_{name}", "") for name, *_ in FIELDS}
     wanted = {name: form.get(name, "").strip() for name, *_ in FIELDS}
     values = {name: _number(name, text) for name, text in wanted.items() if text != before[name]}
     if not values:
-        return not_done("Nothing was changed: these limits are in force already.", "pages.lane", lane=lane)
+        return not_done("Nothing was changed: the form has the limits that it began with.", "pages.lane", lane=lane)
     try:
         change = load_change(LanePatch, {**values, **_options()})
     except ProblemError as problem:
-        return _show(lane, entered=form, errors=_errors(problem)), problem.status
+        return _show(lane, entered=form, before=before, errors=_errors(problem)), problem.status
     ends = _until(change["expires_in"])
     apply_to_lane(lane, change)
     return done(
@@ -92,13 +94,21 @@ def resume_lane(lane: str) -> ResponseReturnValue:
     return done(f"Resumed lane {lane}.", "pages.lane", lane=lane)
 
 
-def _show(name: str, *, entered: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> Response:
+def _show(
+    name: str,
+    *,
+    entered: Mapping[str, str] | None = None,
+    before: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    """Show a lane. After a form with a fault: with what was entered, what the form began with, and the faults."""
     (lane,) = visible([services().store.lanes.get(name)])
     return show(
         "lane.html",
         part="lane_now.html",
         lane=lane,
         values=entered or _values(lane),
+        before=before or _values(lane),
         errors=errors or {},
         fields=FIELDS,
         ends=(NO_END, *_ENDS),

@@ -17,8 +17,10 @@ ACTIONS = ("limits", "reset", "pause", "resume")
 
 
 def limits(**changed: str) -> dict[str, str]:
-    """The form as it is sent: with every limit."""
-    return {"max_in_flight": "0", "submit_rate": "0", "max_cost_per_day": "", "expires_in": "", "reason": "", **changed}
+    """The form as it is sent: with every limit, and what it began with."""
+    values = {"max_in_flight": "0", "submit_rate": "0", "max_cost_per_day": ""}
+    before = {f"before_{name}": value for name, value in values.items()}
+    return {**values, **before, "expires_in": "", "reason": "", **changed}
 
 
 def shown(browser: FlaskClient) -> str:
@@ -40,6 +42,17 @@ def test_an_administrator_changes_limits_for_a_time(admin: FlaskClient, store: S
     assert "a trial" in page
     # A message is shown once
     assert "Changed the limits" not in shown(admin)
+
+
+def test_a_change_leaves_what_somebody_else_changed_meanwhile(admin: FlaskClient, store: Store) -> None:
+    act(admin, "/lanes/default", "/lanes/default/limits", **limits(max_in_flight="12"))
+    # This form was opened before.
+    act(admin, "/lanes/default", "/lanes/default/limits", **limits(submit_rate="2"))
+    overrides = store.context.limits.overrides(Subject.LANE, "default")
+    assert {name: each.value for name, each in overrides.items()} == {"max_in_flight": 12, "submit_rate": 2.0}
+    page = shown(admin)
+    assert 'name="before_max_in_flight" value="12"' in page
+    assert 'name="before_submit_rate" value="2"' in page
 
 
 def test_a_limit_gets_its_configured_value_back(admin: FlaskClient, store: Store) -> None:
