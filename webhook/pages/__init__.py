@@ -3,10 +3,11 @@
 from webhook.pages import (
     errors,
     lanes,
+    last_hour,
     overview,
     session,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "last_hour", "overview", "session"]
