@@ -28,7 +28,7 @@ from jobs.store.batch_members import BatchMembers
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.outcomes.batches import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
-from jobs.store.pages import Filter, index_entries, scan
+from jobs.store.pages import SCAN, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
 
@@ -111,14 +111,15 @@ class Batches:
         only: Filter | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        most_checked: int = SCAN,
     ) -> BatchPage:
-        """List batches, newest first. `cursor` comes from the previous page."""
+        """List batches, newest first. `cursor` comes from the previous page. `most_checked` is as in `scan`."""
         only = only or Filter()
         keys = [self._keys.member("grouped", each) for each in only.named] or [self._keys.singleton("batches")]
         entries, *keeps = index_entries(self._client, keys)
         keeps += [partial(self._in_progress, progress)] if progress else []
         keeps += [partial(self._owned, only.owner)] if only.owner is not None else []
-        ids, further = scan(entries, only.bounds(cursor), keeps, limit)
+        ids, further = scan(entries, only.bounds(cursor), keeps, limit, most_checked)
         return BatchPage(self._get_many(ids), further)
 
     def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:

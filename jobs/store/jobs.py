@@ -181,9 +181,9 @@ class Jobs:
         """List jobs: those of a batch in input order, others newest first. `cursor` comes from the previous page."""
         return list_jobs(self._context, self.get_many, only, cursor, limit)
 
-    def count(self, only: JobFilter = ALL_JOBS) -> Count:
-        """Count the jobs that meet the filter, or some thousands of them."""
-        return count_jobs(self._context, only)
+    def count(self, only: JobFilter = ALL_JOBS, *, most: int | None = None) -> Count:
+        """Count the jobs that meet the filter. Where there is no counter for it, `most` records are checked."""
+        return count_jobs(self._context, only, most)
 
     # --- change -----------------------------------------------------------------------------------------------------
 

@@ -79,12 +79,17 @@ def _in_index(client: redis.Redis, key: str, ids: Sequence[str]) -> list[str]:
 
 
 @translate_errors()
-def scan(entries: Entries, bounds: tuple[str, str], keeps: Sequence[Keep], limit: int) -> tuple[list[str], str | None]:
-    """Return up to `limit` ids that pass every filter of `keeps`, newest first, and the next cursor (None: the end)."""
+def scan(
+    entries: Entries, bounds: tuple[str, str], keeps: Sequence[Keep], limit: int, most_checked: int = SCAN
+) -> tuple[list[str], str | None]:
+    """Return up to `limit` ids that pass every filter of `keeps`, newest first, and the next cursor (None: the end).
+
+    `most_checked`: how many entries are checked at most, rounded up to whole chunks.
+    """
     (before, since), found, seen = bounds, list[str](), 0
     # Without a condition every entry is on the page: read no more than it needs.
     most = CHUNK if keeps else limit
-    while seen < SCAN:
+    while seen < most_checked:
         at = entries(before, since, most)
         ids: Collection[str] = at
         for keep in keeps:

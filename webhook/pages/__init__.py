@@ -1,7 +1,10 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batches,
+    bulk,
     errors,
+    jobs,
     lanes,
     last_hour,
     overview,
@@ -10,4 +13,16 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "blueprint", "error_page", "errors", "lanes", "last_hour", "overview", "session"]
+__all__ = [
+    "asks_for_page",
+    "batches",
+    "blueprint",
+    "bulk",
+    "error_page",
+    "errors",
+    "jobs",
+    "lanes",
+    "last_hour",
+    "overview",
+    "session",
+]

@@ -20,6 +20,8 @@ class Entry:
 #: One line for each page. The path of a page below another one begins with the other one's.
 ENTRIES = (
     Entry("Overview", "pages.overview", "o"),
+    Entry("Batches", "pages.batches", "b"),
+    Entry("Jobs", "pages.jobs", "j"),
     Entry("Lanes", "pages.lanes", "l"),
 )
 #: Swagger UI opens for every key.

@@ -1,0 +1,102 @@
+"""The list of batches: how far each one is, what it costs, and why it waits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, request, url_for
+from marshmallow import ValidationError
+
+from jobs.api_keys import Scope
+from jobs.errors import BatchNotFound
+from jobs.producer_ids import given_id
+from jobs.read_models import Batch, BatchPage, Progress
+from jobs.states import State
+from schemas.queries.batches import BATCH_STATES, BatchListQuery
+from schemas.requests.fields import paths
+from webhook.access.auth import caller
+from webhook.api.ownership import filter_from, find_batch
+from webhook.http.problems import ProblemError
+from webhook.pages.blueprint import page, show
+from webhook.services import services
+
+#: Batches on a page, and batches that are checked for one: a list that updates itself must not search for long.
+_MOST, _MOST_CHECKED = 25, 1_000
+#: Labels of a batch that its row has; the others are on the batch's page.
+MOST_LABELS = 4
+#: Ends first: the bar fills from the left.
+BAR = (
+    State.COMPLETED,
+    State.FAILED,
+    State.EXPIRED,
+    State.CANCELLED,
+    State.IN_PROGRESS,
+    State.IN_DOUBT,
+    State.SUBMITTING,
+    State.QUEUED,
+)
+_LIST_FIELDS = ("status", "label", "cursor")
+
+
+@page("/batches", scope=Scope.READ)
+def batches() -> Response:
+    """List the newest batches that pass the filter, or the one with the id that was searched for."""
+    wanted = request.args.get("id", "").strip()
+    given = {name: texts for name in _LIST_FIELDS if (texts := [each for each in request.args.getlist(name) if each])}
+    errors: dict[str, str] = {}
+    found = BatchPage((), None)
+    try:
+        query = BatchListQuery().load({name: texts if name == "label" else texts[-1] for name, texts in given.items()})
+        found = _search(wanted) if wanted else _list(query)
+    except ValidationError as error:
+        errors = {name.partition(".")[0]: "; ".join(texts) for name, texts in paths(error.messages).items()}
+    labels = given.get("label", [])
+    return show(
+        "batches.html",
+        part="batches_now.html",
+        found=found,
+        wanted=wanted,
+        labels=labels,
+        errors=errors,
+        status=given.get("status", [""])[-1],
+        states=_pills(labels, given.get("status", [""])[-1]),
+        filtered=bool(wanted or "status" in given or labels),
+        next_page=found.cursor and _address(**{**given, "cursor": found.cursor}),
+        first_page=_address(**{**given, "cursor": None}) if "cursor" in given else None,
+        bar=BAR,
+        most_labels=MOST_LABELS,
+        name_of=name_of,
+        label_address=lambda name, value: _address(label=[f"{name}={value}"]),
+    )
+
+
+def name_of(batch: Batch) -> str:
+    """Return the id by which the caller names a batch: an administrator's names the producer, too."""
+    return batch.id if caller().admin else given_id(batch.id)
+
+
+def _list(query: dict[str, Any]) -> BatchPage:
+    status = Progress(query["status"]) if "status" in query else None
+    return services().store.batches.page(
+        status, only=filter_from(query), cursor=query.get("cursor"), limit=_MOST, most_checked=_MOST_CHECKED
+    )
+
+
+def _search(wanted: str) -> BatchPage:
+    """Return the caller's batch of this id as the only one, or none. Raises ValidationError for an ambiguous id."""
+    try:
+        return BatchPage((services().store.batches.get(find_batch(wanted)),), None)
+    except BatchNotFound:
+        return BatchPage((), None)
+    except ProblemError as problem:
+        raise ValidationError({"id": [problem.detail]}) from problem
+
+
+def _pills(labels: Sequence[str], chosen: str) -> list[tuple[str, str, bool, None]]:
+    return [
+        (name.capitalize(), _address(label=labels, status=status), status == chosen, None)
+        for name, status in (("all", ""), *((each, each) for each in BATCH_STATES))
+    ]
+
+
+def _address(**values: Any) -> str:
+    return url_for("pages.batches", **{name: value for name, value in values.items() if value})
