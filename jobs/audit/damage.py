@@ -173,11 +173,15 @@ _BATCH_CHOICES: Mapping[str, tuple[str, frozenset[str]]] = {
     "do": ("no sweep", frozenset({"cancel", "retry", "commit"})),
     "hold": ("nothing that a batch waits for", frozenset(Hold)),
 }
-_BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
-    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
-    | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
-    | {BatchCounter.PILOT_LEFT, "pilot", "pilot_size", "pilot_spent", "approved"}
-    | {"events", "events_owed", "callback_free"}
+_BATCH_COUNTS = (
+    frozenset({"reviewed"})
+    | frozenset(map(str, State))
+    | frozenset(
+        {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
+        | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
+        | {BatchCounter.PILOT_LEFT, "pilot", "pilot_size", "pilot_spent", "approved"}
+        | {"events", "events_owed", "callback_free"}
+    )
 )
 
 
