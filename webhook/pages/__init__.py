@@ -11,6 +11,7 @@ from webhook.pages import (
     last_hour,
     overview,
     session,
+    spending,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
@@ -29,4 +30,5 @@ __all__ = [
     "last_hour",
     "overview",
     "session",
+    "spending",
 ]
