@@ -9,6 +9,8 @@ WIDTH, HEIGHT = 360.0, 90.0
 _GAP = 0.15
 #: Smaller numbers are drawn as 0.
 _LEAST = 1e-9
+#: Round lengths of time from a second on, in seconds.
+_ROUND_TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ def columns(rows: Sequence[tuple[str, Mapping[str, float]]]) -> Columns:
 
 
 def lines(series: Mapping[str, Sequence[float | None]]) -> Lines:
-    """Draw a line for each series of equally spaced values."""
+    """Draw a line for each series of equally spaced values, in seconds."""
     known = [value for values in series.values() for value in values if value is not None]
-    top = rounded_up(max(known, default=0.0))
+    top = time_rounded_up(max(known, default=0.0))
     return Lines({css: tuple(_paths(values, top)) for css, values in series.items()}, top)
 
 
@@ -59,6 +61,14 @@ def rounded_up(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
+
+
+def time_rounded_up(seconds: float) -> float:
+    """Return the next round length of time: a number of seconds, minutes, hours, or whole days."""
+    if seconds < 1:
+        return rounded_up(seconds)
+    day = _ROUND_TIMES[-1]
+    return float(next((each for each in _ROUND_TIMES if each >= seconds), math.ceil(seconds / day) * day))
 
 
 def _bars(rows: Sequence[tuple[str, Mapping[str, float]]], step: float, top: float) -> Iterator[Bar]:
