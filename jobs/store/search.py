@@ -4,6 +4,7 @@ from hashlib import sha1
 
 from jobs.attempt_ids import parse_external_id
 from jobs.connections.errors import translate_errors
+from jobs.fields import is_text
 from jobs.producer_ids import given_id, internal_id, owner_in
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
@@ -29,7 +30,7 @@ class Search:
         the provider's id of the job's last task.
         """
         text = text.strip()
-        if not 0 < len(text) <= LONGEST:
+        if not 0 < len(text) <= LONGEST or not is_text(text):
             return ()
         parsed = parse_external_id(text)
         named = [text, *([parsed[0]] if parsed else [])]
@@ -51,6 +52,6 @@ class Search:
 
     @translate_errors()
     def _of_task(self, text: str) -> str | None:
-        digest = sha1(text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+        digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
         found = self._client.hget(self._keys.member("tasks", digest[:_HASH]), digest[_HASH:_FIELD])
         return None if found is None else str(found)
