@@ -1,26 +1,32 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batch,
     batches,
     bulk,
     errors,
+    gallery,
     jobs,
     lanes,
     overview,
     session,
+    spending,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
 __all__ = [
     "asks_for_page",
+    "batch",
     "batches",
     "blueprint",
     "bulk",
     "error_page",
     "errors",
+    "gallery",
     "jobs",
     "lanes",
     "overview",
     "session",
+    "spending",
 ]
