@@ -84,7 +84,7 @@ def test_an_administrator_sees_all_jobs_and_a_producer_its_own(
         page = browser.get("/").text
         assert others not in page
         assert "0.5432" not in page
-        assert "Needs a person" not in page
+        assert "needs-title" not in page
         assert "by state" not in page
 
 
