@@ -34,6 +34,7 @@ from boomerang_client.quotes import LineProblem as LineProblem
 from boomerang_client.quotes import Quote as Quote
 from boomerang_client.quotes import QuotedKind as QuotedKind
 from boomerang_client.record_fields import JobError as JobError
+from boomerang_client.record_fields import JobEvent as JobEvent
 from boomerang_client.record_fields import Pilot as Pilot
 from boomerang_client.record_fields import Revision as Revision
 from boomerang_client.record_fields import Status as Status

@@ -51,7 +51,9 @@ def correct_body(request: Request, job_id: str) -> TransitionResult[ReviseOutcom
         notify_unbegun=shared.store.context.settings.callback_hosts(owner) is not None,
     )
     room = shared.pressure.room(len(new.text), owner)
-    revised = shared.store.revisions.revise(new, room=room, caller=caller().owner, key=_idempotency_key(request))
+    revised = shared.store.revisions.revise(
+        new, room=room, caller=caller().owner, key=_idempotency_key(request), by=caller().key
+    )
     annotate(job_id=job.id, outcome=revised.outcome.value)
     if revised.outcome is ReviseOutcome.FULL:
         raise shared.pressure.refused(owner=owner)

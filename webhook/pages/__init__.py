@@ -1,8 +1,12 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batch,
     batches,
+    bulk,
     errors,
+    gallery,
+    jobs,
     lanes,
     overview,
     session,
@@ -10,4 +14,17 @@ from webhook.pages import (
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "batches", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = [
+    "asks_for_page",
+    "batch",
+    "batches",
+    "blueprint",
+    "bulk",
+    "error_page",
+    "errors",
+    "gallery",
+    "jobs",
+    "lanes",
+    "overview",
+    "session",
+]

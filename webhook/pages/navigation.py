@@ -21,6 +21,7 @@ class Entry:
 ENTRIES = (
     Entry("Overview", "pages.overview", "o"),
     Entry("Batches", "pages.batches", "b"),
+    Entry("Jobs", "pages.jobs", "j"),
     Entry("Lanes", "pages.lanes", "l"),
 )
 #: Swagger UI opens for every key.
