@@ -94,9 +94,12 @@ class Watch:
             self.problems.append(f"answer {response.status}: {response.url}")
 
 
-def violations(page: Page) -> list[str]:
-    """Return what axe finds on the page that is open."""
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+def violations(page: Page, *rules: str) -> list[str]:
+    """Return what axe finds on the page that is open, by all its rules or these."""
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = list(rules)
+    found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
     return [
         f"{each['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
         for each in found
