@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar
 
+from boomerang_client.choices import Include
 from boomerang_client.errors import UsageError
 from boomerang_client.outputs import Output, Saving
 from boomerang_client.responses import BatchAccepted
@@ -112,7 +113,7 @@ class JobEvent:
 
 
 #: What a job has only where a call included it.
-INCLUDED = ("request", "revisions", "timeline")
+INCLUDED: tuple[Include, ...] = ("request", "revisions", "timeline")
 
 
 @dataclass(slots=True, kw_only=True)

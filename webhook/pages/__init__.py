@@ -10,6 +10,7 @@ from webhook.pages import (
     lanes,
     overview,
     session,
+    spending,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
@@ -27,4 +28,5 @@ __all__ = [
     "lanes",
     "overview",
     "session",
+    "spending",
 ]

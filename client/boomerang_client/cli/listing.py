@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from boomerang_client.choices import FailureClass, Other
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import find, kind_of, kind_options
 from boomerang_client.cli.options import (
@@ -72,9 +73,9 @@ def list_(
     screen: Screen,
     *,
     what: str,
-    status: str | None,
+    status: Other | None,
     batch: str | None,
-    classes: tuple[str, ...],
+    classes: tuple[FailureClass, ...],
     labels: tuple[tuple[str, str], ...],
     since: datetime | None,
     until: datetime | None,
