@@ -1,5 +1,6 @@
 """Walk the pages as a browser does: follow every link of every page, and collect its forms."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -10,8 +11,8 @@ from flask.testing import FlaskClient
 
 #: Elements that end without an end tag.
 VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
-#: Pages that are opened in one walk.
-MOST = 400
+#: Pages that are opened in one walk, and addresses of one path: filters can be combined without end.
+MOST, MOST_QUERIES = 200, 4
 HTMX = {"HX-Request": "true"}
 
 
@@ -95,10 +96,13 @@ class Walk:
 def walk(browser: FlaskClient, *starts: str, **headers: Any) -> Walk:
     """Open the pages at these addresses, and every page that is reached from them by links. Forms are not sent."""
     found, waiting = Walk(), list(starts or ("/",))
+    queries: Counter[str] = Counter()
     while waiting and len(found.answers) < MOST:
         address = waiting.pop(0)
-        if address in found.answers:
+        path = address.partition("?")[0]
+        if address in found.answers or queries[path] >= MOST_QUERIES:
             continue
+        queries[path] += 1
         with browser.get(address, headers=headers) as answer:
             found.answers[address], found.status[address] = answer.get_data(), answer.status_code
             if answer.mimetype != "text/html":

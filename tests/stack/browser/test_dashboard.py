@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="the package playwright is not installed")
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 from werkzeug.routing import Map
 
 from boomerang_client import Client
@@ -20,7 +20,8 @@ from webhook.settings import Settings
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 FAULTS = "--seed 7 --latency 0.2-0.8 --fail-permanent 0.2"
 SETTINGS = {"BOOMERANG_MAX_IN_FLIGHT": "6", "BOOMERANG_POLL_FIRST": "2", "BOOMERANG_POLL_MAX": "3"}
-PHONE, SCREEN = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+SCREEN: ViewportSize = {"width": 1280, "height": 800}
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +88,19 @@ def addresses(session: BrowserContext, stack: LocalStack, finished: str, urls: M
 def test_every_page_is_accessible_in_both_themes_quiet_and_fits_a_phone(
     page: Page, watch: Watch, stack: LocalStack, addresses: dict[str, str]
 ) -> None:
-    found: dict[str, list[str]] = {}
+    found: list[str] = []
     for name, path in addresses.items():
         page.emulate_media(color_scheme="light")
-        page.set_viewport_size(SCREEN)  # type: ignore[arg-type]
+        page.set_viewport_size(SCREEN)
         page.goto(stack.url + path)
         problems = violations(page)
         page.emulate_media(color_scheme="dark")
         problems += [f"dark: {each}" for each in violations(page, "color-contrast")]
-        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        page.set_viewport_size(PHONE)
         problems += [f"phone: {each}" for each in too_wide(page)]
         problems += watch.taken()
-        if problems:
-            found[f"{name} {path}"] = problems
-    assert found == {}
+        found += [f"{name} ({path}): {each}" for each in problems]
+    assert not found, "\n".join(found)
     assert len(addresses) >= 3
 
 

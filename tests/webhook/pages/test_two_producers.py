@@ -17,6 +17,8 @@ from tests.support.page_walk import HTMX, Form, walk
 from tests.support.producer_data import fill, plain
 from webhook.access.auth import scope_of
 
+pytestmark = pytest.mark.slow
+
 #: The other's ids. Anything else in a path names nothing.
 IDS = {"batch_id": "zebra-batch", "job_id": "zebra-done", "index": "0", "receiver": "zebra.example"}
 #: Forms that every session has, for itself only.
