@@ -16,8 +16,9 @@ from webhook.access.auth import caller
 from webhook.api.lanes import visible_lanes
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID
 from webhook.condition import OK, Condition, examine
-from webhook.pages.blueprint import page, show
+from webhook.pages.blueprint import HTMX, page, show
 from webhook.pages.budgets import read_budgets, spent_today
+from webhook.pages.last_hour import read_last_hour
 from webhook.services import services
 
 #: What needs a person, in words.
@@ -57,6 +58,8 @@ def overview() -> Response:
             facts = _facts(condition.pulse)
         except StoreUnavailable:  # it went away meanwhile
             condition = examine(services())
+    if HTMX not in request.headers and facts.get("begun"):
+        facts |= _last_hour()
     return show(
         "overview.html",
         part="overview_now.html",
@@ -67,6 +70,14 @@ def overview() -> Response:
         example=_EXAMPLE,
         **facts,
     )
+
+
+def _last_hour() -> dict[str, Any]:
+    """Read the last hour. Its part of the page updates itself, more seldom than the rest."""
+    try:
+        return read_last_hour()
+    except StoreUnavailable:
+        return {}
 
 
 def _facts(pulse: Pulse) -> dict[str, Any]:
