@@ -43,7 +43,7 @@ def problems(page: Document) -> list[str]:
             if given.get(name) and not given[name].startswith(SCHEMES):
                 found.append(f"address {given[name]}")
     for text, inside in page.texts:
-        if REVERSED[0] in text and not any(each.attributes.get("dir") == "auto" for each in inside):
+        if REVERSED[0] in text and not any(each.attributes.get("dir") in ("auto", "ltr") for each in inside):
             found.append(f"direction of {text[:60]!r} in {[each.tag for each in inside[-3:]]}")
     return found
 
