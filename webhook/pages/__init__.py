@@ -4,10 +4,11 @@ from webhook.pages import (
     batches,
     errors,
     lanes,
+    new_batch,
     overview,
     session,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "batches", "blueprint", "error_page", "errors", "lanes", "overview", "session"]
+__all__ = ["asks_for_page", "batches", "blueprint", "error_page", "errors", "lanes", "new_batch", "overview", "session"]
