@@ -8,7 +8,7 @@ PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Processes start seconds faster with the compiled modules of the last run, so keep them.
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
-.PHONY: help client demo up check test chaos compose-check lint docs audit-dependencies bench bench-compare lock clean preflight
+.PHONY: help demo up check test chaos compose-check lint docs audit-dependencies bench bench-compare client lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Targets install what they need into $(VENV), with Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'

@@ -80,6 +80,8 @@ class Field:
     REVISION = "rv"  #: how often its request was corrected, plus 1 (lua/job/revise.lua); absent: 1
     FIRST_ATTEMPT = "fa"  #: the first attempt of the present revision; absent: 1
     PILOT = "M"  #: it belongs to the pilot of its batch, which runs before the batch is approved
+    TIMELINE = "tl"  #: what happened to it, and when (jobs.timeline)
+    TIMELINE_BEFORE = "tb"  #: what no longer fits into it
     SAVE_SINCE = "W"  #: since when its results are to be saved (jobs.saved)
     SAVE_AT = "Wa"  #: when that is tried next
     SAVE_TRIES = "Wt"  #: failed attempts to save them

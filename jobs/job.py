@@ -101,6 +101,7 @@ class Job:
     earlier_cost: Decimal | None = None  #: USD, of attempts whose results are not stored any more
     revision: int = 1  #: of its request: 2 after the first correction
     first_attempt: int = 1  #: of this revision
+    timeline: str = ""  #: what happened to it, as stored (jobs.timeline)
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
 
     def tries(self, kind: Delivery) -> int:
@@ -228,6 +229,7 @@ class Job:
                 earlier_cost=dollars(fields[Field.EARLIER_COST]) if Field.EARLIER_COST in fields else None,
                 revision=int(get(Field.REVISION, 1)),
                 first_attempt=int(get(Field.FIRST_ATTEMPT, 1)),
+                timeline=get(Field.TIMELINE_BEFORE, "") + get(Field.TIMELINE, ""),
                 forgotten=Field.FORGOTTEN in fields,
             )
 

@@ -77,6 +77,7 @@ class Batch:
     unsaved: int = 0  #: jobs whose results could not be saved, and are given up
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
+    ends: tuple[int, ...] = ()  #: jobs that ended in each span of the last minute (jobs.eta)
     eta: float | None = None
 
     @property

@@ -26,6 +26,7 @@ from jobs.revision import Revision
 from jobs.serialized_outputs import serialize_for_provider, serialize_outputs, serialize_saving
 from jobs.states import State
 from jobs.store.spending import Row, Spend
+from jobs.timeline import timeline_of
 
 #: Status words of the provider's API.
 RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
@@ -135,6 +136,14 @@ def _revision(job: Job, revision: Revision, *, with_request: bool) -> dict[str, 
     if with_request:
         view["request"] = read_request(job, revision.text) or {}
     return view
+
+
+def serialize_timeline(job: Job) -> list[dict[str, Any]]:
+    """Return what happened to a job as `schemas.views.jobs.EventView` documents it, oldest first."""
+    return [
+        {"at": each.at.isoformat(), "event": each.event, "count": each.count, "by": each.by, "cause": each.cause}
+        for each in timeline_of(job)
+    ]
 
 
 def _with_given_id(job: Job, error: Mapping[str, str] | None) -> Mapping[str, str] | None:

@@ -11,6 +11,37 @@ JOB_STATES = (
     "expired",
 )
 
+#: `jobs.timeline` defines them.
+JOB_EVENTS = (
+    "accepted",
+    "admitted",
+    "submitting",
+    "in_progress",
+    "in_doubt",
+    "queued",
+    "next_attempt",
+    "callback",
+    "looked_up",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+    "late_result",
+    "over",
+    "paused",
+    "resumed",
+    "retried",
+    "corrected",
+    "settled",
+    "cost_settled",
+    "notified",
+    "notification_failed",
+    "celery_finished",
+    "delivery_given_up",
+    "save_given_up",
+    "saved",
+)
+
 #: What reviews say of an output, and what outputs are selected by. `jobs.review` defines them.
 VERDICTS = ("accepted", "rejected")
 REVIEW_MARKS = (*VERDICTS, "starred", "unreviewed")

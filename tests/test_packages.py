@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jobs import key_limits
+from jobs import key_limits, timeline
 from jobs.job import Priority
 from jobs.read_models import Progress
 from jobs.results import thumbnails
@@ -12,13 +12,14 @@ from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
 from schemas.queries.batches import BATCH_STATES, MOST_WEIGHT
 from schemas.queries.jobs import THUMBNAIL_SIZES
 from schemas.requests.base import PRIORITIES
-from schemas.states import JOB_STATES
+from schemas.states import JOB_EVENTS, JOB_STATES
 from worker.app import create_app
 from worker.settings import Settings
 
 
 def test_the_api_shows_the_states_that_jobs_have() -> None:
     assert tuple(State) == JOB_STATES
+    assert timeline.NAMES == JOB_EVENTS
 
 
 def test_the_api_shows_what_batches_and_jobs_may_be() -> None:

@@ -17,6 +17,7 @@ from webhook.api import (
     batches,
     bulk,
     deliveries,
+    history,
     images,
     jobs,
     lanes,
@@ -51,6 +52,7 @@ API = (
     deliveries.blueprint,
     images.blueprint,
     spend.blueprint,
+    history.blueprint,
     provider_compat.blueprint,
 )
 

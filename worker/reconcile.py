@@ -109,6 +109,7 @@ class Reconciler:
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
         self._step(self._ask_to_save)
         self._step(self._store.jobs.purge)
+        self._step(self._store.history.roll)
         self._step(self._purge_images)
         return total
 

@@ -6,6 +6,7 @@ Start with `Client`, in asyncio with `AsyncClient`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from boomerang_client.choices import Other as Other
 from boomerang_client.client import Client as Client
 from boomerang_client.delivery_records import Delivery as Delivery
 from boomerang_client.delivery_records import DeliveryAttempt as DeliveryAttempt
@@ -34,6 +35,7 @@ from boomerang_client.quotes import LineProblem as LineProblem
 from boomerang_client.quotes import Quote as Quote
 from boomerang_client.quotes import QuotedKind as QuotedKind
 from boomerang_client.record_fields import JobError as JobError
+from boomerang_client.record_fields import JobEvent as JobEvent
 from boomerang_client.record_fields import Pilot as Pilot
 from boomerang_client.record_fields import Revision as Revision
 from boomerang_client.record_fields import Status as Status

@@ -1,6 +1,6 @@
 """How the arguments of calls are written in URLs, and what errors say about repeating a call."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from urllib.parse import quote
 from boomerang_client.errors import BoomerangError, ServiceUnavailable, TooBusy, UnexpectedAnswer, UsageError
 from boomerang_client.record_fields import BatchFields
 
-Query: TypeAlias = dict[str, str | int | float | list[str]]
+Query: TypeAlias = dict[str, str | int | float | Sequence[str]]
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def to_iso(value: datetime | None) -> str | None:
     return (value if value.tzinfo else value.astimezone()).isoformat()
 
 
-def query(**params: "str | int | float | list[str] | None") -> Query:
+def query(**params: "str | int | float | Sequence[str] | None") -> Query:
     """Return the parameters that have a value."""
     return {name: value for name, value in params.items() if value is not None and value != []}
 

@@ -17,6 +17,7 @@ from boomerang_client.arguments import (
     query,
     to_iso,
 )
+from boomerang_client.choices import BatchState, FailureClass, Include, JobState, OnError, Priority
 from boomerang_client.connection import PAGE, try_spellings
 from boomerang_client.errors import NotFound, StillRunning, UsageError
 from boomerang_client.execution import Lines, open_lines
@@ -48,13 +49,13 @@ class Batches(Jobs):
         id: str | None = ...,
         *,
         labels: Mapping[str, str] | None = ...,
-        priority: str | None = ...,
+        priority: Priority | None = ...,
         weight: int | None = ...,
         max_cost: Decimal | str | None = ...,
         paused: bool = ...,
         pilot: int | None = ...,
         callback_url: str | None = ...,
-        on_error: str | None = ...,
+        on_error: OnError | None = ...,
         key: str | None = ...,
         folder: Folders | None = ...,
         patience: float = ...,
@@ -67,13 +68,13 @@ class Batches(Jobs):
         id: str | None = None,  # noqa: A002 -- the API's name
         *,
         labels: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
         callback_url: str | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         key: str | None = None,
         folder: Folders | None = None,
         patience: float = PATIENCE,
@@ -103,13 +104,13 @@ class Batches(Jobs):
         id: str | None = None,  # noqa: A002
         *,
         labels: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
         callback_url: str | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         key: str | None = None,
         folder: Folders | None = None,
         patience: float = PATIENCE,
@@ -167,7 +168,7 @@ class Batches(Jobs):
         self,
         limit: int | None = None,
         *,
-        status: str | None = None,
+        status: BatchState | None = None,
         labels: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
@@ -205,9 +206,9 @@ class Batches(Jobs):
         self,
         batch: str | Batch,
         codes: Iterable[str] = (),
-        statuses: Iterable[Status | str] = (),
+        statuses: Iterable[Status | JobState] = (),
         *,
-        classes: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch, or only those that failed with one of these error `codes`.
@@ -224,10 +225,10 @@ class Batches(Jobs):
     def results(
         self,
         batch: str | Batch,
-        statuses: Iterable[Status | str] = (),
+        statuses: Iterable[Status | JobState] = (),
         *,
-        classes: Iterable[str] = (),
-        include: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
+        include: Iterable[Include] = (),
     ) -> Generator[Job, None]:
         """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
@@ -236,7 +237,8 @@ class Batches(Jobs):
         (`contextlib.closing`) to free its connection. Raises NotFound.
         """
         params = query(status=[str(each) for each in statuses], include=list(include))
-        return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
+        params |= {"class": list(classes)} if classes else {}
+        return self._stream(batch, "results", params)
 
     def failures(self, batch: str | Batch) -> Generator[Job, None]:
         """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""
@@ -276,7 +278,7 @@ class Batches(Jobs):
         batch: str | Batch,
         timeout: float | None = None,
         *,
-        include: Iterable[str] = (),
+        include: Iterable[Include] = (),
         patience: float = PATIENCE,
         on_wait: OnWait | None = None,
     ) -> Generator[Job, None]:

@@ -8,8 +8,9 @@ one job.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+from boomerang_client.choices import Model, Priority
 from boomerang_client.errors import UsageError
 from boomerang_client.ids import new_id
 
@@ -23,7 +24,6 @@ TASK = "boomerang.generate"
 #: The default of the service's setting BOOMERANG_GENERATE_QUEUE.
 QUEUE = "celery"
 
-Priority: TypeAlias = Literal["high", "normal", "low"]
 Moment: TypeAlias = "datetime | float"
 Links: TypeAlias = "Signature | Sequence[Signature]"
 
@@ -31,7 +31,7 @@ Links: TypeAlias = "Signature | Sequence[Signature]"
 def generate(
     app: Celery,
     *,
-    model: str,
+    model: Model,
     prompt: str | None = None,
     external_task_id: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -69,7 +69,7 @@ def generate(
 def signature(
     app: Celery,
     *,
-    model: str,
+    model: Model,
     prompt: str | None = None,
     external_task_id: str | None = None,
     labels: Mapping[str, str] | None = None,

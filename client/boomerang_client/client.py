@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from boomerang_client.arguments import batch_options, query
 from boomerang_client.batches import Batches
+from boomerang_client.choices import OnError, Priority
 from boomerang_client.connection import Connection
 from boomerang_client.deliveries import Deliveries
 from boomerang_client.execution import Lines, open_lines
@@ -50,13 +51,13 @@ class Client(Batches, Deliveries):
         id: str | None = None,  # noqa: A002 -- the API's name
         *,
         labels: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
         callback_url: str | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         folder: Folders | None = None,
     ) -> Quote:
         """Check requests, and return what `enqueue_batch` with the same arguments would do and cost.

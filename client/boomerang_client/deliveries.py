@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from datetime import datetime
 
 from boomerang_client.arguments import Query, path_segment, query, to_iso
+from boomerang_client.choices import DeliveryState
 from boomerang_client.connection import PAGE, Connection, try_spellings
 from boomerang_client.delivery_records import Delivery, Receiver, read_delivery, read_receiver, read_replayed
 from boomerang_client.parsing import read_list
@@ -17,7 +18,7 @@ class Deliveries(Connection):
         self,
         job: str | None = None,
         *,
-        states: Sequence[str] = (),
+        states: Sequence[DeliveryState] = (),
         host: str | None = None,
         since: datetime | None = None,
         limit: int | None = None,
@@ -39,7 +40,7 @@ class Deliveries(Connection):
         self,
         job: str | None = None,
         *,
-        states: Sequence[str] = (),
+        states: Sequence[DeliveryState] = (),
         host: str | None = None,
         since: datetime | None = None,
     ) -> int:
@@ -70,5 +71,5 @@ class Deliveries(Connection):
         return read_receiver(read_list(answer, "receivers")[0])
 
 
-def _params(states: Sequence[str], host: str | None, since: datetime | None) -> Query:
+def _params(states: Sequence[DeliveryState], host: str | None, since: datetime | None) -> Query:
     return query(state=list(states), host=host, since=to_iso(since))

@@ -8,18 +8,14 @@ a socket starts again with every byte; here every wait also ends by the deadline
 import functools
 import io
 import math
-import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from weakref import WeakSet
 
 import requests
 from requests.exceptions import InvalidURL, TooManyRedirects
@@ -30,6 +26,7 @@ from urllib3.util import connection as sockets
 from urllib3.util.retry import Retry
 
 from boomerang_client.public_hosts import public_addresses
+from boomerang_client.stopping import Stop, current_stop, is_stopped, stopped_by
 from boomerang_client.transport import ClosingAdapter, Session
 
 #: Seconds for a whole download with its redirects and repeats; to connect, and to wait for the next bytes.
@@ -45,54 +42,13 @@ class TooSlow(Exception):
     """A download takes longer than it may. It is no OSError, which urllib3 would answer with another try."""
 
 
-class Stop(threading.Event):
-    """Whether downloads shall end. `set` also ends those that wait for bytes in another thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sockets: WeakSet[Any] = WeakSet()
-        self._answers: WeakSet[Any] = WeakSet()
-
-    def set(self) -> None:
-        super().set()
-        for one in list(self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for one in list(self._answers):
-            with suppress(OSError, ValueError, RuntimeError):  # it has ended by itself
-                one.shutdown()
-
-    def watch(self, sock: Any) -> None:
-        """End the waits of a socket."""
-        self._sockets.add(sock)
-        if self.is_set():
-            self.set()
-
-    @contextmanager
-    def watching(self, response: requests.Response) -> Iterator[None]:
-        """End the waits for the body of an answer."""
-        self._answers.add(response.raw)
-        if self.is_set():
-            self.set()
-        try:
-            yield
-        finally:
-            self._answers.discard(response.raw)
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 
-@dataclass(frozen=True)
-class _Limits:
-    end: float = math.inf
-    stop: Stop = field(default_factory=Stop)
-
-
-_limits: ContextVar[_Limits] = ContextVar("limits")
-
-
-def _remaining(limits: _Limits) -> float:
-    if limits.stop.is_set():
+def _remaining(deadline: float) -> float:
+    if is_stopped():
         raise TooSlow("was stopped")
-    remaining = limits.end - time.monotonic()
+    remaining = deadline - time.monotonic()
     if remaining <= 0:
         raise TooSlow(f"takes longer than {LONGEST:.0f} s")
     return remaining
@@ -101,15 +57,15 @@ def _remaining(limits: _Limits) -> float:
 class _Reader(io.RawIOBase):
     """The socket's reader: each wait ends by the deadline, and bytes must arrive fast enough, those of headers too."""
 
-    def __init__(self, raw: Any, sock: Any, limits: _Limits) -> None:
-        self._raw, self._sock, self._limits = raw, sock, limits
+    def __init__(self, raw: Any, sock: Any, deadline: float) -> None:
+        self._raw, self._sock, self._deadline = raw, sock, deadline
         self._began, self._size = math.inf, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> "int | None":
-        self._sock.settimeout(min(TIMEOUT[1], _remaining(self._limits)))
+        self._sock.settimeout(min(TIMEOUT[1], _remaining(self._deadline)))
         size: int = self._raw.readinto(buffer) or 0
         now = time.monotonic()
         self._began, self._size = min(self._began, now), self._size + size
@@ -123,10 +79,12 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, limits: _Limits, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *args: Any, deadline: float, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        limits.stop.watch(sock)
-        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, limits))
+        stop = current_stop()
+        if stop is not None:
+            stop.watch(sock)
+        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, deadline))
 
 
 class _Bounded(HTTPConnection):
@@ -147,7 +105,7 @@ class _Bounded(HTTPConnection):
             try:
                 return sockets.create_connection(
                     (address, self.port or 0),
-                    min(TIMEOUT[0], _remaining(_limits.get(_Limits()))),
+                    min(TIMEOUT[0], _remaining(_deadline.get())),
                     source_address=self.source_address,
                     socket_options=self.socket_options,
                 )
@@ -156,7 +114,7 @@ class _Bounded(HTTPConnection):
         raise NewConnectionError(self, str(failure)) from failure
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        self.response_class = functools.partial(_Response, limits=_limits.get(_Limits()))  # type: ignore[assignment]
+        self.response_class = functools.partial(_Response, deadline=_deadline.get())  # type: ignore[assignment]
         super().putrequest(*args, **kwargs)
 
 
@@ -236,8 +194,9 @@ class Downloader:
 @contextmanager
 def limited_time(stop: Stop) -> Iterator[None]:
     """Let the downloads inside the block together take at most LONGEST seconds, and end when `stop` is set."""
-    token = _limits.set(_Limits(time.monotonic() + LONGEST, stop))
+    token = _deadline.set(time.monotonic() + LONGEST)
     try:
-        yield
+        with stopped_by(stop):
+            yield
     finally:
-        _limits.reset(token)
+        _deadline.reset(token)

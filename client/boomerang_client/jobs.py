@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from boomerang_client.arguments import attach_repeat_id, label_params, query, to_iso
+from boomerang_client.choices import AspectRatio, FailureClass, Include, JobState, Model, Priority, Resolution
 from boomerang_client.connection import Connection, try_spellings
 from boomerang_client.errors import Conflict, NoOutput, NotSaved, StillRunning
 from boomerang_client.execution import Each
@@ -36,18 +37,18 @@ class Jobs(Connection):
     def generate(
         self,
         *,
-        model: str,
+        model: Model,
         prompt: str | None = None,
         image_list: Sequence[Image] | None = None,
         subject_image_list: Sequence[Image] | None = None,
         scene_image: Image | None = None,
         style_image: Image | None = None,
         n: int | None = None,
-        resolution: str | None = None,
-        aspect_ratio: str | None = None,
+        resolution: Resolution | None = None,
+        aspect_ratio: AspectRatio | None = None,
         labels: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         expires_in: int | None = None,
         external_task_id: str | None = None,
         **more: Any,
@@ -89,7 +90,7 @@ class Jobs(Connection):
         id: str,  # noqa: A002 -- the API's name
         wait: float | None = None,
         *,
-        include: Iterable[str] = (),
+        include: Iterable[Include] = (),
     ) -> Job:
         """Return the job. With `wait` (seconds, at most 60) the call returns once it has ended or the time is over.
 
@@ -103,13 +104,13 @@ class Jobs(Connection):
 
     def jobs(
         self,
-        status: Status | str | None = None,
+        status: Status | JobState | None = None,
         batch: str | None = None,
         limit: int | None = None,
         *,
         labels: Mapping[str, str] | None = None,
-        classes: Iterable[str] = (),
-        include: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
+        include: Iterable[Include] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> Generator[Job, None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.outputs import Output, Saving
-from boomerang_client.record_fields import JobError, Pilot, Revision, Status
+from boomerang_client.record_fields import JobError, JobEvent, Pilot, Revision, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Note, Overview, Spend, SpendRow, Trouble
 
 #: What wrong answers raise when they are read.
@@ -46,6 +46,7 @@ def parse_job(data: object) -> dict[str, Any]:
             "unknown_cost": view.get("unknown_cost"),
             "request": view.get("request"),
             "revisions": tuple(map(_revision, view.get("revisions") or ())),
+            "timeline": tuple(map(_event, view.get("timeline") or ())),
             "owner": view.get("owner"),
             "saving": _saving(view.get("saving")),
             "raw": view,
@@ -101,6 +102,13 @@ def _revision(view: Mapping[str, Any]) -> Revision:
         finished_at=read_time(view.get("finished_at")),
         corrected_at=read_time(view.get("corrected_at")),
         request=view.get("request"),
+    )
+
+
+def _event(view: Mapping[str, Any]) -> JobEvent:
+    at = datetime.fromisoformat(str(view["at"]).replace("Z", "+00:00"))
+    return JobEvent(
+        at, str(view["event"]), int(view.get("count") or 1), _text(view.get("by")), _text(view.get("cause"))
     )
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar
 
+from boomerang_client.choices import Include
 from boomerang_client.errors import UsageError
 from boomerang_client.outputs import Output, Saving
 from boomerang_client.responses import BatchAccepted
@@ -97,8 +98,22 @@ class Revision:
     request: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """An event in the past of a job: `count` times, at last at `at`.
+
+    `by` is the id of the key, or the name of the person, who caused it; `cause` is what settled an attempt.
+    """
+
+    at: datetime
+    event: str
+    count: int = 1
+    by: str | None = None
+    cause: str | None = None
+
+
 #: What a job has only where a call included it.
-INCLUDED = ("request", "revisions")
+INCLUDED: tuple[Include, ...] = ("request", "revisions", "timeline")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,7 +126,7 @@ class JobFields:
     the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
     `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
     `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
-    `request` and the earlier `revisions` are set where a call included them (`include`).
+    `request`, the earlier `revisions` and the `timeline` are set where a call included them (`include`).
     """
 
     id: str
@@ -141,6 +156,7 @@ class JobFields:
     saving: Saving | None = None
     request: Mapping[str, Any] | None = None
     revisions: tuple[Revision, ...] = ()
+    timeline: tuple[JobEvent, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from boomerang_client.choices import FailureClass, JobState
 from boomerang_client.parsing import parse_batch, parse_job
 from boomerang_client.record_fields import BatchFields, JobFields, Status, required, update
 from boomerang_client.responses import BatchChanged, Saved
@@ -42,9 +43,9 @@ class BatchService(Protocol):
         self,
         batch: "Batch",
         codes: Iterable[str],
-        statuses: Iterable[Status | str],
+        statuses: Iterable[Status | JobState],
         *,
-        classes: Iterable[str],
+        classes: Iterable[FailureClass],
         dry_run: bool,
     ) -> BatchChanged: ...
     def finished(self, batch: "Batch", timeout: float | None) -> Generator["Job", None]: ...
@@ -152,9 +153,9 @@ class Batch(BatchFields):
     def retry(
         self,
         codes: Iterable[str] = (),
-        statuses: Iterable[Status | str] = (),
+        statuses: Iterable[Status | JobState] = (),
         *,
-        classes: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch. See `Client.retry_batch`."""

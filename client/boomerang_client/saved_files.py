@@ -10,9 +10,10 @@ import requests
 from requests.exceptions import HTTPError
 
 from boomerang_client.arguments import path_segment
-from boomerang_client.downloading import Downloader, Stop
+from boomerang_client.downloading import Downloader
 from boomerang_client.errors import NotSaved
 from boomerang_client.outputs import Output
+from boomerang_client.stopping import Stop
 from boomerang_client.transport import Transport
 
 _CHUNK = 256 * 1024
@@ -44,7 +45,7 @@ class SavedFiles:
         if start != output.size:
             headers = {"Range": f"bytes={start}-"} if start and start < (output.size or 0) else {}
             address = f"/v1/jobs/{path_segment(job_id)}/outputs/{index}"
-            with self._answer(address, headers) as response, stopped.watching(response):
+            with self._answer(address, headers) as response:
                 if response.status_code != _PARTIAL:
                     _empty(file)
                     digest = hashlib.sha256()

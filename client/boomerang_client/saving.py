@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 from requests.exceptions import RequestException
 
-from boomerang_client.downloading import Downloader, Stop, TooSlow, limited_time
+from boomerang_client.downloading import Downloader, TooSlow, limited_time
 from boomerang_client.errors import BoomerangError, NotSaved
 from boomerang_client.new_files import new_file, resumed_file
 from boomerang_client.outputs import Output
@@ -19,6 +19,7 @@ from boomerang_client.public_hosts import NotPublic
 from boomerang_client.record_fields import JobFields
 from boomerang_client.responses import Saved
 from boomerang_client.saved_files import SavedFiles, WrongContent
+from boomerang_client.stopping import Stop
 from boomerang_client.transport import UNAVAILABLE, JitteredRetry, Transport, pause_before
 
 AT_ONCE = 8

@@ -21,6 +21,7 @@ from urllib3.util.retry import Retry
 from boomerang_client import spooling
 from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
 from boomerang_client.ndjson import encode
+from boomerang_client.stopping import POOLS, is_stopped
 
 BACKOFF_MAX = 20.0
 RETRY_AFTER_MAX = 60.0
@@ -85,7 +86,13 @@ class JitteredRetry(Retry):
         after = self.get_retry_after(response)
         return after + full_jitter(min(after, self.backoff_factor)) if after else 0
 
+    def sleep(self, response: Any = None) -> None:
+        if not is_stopped():
+            super().sleep(response)
+
     def increment(self, *args: Any, **kwargs: Any) -> "JitteredRetry":
+        if is_stopped():
+            raise MaxRetryError(kwargs["_pool"], str(args[1]), ResponseError("it was stopped"))
         response = kwargs.get("response")
         if response is not None and (self.get_retry_after(response) or 0) > RETRY_AFTER_MAX:
             raise MaxRetryError(kwargs["_pool"], str(args[1]), ResponseError("Retry-After is too long to wait here"))
@@ -104,6 +111,10 @@ class ClosingAdapter(HTTPAdapter):
     urllib3 2 only drops its pools. Their sockets stay open until the garbage collector finds them, which may take long
     after an error, because the frames of the traceback refer to the pool.
     """
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def close(self) -> None:
         pools = self.poolmanager.pools

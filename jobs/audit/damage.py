@@ -43,7 +43,7 @@ _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _COSTS = re.compile(rf"\d{{1,18}}( \d{{1,18}}){{0,{PRICES_KEPT - 1}}}", re.ASCII)
 _ENTRIES = 500
-_BATCH_TEXTS = frozenset({"callback", "key", "labels", "asked", "class", "paused", "do", "only"})
+_BATCH_TEXTS = frozenset({"callback", "key", "labels", "asked", "class", "paused", "do", "only", "by"})
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected", "gaps"})
 _LANE_TEXTS = frozenset({"why", "because", "paused_why", "scout", "limit"})
 
@@ -173,11 +173,15 @@ _BATCH_CHOICES: Mapping[str, tuple[str, frozenset[str]]] = {
     "do": ("no sweep", frozenset({"cancel", "retry", "commit"})),
     "hold": ("nothing that a batch waits for", frozenset(Hold)),
 }
-_BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
-    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
-    | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
-    | {BatchCounter.PILOT_LEFT, "pilot", "pilot_size", "pilot_spent", "approved"}
-    | {"events", "events_owed", "callback_free"}
+_BATCH_COUNTS = (
+    frozenset({"reviewed"})
+    | frozenset(map(str, State))
+    | frozenset(
+        {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
+        | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
+        | {BatchCounter.PILOT_LEFT, "pilot", "pilot_size", "pilot_spent", "approved"}
+        | {"events", "events_owed", "callback_free"}
+    )
 )
 
 

@@ -61,6 +61,7 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
                 if name.startswith(BatchCounter.FAILED)
             },
             reviews={mark: int(fields.get(f"marked:{letter}", 0)) for mark, letter in LETTERS.items()},
+            ends=eta.ends(fields, seconds),
             rate=eta.rate(fields, seconds, created),
             eta=eta.eta(
                 left=sum(count for state, count in counts.items() if not state.final),

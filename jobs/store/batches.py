@@ -192,12 +192,12 @@ class Batches:
             return None
         return BatchActionResult("resume", 0, admit_hint=bool(hint))
 
-    def cancel(self, batch_id: str, *, caller: str = ANYONE) -> BatchActionResult:
+    def cancel(self, batch_id: str, *, caller: str = ANYONE, by: str = "") -> BatchActionResult:
         """Cancel all unfinished jobs. None is submitted from now on, and `sweep` cancels those still pending.
 
-        Raises `NotAllowed` while staged lines of the batch are being enqueued.
+        `by`: the id of the key, for their timelines. Raises `NotAllowed` while staged lines are being enqueued.
         """
-        outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0", caller)
+        outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0", caller, by)
         if outcome == SweepOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         if outcome == SweepOutcome.BUSY:
@@ -213,12 +213,14 @@ class Batches:
         classes: Sequence[FailureClass] = (),
         dry_run: bool = False,
         caller: str = ANYONE,
+        by: str = "",
     ) -> BatchActionResult:
         """Queue failed jobs again, or those in other final `states` except completed.
 
         `codes` and `classes` limit failed jobs: those with one of the codes and of one of the classes.
 
-        Jobs that the provider may still work on are left out. `dry_run` only counts, and counts them, too.
+        Jobs that the provider may still work on are left out. `dry_run` only counts, and counts them, too. `by`: the id
+        of the key, for their timelines.
         Raises `NotAllowed` during another retry or a cancel of the batch.
         """
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
@@ -228,7 +230,9 @@ class Batches:
             which["codes"] = {}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
-        outcome, count = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run), caller)
+        outcome, count = self._scripts.call(
+            "begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run), caller, by
+        )
         if outcome == SweepOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
         if outcome == SweepOutcome.COUNTED:

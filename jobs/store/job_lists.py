@@ -24,7 +24,7 @@ from jobs.store.redis_keys import Keys
 from jobs.units import to_micros
 
 #: Records that one call checks: a few milliseconds, during which Redis answers nothing else.
-STEP = 1_000
+STEP = 500
 #: Most records that are checked for a page, and for a count.
 SCAN, COUNTED = 5_000, 10_000
 #: Bytes of an error code by which a batch counts its failed jobs.
@@ -49,8 +49,11 @@ def list_jobs(context: StoreContext, read: Read, only: JobFilter, cursor: str | 
     return Page(tuple(job for job, _ in jobs), further or None, tuple(after for _, after in jobs))
 
 
-def count_jobs(context: StoreContext, only: JobFilter) -> Count:
-    """Count the jobs of a filter: from counters where these count just that, else by checking at most `COUNTED`."""
+def count_jobs(context: StoreContext, only: JobFilter, most: int | None = None) -> Count:
+    """Count the jobs of a filter: from counters where these count just that, else by checking so many records at most.
+
+    `most`: by default `COUNTED`.
+    """
     if not only.possible_states():
         return Count(0, exact=True)
     with translate_errors():
@@ -58,7 +61,7 @@ def count_jobs(context: StoreContext, only: JobFilter) -> Count:
     if counted is not None:
         return Count(counted, exact=True)
     filter_, further, jobs, seen = only.to_script_json(), "", 0, 0
-    while seen < COUNTED:
+    while seen < (COUNTED if most is None else most):
         step = _find(context, filter_, further, 0, STEP)
         further, jobs, seen = step.cursor, jobs + step.count, seen + STEP
         if not further:

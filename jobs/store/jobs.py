@@ -181,31 +181,34 @@ class Jobs:
         """List jobs: those of a batch in input order, others newest first. `cursor` comes from the previous page."""
         return list_jobs(self._context, self.get_many, only, cursor, limit)
 
-    def count(self, only: JobFilter = ALL_JOBS) -> Count:
-        """Count the jobs that meet the filter, or some thousands of them."""
-        return count_jobs(self._context, only)
+    def count(self, only: JobFilter = ALL_JOBS, *, most: int | None = None) -> Count:
+        """Count the jobs that meet the filter. Where there is no counter for it, `most` records are checked."""
+        return count_jobs(self._context, only, most)
 
     # --- change -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[CancelOutcome]:
-        """Cancel a job of the caller. Raises `JobNotFound`, and `NotAllowed` if it has ended otherwise."""
-        cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id, caller))
+    def cancel(self, job_id: str, *, caller: str = ANYONE, by: str = "") -> TransitionResult[CancelOutcome]:
+        """Cancel a job of the caller. Raises `JobNotFound`, and `NotAllowed` if it has ended otherwise.
+
+        `by`, here and below: the id of the key, for the timeline.
+        """
+        cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id, caller, by))
         if cancelled.outcome is CancelOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if cancelled.outcome is CancelOutcome.REFUSED:
             raise NotAllowed(f"The job is {cancelled.state} already; there is nothing left to cancel.")
         return cancelled
 
-    def pause(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[PauseOutcome]:
+    def pause(self, job_id: str, *, caller: str = ANYONE, by: str = "") -> TransitionResult[PauseOutcome]:
         """Keep a queued job from being sent until it is resumed. Raises `JobNotFound` or `NotAllowed`."""
-        return self._pause(job_id, caller, pause=True)
+        return self._pause(job_id, caller, by, pause=True)
 
-    def resume(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[PauseOutcome]:
+    def resume(self, job_id: str, *, caller: str = ANYONE, by: str = "") -> TransitionResult[PauseOutcome]:
         """Return a paused job to its old place in the queue. Raises `JobNotFound` or `NotAllowed`."""
-        return self._pause(job_id, caller, pause=False)
+        return self._pause(job_id, caller, by, pause=False)
 
-    def _pause(self, job_id: str, caller: str, *, pause: bool) -> TransitionResult[PauseOutcome]:
-        paused = read_transition(PauseOutcome, (*self._scripts.call("pause_job", job_id, flag(pause), caller), 0))
+    def _pause(self, job_id: str, caller: str, by: str, *, pause: bool) -> TransitionResult[PauseOutcome]:
+        paused = read_transition(PauseOutcome, (*self._scripts.call("pause_job", job_id, flag(pause), caller, by), 0))
         if paused.outcome is PauseOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if paused.outcome is PauseOutcome.REFUSED:
@@ -217,10 +220,10 @@ class Jobs:
             )
         return paused
 
-    def retry(self, job_id: str, *, caller: str = ANYONE) -> TransitionResult[RetryOutcome]:
+    def retry(self, job_id: str, *, caller: str = ANYONE, by: str = "") -> TransitionResult[RetryOutcome]:
         """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
         retried = read_transition(
-            RetryOutcome, (*self._scripts.call("retry", job_id, duration_micros(RECHECK), caller), 0)
+            RetryOutcome, (*self._scripts.call("retry", job_id, duration_micros(RECHECK), caller, by), 0)
         )
         if retried.outcome is RetryOutcome.UNKNOWN:
             raise JobNotFound(job_id)

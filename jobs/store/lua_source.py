@@ -13,7 +13,18 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import delivery_log, eta, lane_health, liveness, notices, receivers, review, saving
+from jobs import (
+    delivery_log,
+    eta,
+    history,
+    lane_health,
+    liveness,
+    notices,
+    receivers,
+    review,
+    saving,
+    timeline,
+)
 from jobs.failures import NO_OUTPUT
 from jobs.fields import FORMS, MOST_DIGITS, VERSION, WHOLE, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
@@ -44,6 +55,8 @@ _FOLDER = files("jobs") / "lua"
 #: The shared files, in the order in which they use one another.
 _SHARED = (
     "record",
+    "timeline",
+    "history",
     "delivery_log",
     "events",
     "prices",
@@ -99,14 +112,15 @@ def runnable(source: str) -> str:
 
     The source names a field of a record as `job.state`, `change.state` or `scout.state`, in a table as
     `RECORD{state = ..., reason = ...}`, and its letter itself as `FIELD.state`. A fact is `facts.model`. Likewise
-    `BATCH.failed`, `PAYER.lane` and `ENTRY.cost` are text (jobs/fields.py). Raises `UnknownField`.
+    `BATCH.failed`, `PAYER.lane` and `ENTRY.cost` are text (jobs/fields.py), and so is `EVENT.admitted`
+    (jobs/timeline.py). Raises `UnknownField`.
     """
     source = _COMMENT.sub(lambda found: found["string"] or "", source)
     source = re.sub(r"(?m)^\s*\n", "", source)
     source = _ACCESS.sub(lambda found: f"{found[1]}.{_letter(found[1], found[2])}", source)
     source = _RECORD.sub(lambda found: f"{{{_KEY.sub(_with_letter, found[1])}}}", source)
     source = _TEXT.sub(lambda found: f"'{found[1] or ''}{_letter(found[2], found[3])}{found[4] or ''}'", source)
-    if left := re.search(r"\b(?:RECORD|FIELD|BATCH|PAYER|ENTRY)\b.*", source):
+    if left := re.search(r"\b(?:RECORD|FIELD|BATCH|PAYER|ENTRY|EVENT)\b.*", source):
         raise UnknownField(f"not understood, expected FIELD.<name> or RECORD{{<name> = ...}} without braces: {left[0]}")
     return source
 
@@ -128,7 +142,7 @@ _ACCESS = re.compile(r"(?<![\w.])(job|change|scout|facts)\.(?!\.)(\w+)")
 _RECORD = re.compile(r"\bRECORD\{([^{}]*)\}")
 _KEY = re.compile(r"((?:^|,)\s*)(\w+)(?=\s*=[^=])")
 #: With adjacent constant text, which Lua would concatenate at each run.
-_TEXT = re.compile(r"(?:'([^'\\\n]*)' \.\. )?\b(FIELD|BATCH|PAYER|ENTRY)\.(\w+)(?: \.\. '([^'\\\n]*)')?")
+_TEXT = re.compile(r"(?:'([^'\\\n]*)' \.\. )?\b(FIELD|BATCH|PAYER|ENTRY|EVENT)\.(\w+)(?: \.\. '([^'\\\n]*)')?")
 #: Members of a job that only a script's answer has.
 _BESIDE = {name: name for name in ("id", "now")}
 _TABLES = {
@@ -137,6 +151,7 @@ _TABLES = {
     "BATCH": BatchCounter,
     "PAYER": Payer,
     "ENTRY": Entry,
+    "EVENT": timeline.Event,
 }
 _LETTERS = {table: {name: letter for letter, name in names(fields).items()} for table, fields in _TABLES.items()}
 _LETTERS["job"].update(_BESIDE)
@@ -187,6 +202,8 @@ def _constants() -> str:
         + notices.constants()
         + review.constants()
         + saving.constants()
+        + timeline.constants()
+        + history.constants()
     )
 
 

@@ -81,10 +81,11 @@ class Manual:
             LOOKUPS_BEFORE_ABSENT,
             duration_micros(self._settings.deadline),
             duration_micros(RECHECK),
+            by,
         )
         return read_transition(SettleOutcome, row)
 
-    def settle_cost(self, job_id: str, cost: Decimal) -> TransitionResult[SettleCostOutcome]:
+    def settle_cost(self, job_id: str, cost: Decimal, *, by: str = "") -> TransitionResult[SettleCostOutcome]:
         """Settle the unknown cost of a job, in USD. A repeat does nothing. Raises `RecordDamaged`.
 
         The result shows the cost if it has none. A result with one succeeded an attempt whose cost is unknown.
@@ -96,7 +97,7 @@ class Manual:
             with decoding(f"job {printable(job_id)}"):
                 result = Result.from_json(before)
             after = replace(result, cost=cost).to_json() if result.cost is None else ""
-        outcome, hint = self._scripts.call("settle_cost", job_id, nano(cost), before, after)
+        outcome, hint = self._scripts.call("settle_cost", job_id, nano(cost), before, after, by)
         return TransitionResult(SettleCostOutcome(outcome), None, admit_hint=bool(hint))
 
     def stuck(self, longer_than: float, most: int) -> Stuck:

@@ -66,6 +66,8 @@ SINGLE: Mapping[str, str] = {
     "saving": "saving",  # ZSET `<owner>|<lane>|<job id>` → µs at which the lease of a save under way ends
     "save_turns": "save-turns",  # ZSET `<owner>|<lane>` with results to save → µs when it was last considered
     "waiting_owners": "waiting-owners",  # ZSET owner with waiting notifications → µs when it was last considered
+    "ended_minutes": "ended-minutes",  # ZSET minute since 1970 → itself: those with counters of ended jobs
+    "ended_hours": "ended-hours",  # ZSET hour since 1970 → itself, likewise
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -87,6 +89,8 @@ FAMILY: Mapping[str, str] = {
     "reviews": "rw:",
     "marked": "mk:",  # ZSET `<number>:<job id>` → created: the outputs with a mark, of `<mark>|<batch>`
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
+    "ended_minute": "hm:",  # HASH cell (jobs.history) → jobs that ended in that minute since 1970
+    "ended_hour": "hh:",  # HASH the same of an hour
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
@@ -112,6 +116,7 @@ FAMILY: Mapping[str, str] = {
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
     # its last pause ended, or its last retry began); hold (approval, pilot: it waits for an approval); approved (when);
+    # reviewed (1: an output of it has, or had, a mark);
     # pilot (its jobs), pilot_left (those that have not ended), pilot_spent (what was spent until it was approved); the
     # sweep under way; end_missed, saves_missed (what happened during a commit); end_waits (the event of its
     # end waits until its results are saved); its options: asked (as requested), and key, labels, class, weight, cap
@@ -151,10 +156,11 @@ _TYPES = {
     "going labelled grouped marked state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved batch_unsaved saving save_turns save_queue manifests "
-    "manifest_rests bulks bulks_of",
+    "manifest_rests bulks bulks_of ended_minutes ended_hours",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
-    "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews bulk",
+    "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews bulk "
+    "ended_minute ended_hour",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned revision_digests batch_saves",
     "list": "history staged members batch_events attempts revisions",

@@ -19,6 +19,9 @@ from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.outcomes.jobs import ReviewOutcome
 
+#: Chunks of records that are read for a page.
+_MOST_CHUNKS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
@@ -93,9 +96,37 @@ class Reviews:
         else:
             parts = self._members.parts(batch_id, states, classes)
         for part in parts:
-            reviews = self.of([job.id for job in part])
-            found = [Reviewed(job, each) for job, each in zip(part, reviews, strict=True)]
-            yield [each for each in found if not wanted or each.outputs(wanted)]
+            yield self._with_reviews(part, wanted)
+
+    def page(self, batch_id: str, mark: Mark | None, cursor: str, limit: int) -> tuple[list[Reviewed], str | None]:
+        """Read up to `limit` jobs of a batch with outputs that have the mark (None: any), and the next cursor.
+
+        `cursor`: '' for the first page. A page may be short, or empty, although more follow: it reads a bounded number
+        of records.
+        """
+        wanted = [mark] if mark else []
+        if mark and mark in LETTERS:
+            rows = self._range(self._keys.member("marked", f"{LETTERS[mark]}|{batch_id}"), f"({cursor or 0}", limit)
+            ids = list(dict.fromkeys(member.partition(":")[2] for member, _ in rows))
+            jobs = [job for job in self._jobs.get_many(ids) if job]
+            return self._with_reviews(jobs, wanted), f"{rows[-1][1]:.0f}" if len(rows) == limit else None
+        start, found = int(cursor or 0), list[Reviewed]()
+        for _ in range(_MOST_CHUNKS):
+            ids = self._members.ids(batch_id, start, AT_ONCE)
+            jobs = [job for job in self._jobs.get_many(ids) if job and job.result and job.result.output]
+            chosen = self._with_reviews(jobs, wanted)[: limit - len(found)]
+            found += chosen
+            if len(found) == limit:
+                return found, str(start + ids.index(chosen[-1].job.id) + 1)
+            if len(ids) < AT_ONCE:
+                return found, None
+            start += len(ids)
+        return found, str(start)
+
+    def _with_reviews(self, jobs: Sequence[Job], wanted: Collection[Mark]) -> list[Reviewed]:
+        reviews = self.of([job.id for job in jobs])
+        found = [Reviewed(job, each) for job, each in zip(jobs, reviews, strict=True)]
+        return [each for each in found if not wanted or each.outputs(wanted)]
 
     def _indexed(
         self, batch_id: str, wanted: Collection[Mark], states: Sequence[State], classes: Sequence[FailureClass]
@@ -118,6 +149,6 @@ class Reviews:
             after = f"({rows[-1][1]:.0f}"
 
     @translate_errors()
-    def _range(self, key: str, after: str) -> list[tuple[str, float]]:
-        rows: Any = self._client.zrangebyscore(key, after, "+inf", start=0, num=CHUNK, withscores=True)
+    def _range(self, key: str, after: str, most: int = CHUNK) -> list[tuple[str, float]]:
+        rows: Any = self._client.zrangebyscore(key, after, "+inf", start=0, num=most, withscores=True)
         return list(rows)

@@ -42,17 +42,17 @@ class Revisions:
         self._scripts = context.scripts
 
     def revise(
-        self, new: NewJob, *, room: Room | None = None, caller: str = ANYONE, key: str | None = None
+        self, new: NewJob, *, room: Room | None = None, caller: str = ANYONE, key: str | None = None, by: str = ""
     ) -> TransitionResult[ReviseOutcome]:
         """Replace the request of the job `new.id`, which ended without output, and queue it again.
 
         A repeat with the same request, or the same `key`, changes nothing (`ReviseOutcome.SAME`). `room`: limits of
-        unfinished jobs, as for `Jobs.enqueue`. Outcomes that the caller explains: IMAGELESS and FULL. Raises
-        `JobNotFound` and `NotAllowed`.
+        unfinished jobs, as for `Jobs.enqueue`. `by`: the id of the caller's key. Outcomes that the caller explains:
+        IMAGELESS and FULL. Raises `JobNotFound` and `NotAllowed`.
         """
         mark = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32] if key is not None else ""
         facts = (new.text, new.to_script_json(), within(room), mark, MOST_REVISIONS)
-        row = self._scripts.call("revise", new.id, duration_micros(RECHECK), caller, *facts)
+        row = self._scripts.call("revise", new.id, duration_micros(RECHECK), caller, *facts, by)
         revised = read_transition(ReviseOutcome, (*row, 0))
         if revised.outcome is ReviseOutcome.UNKNOWN:
             raise JobNotFound(new.id)

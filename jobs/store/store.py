@@ -14,6 +14,7 @@ from jobs.store.deliveries import Deliveries
 from jobs.store.delivery_log import DeliveryLog
 from jobs.store.event_stream import EventStream
 from jobs.store.forecasts import Forecasts
+from jobs.store.history import History
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
 from jobs.store.limits import Limits
@@ -68,6 +69,7 @@ class Store:
         self.continuity = Continuity(context)
         self.liveness = Liveness(context)
         self.statistics = Statistics(context)
+        self.history = History(context)
         self.events = EventStream(context)
         self.manual = Manual(context)
         self.notices = Notices(context)

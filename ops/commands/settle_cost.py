@@ -1,5 +1,6 @@
 """`boomerang-server settle-cost`: record what jobs cost whose cost the provider did not report as an amount."""
 
+import getpass
 import logging
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
@@ -47,6 +48,9 @@ def parse_usd(_context: click.Context, _parameter: click.Parameter, text: str) -
 @owner_option
 @click.option("--usd", required=True, callback=parse_usd, metavar="AMOUNT", help="What each of them cost, in USD.")
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
+@click.option(
+    "--by", default=getpass.getuser, metavar="NAME", help="Who decides, for the log.  [default: the current user]"
+)
 @click.pass_context
 def settle_cost(
     context: click.Context,
@@ -57,6 +61,7 @@ def settle_cost(
     owner: str | None,
     usd: Decimal,
     dry_run: bool,
+    by: str,
 ) -> None:
     """Record what jobs cost whose cost is unknown, as the provider's bill says.
 
@@ -82,7 +87,7 @@ def settle_cost(
         if dry_run:
             echo(f"To be settled at {usd:f} USD each: {len(found)}.")
             context.exit(PROBLEMS if missing else 0)
-        done = sum(_settle(store, job_id, usd) for job_id in found)
+        done = sum(_settle(store, job_id, usd, by) for job_id in found)
     echo(f"Settled at {usd:f} USD each: {done} of {len(found)}.")
     context.exit(0 if done == len(found) and not missing else PROBLEMS)
 
@@ -95,14 +100,14 @@ def _chosen(store: Store, ids: tuple[str, ...], batch: str | None) -> Iterator[J
                 yield job
 
 
-def _settle(store: Store, job_id: str, usd: Decimal) -> bool:
+def _settle(store: Store, job_id: str, usd: Decimal, by: str) -> bool:
     try:
-        outcome = store.manual.settle_cost(job_id, usd).outcome
+        outcome = store.manual.settle_cost(job_id, usd, by=by).outcome
     except RecordDamaged as error:
         echo(f"{job_id}: not settled: {error}")
         return False
     if outcome is not SettleCostOutcome.SETTLED:
         echo(f"{job_id}: not settled: another process has changed it")
         return False
-    log.warning("job %s: its cost is settled at %s USD by an operator", job_id, usd)
+    log.warning("job %s: its cost is settled at %s USD by %s", job_id, usd, by)
     return True

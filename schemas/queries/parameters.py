@@ -12,7 +12,7 @@ from schemas.states import FAILURE_CLASSES, REVIEW_MARKS
 
 MAX_PAGE = 500
 #: What a view of a job has only on request.
-INCLUDED = ("request", "revisions", "reviews")
+INCLUDED = ("request", "revisions", "reviews", "timeline")
 #: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 #: With a producer's name after `@`, as administrators may write it.
@@ -80,8 +80,8 @@ def included() -> Names:
         INCLUDED,
         metadata={
             "description": "What to add to each job. request: the generation request, as it could be enqueued again. "
-            "revisions: the earlier revisions of the request. "
-            "reviews: what people think of its outputs. Repeatable, or separated by commas."
+            "revisions: the earlier revisions of the request. reviews: what people think of its outputs. "
+            "timeline: what happened to it. Repeatable, or separated by commas."
         },
     )
 

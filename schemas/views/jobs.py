@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.states import FAILURE_CLASSES, JOB_STATES
+from schemas.states import FAILURE_CLASSES, JOB_EVENTS, JOB_STATES
 from schemas.views.fields import described, instant, money, next_cursor
 from schemas.views.reviews import ReviewView
 
@@ -95,6 +95,28 @@ class RevisionView(Schema):
     request = fields.Dict(
         keys=fields.String(),
         metadata=described("The request, with `include=request`.", {"model": "kirin_image_omni", "prompt": "a fox"}),
+    )
+
+
+class EventView(Schema):
+    """An event in the past of a job."""
+
+    at = instant("When it happened; of one that came several times in a row, the last time.", required=True)
+    event = fields.String(
+        required=True,
+        validate=validate.OneOf(JOB_EVENTS),
+        metadata=described("What happened. A state is the moment at which the job entered it.", "submitting"),
+    )
+    count = fields.Integer(required=True, metadata=described("How often it happened, the last time included.", 1))
+    by = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("Id of the key, or name of the person, who caused it; null: the service.", "3f2a9c1b7d5e"),
+    )
+    cause = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("What settled the attempt: callback, poll or submit; null for other events.", "callback"),
     )
 
 
@@ -234,6 +256,13 @@ class JobView(Schema):
             "With `include=request`: the generation request in its present revision, as it can be enqueued again. "
             "Images that came with it are references. null if it cannot be read.",
             {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "order-4711.front"},
+        ),
+    )
+    timeline = fields.List(
+        fields.Nested(EventView),
+        metadata=described(
+            "With `include=timeline`: what happened to the job, oldest first. Of a job with many repeats, the oldest "
+            "are counted together. A job that an earlier version accepted has fewer events."
         ),
     )
     revisions = fields.List(

@@ -190,7 +190,7 @@ def sweep_left_over(t: Turn) -> Check:
     batch = t.world.new_id()
     t.world.shut()
     ids = t.world.jobs_without_hints(5, batch)
-    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0", ANYONE)[0] == "begun"
+    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0", ANYONE, "")[0] == "begun"
     t.arm()
     t.world.reopen()
     return lambda: all(t.world.store.jobs.get(job_id).state is State.CANCELLED for job_id in ids)
@@ -635,7 +635,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         sweep_left_over: "sweep",
         bulk_left_over: "bulk",
         a_batch_with_an_address: "due_events messages.deliver",
-        forgotten: "purge",
+        forgotten: "purge roll_history",
         image_forgotten: "images_old image_store.remove images_gone",
     },
     "deliver": {

@@ -20,7 +20,7 @@ from boomerang_client.cli import formats
 from jobs.store.store import Store
 from tests.support.command import Command
 from tests.support.producers import own
-from tests.support.real_service import KEY, SHOP, Provider, serving
+from tests.support.real_service import KEY, SHOP, Provider, serving, serving_images
 
 OMNI: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "a fox"}
 IMAGE_URL = "https://cdn.example.com/1.png"
@@ -219,15 +219,18 @@ def test_a_list_follows_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_asyncio_as_the_page_shows_it(
-    real: Client, url: str, provider: Provider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    url: str, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "guides" / "python-client.md").read_text("utf-8")
     (block,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in each]
     monkeypatch.setenv("BOOMERANG_URL", url)
     monkeypatch.setenv("BOOMERANG_KEY", KEY)
-    with provider.working():
+    monkeypatch.chdir(tmp_path)
+    with serving_images() as provider.images, provider.working():
         exec(compile(block, "docs/guides/python-client.md", "exec"), {"__name__": "example"})
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["completed"] * 3
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in printed[:103]] == ["completed"] * 103
+    assert [Path(line).is_file() for line in printed[103:]] == [True] * 100
 
 
 def test_the_command_there_and_back(

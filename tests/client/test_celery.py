@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from celery import Celery, chord
 
+from boomerang_client import Other
 from boomerang_client.celery import generate, signature
 from boomerang_client.errors import UsageError
 
@@ -31,7 +32,7 @@ def messages(app: Celery, queue: str) -> list[Any]:
 
 
 def test_a_message_names_one_job_by_one_id(app: Celery) -> None:
-    result = generate(app, model="kirin_image_omni", prompt="a fox", n=2, labels={"shop": "berlin"}, queue="q-1")
+    result = generate(app, model=Other("kirin_image_omni"), prompt="a fox", n=2, labels={"shop": "berlin"}, queue="q-1")
     (message,) = messages(app, "q-1")
     args, kwargs, _ = message.payload
     assert (message.headers["task"], message.headers["id"], args) == ("boomerang.generate", result.id, [])
@@ -48,7 +49,14 @@ def test_own_ids_and_celerys_options_are_passed_on(app: Celery) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     link = app.signature("shop.paint", queue="shop")
     result = generate(
-        app, model="m", external_task_id="fox-1", eta=later, expires=later, link=link, priority="high", queue="q-2"
+        app,
+        model=Other("m"),
+        external_task_id="fox-1",
+        eta=later,
+        expires=later,
+        link=link,
+        priority="high",
+        queue="q-2",
     )
     (message,) = messages(app, "q-2")
     assert result.id == message.headers["id"] == "fox-1"
@@ -60,7 +68,7 @@ def test_own_ids_and_celerys_options_are_passed_on(app: Celery) -> None:
 
 
 def test_a_signature_is_one_job_however_often_it_is_sent(app: Celery) -> None:
-    one = signature(app, model="m", prompt="a fox", queue="q-3")
+    one = signature(app, model=Other("m"), prompt="a fox", queue="q-3")
     for _ in range(2):
         one.apply_async()
     sent = {(each.headers["id"], each.payload[1]["external_task_id"]) for each in messages(app, "q-3")}
@@ -69,7 +77,7 @@ def test_a_signature_is_one_job_however_often_it_is_sent(app: Celery) -> None:
 
 
 def test_signatures_in_a_chord_have_different_ids(app: Celery) -> None:
-    members = [signature(app, model="m", prompt=text) for text in ("a", "b", "c")]
+    members = [signature(app, model=Other("m"), prompt=text) for text in ("a", "b", "c")]
     header = chord(members, app.signature("shop.all", queue="shop"), app=app).tasks
     assert len({each.options["task_id"] for each in header}) == 3
 
@@ -77,7 +85,7 @@ def test_signatures_in_a_chord_have_different_ids(app: Celery) -> None:
 @pytest.mark.parametrize("bad", [Path("cat.jpg"), {1, 2}, float("nan"), b"\xff"])
 def test_values_that_json_cannot_hold_are_refused(bad: Any, app: Celery) -> None:
     with pytest.raises(UsageError, match="as JSON"):
-        signature(app, model="m", image_list=[bad])
+        signature(app, model=Other("m"), image_list=[bad])
 
 
 WITHOUT_CELERY = """

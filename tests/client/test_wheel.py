@@ -56,6 +56,19 @@ def test_the_library_works_without_the_command(bare: Environment, tmp_path: Path
     assert done.stdout.startswith(f"{__version__} Client(")
 
 
+def test_the_client_for_asyncio_names_the_extra_that_it_needs(bare: Environment, tmp_path: Path) -> None:
+    done = bare.run("python", "-c", "from boomerang_client import AsyncClient", folder=tmp_path)
+    assert done.returncode == 1
+    assert "pip install 'boomerang-jobs-client[async]'" in done.stderr
+
+
+def test_the_client_for_asyncio_works_with_its_extra(wheel: Path, tmp_path: Path) -> None:
+    environment = installed(wheel, tmp_path, *PROJECT["dependencies"], *EXTRAS["async"])
+    code = "from boomerang_client import AsyncClient as A; print(A('http://127.0.0.1:1', 'key'))"
+    done = environment.run("python", "-c", code, folder=tmp_path)
+    assert (done.returncode, done.stdout.startswith("AsyncClient(")) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize("args", [("--version",), ("--help",), ("enqueue", "--help"), ("list", "jobs")], ids=" ".join)
 def test_the_command_names_the_packages_that_it_needs(bare: Environment, tmp_path: Path, args: tuple[str, ...]) -> None:
     done = bare.run("boomerang", *args, folder=tmp_path)

@@ -68,6 +68,7 @@ def test_make_without_a_target_lists_the_targets() -> None:
         "audit-dependencies",
         "bench",
         "bench-compare",
+        "client",
         "lock",
         "clean",
     ]

@@ -16,6 +16,7 @@ import redis
 import requests
 from celery import Celery, chord
 
+from boomerang_client import Other
 from boomerang_client.celery import generate, signature
 from jobs.audit.audit import audit
 from jobs.connections.client import connect
@@ -133,11 +134,11 @@ def store(stack: LocalStack) -> Iterator[Store]:
 
 
 def test_the_clients_helper_returns_results_and_errors(app: Celery) -> None:
-    result = generate(app, model="kirin_image_omni", prompt="a fox", labels={"shop": "berlin"})
+    result = generate(app, model=Other("kirin_image_omni"), prompt="a fox", labels={"shop": "berlin"})
     view = result.get(60)
     assert (view["id"], view["labels"]) == (result.id, {"shop": "berlin"})
     with pytest.raises(Exception, match="model"):
-        generate(app, model="x").get(60)
+        generate(app, model=Other("x")).get(60)
 
 
 def test_a_chord_of_500_completes_with_lost_and_repeated_callbacks(
@@ -145,7 +146,7 @@ def test_a_chord_of_500_completes_with_lost_and_repeated_callbacks(
 ) -> None:
     prefix, queue = uuid.uuid4().hex, f"shop-{uuid.uuid4().hex}"
     members = [
-        signature(app, model="kirin_image_omni", prompt="a fox", external_task_id=f"{prefix}-{number}")
+        signature(app, model=Other("kirin_image_omni"), prompt="a fox", external_task_id=f"{prefix}-{number}")
         for number in range(MEMBERS)
     ]
     for member in members:

@@ -116,7 +116,7 @@ class Life:
         enqueue("paused-batch")
         store.batches.pause("paused-batch")
         enqueue("being-cancelled")
-        store.context.scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0", ANYONE)
+        store.context.scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0", ANYONE, "")
         enqueue("delayed", delay=1.0)
 
     def _image(self) -> None:

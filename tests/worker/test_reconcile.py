@@ -114,7 +114,7 @@ def test_reconcile_completes_a_batch_cancellation_that_was_killed(world: MakeWor
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
     w.store.jobs.enqueue(jobs, "b")
-    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0", ANYONE)  # the process ends after this step
+    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0", ANYONE, "")  # the process ends after this step
     w.reconciler()
     assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
     assert w.store.batches.get("b").done

@@ -80,7 +80,7 @@ def cancel(batch_id: str) -> Response:
     seconds. The provider goes on with the tasks that it has. Their results are recorded, and their costs counted. A
     pause of the batch ends.
     """
-    return _answer(batch_id, services().store.batches.cancel(batch_id, caller=caller().owner))
+    return _answer(batch_id, services().store.batches.cancel(batch_id, caller=caller().owner, by=caller().key))
 
 
 @operation(
@@ -102,6 +102,7 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     states = [State(status) for status in query["status"]]
     classes = [FailureClass(each) for each in query["classes"]]
     which: dict[str, Any] = {"classes": classes, "dry_run": query["dry_run"], "caller": caller().owner}
+    which["by"] = caller().key
     return _answer(batch_id, services().store.batches.retry(batch_id, states, query["code"], **which))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
@@ -55,15 +55,23 @@ def images(query: dict[str, Any], batch_id: str) -> Response:
     has at most 10,000 images; if there are more, its `more.txt` has the address of the next one. An archive that was
     cut off does not open: ask again.
     """
+    return archive(batch_id, [Mark(each) for each in query["review"]], int(query.get("after", 0)))
+
+
+def archive(batch_id: str, wanted: Sequence[Mark], after: int = 0) -> Response:
+    """Answer with the archive of a batch: the use case of the API and of the pages. Raises `BatchNotFound`.
+
+    `after`: µs of the creation of the last job that another archive has.
+    """
     shared = services()
     shared.store.batches.get(batch_id)
-    archive = _Archive(shared, batch_id, [Mark(each) for each in query["review"]], int(query.get("after", 0)))
+    made = _Archive(shared, batch_id, wanted, after, request.path)
 
     def stream(place: Place) -> Response:
-        pieces = archive.pieces(interruptions(place))
+        pieces = made.pieces(interruptions(place))
         first = next(pieces)  # a store that is away is an error before the stream begins
         answer = Response(chain((first,), pieces), content_type=ZIP)
-        name = "-".join((given_id(batch_id), *(mark.value for mark in archive.wanted)))
+        name = "-".join((given_id(batch_id), *(mark.value for mark in wanted)))
         answer.headers.set("Content-Disposition", "attachment", filename=f"{name.replace(':', '_')}.zip")
         answer.headers["Cache-Control"] = "private, no-store"
         return answer
@@ -73,12 +81,16 @@ def images(query: dict[str, Any], batch_id: str) -> Response:
 
 @dataclass(slots=True)
 class _Archive:
-    """The archive of a batch's images. `after`: µs of the creation of the last job that another archive has."""
+    """The archive of a batch's images. `after`: µs of the creation of the last job that another archive has.
+
+    `path`: of the request.
+    """
 
     shared: Services
     batch_id: str
     wanted: Sequence[Mark]
     after: int
+    path: str
     zip: ZipStream = field(default_factory=ZipStream)
     images: list[Sequence[str]] = field(default_factory=list)
     missing: list[Sequence[str]] = field(default_factory=list)
@@ -141,6 +153,6 @@ class _Archive:
             yield from text(MISSING_CSV, csv_text([_MISSING_COLUMNS, *self.missing]))
         if more:
             query = "&".join([*(f"review={mark.value}" for mark in self.wanted), f"after={self.after}"])
-            address = f"/v1/batches/{given_id(self.batch_id)}/images.zip?{query}"
+            address = f"{self.path}?{query}"
             yield from text(MORE, f"There are more images. Get them as another archive:\n\n{address}\n")
         yield from self.zip.end()

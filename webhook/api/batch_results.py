@@ -100,6 +100,12 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     return _stream(which, _ndjson, NDJSON)
 
 
+def table(batch_id: str, failure: FailureClass | None = None, *, as_csv: bool = True) -> Response:
+    """Answer with the results of a batch as a file: all jobs, or the failed ones of a class with their requests."""
+    which = _Selection(batch_id, (), [failure] if failure else (), ("request",) if failure else ("reviews",))
+    return _stream(which, _csv, f"{CSV}; charset=utf-8") if as_csv else _stream(which, _ndjson, NDJSON)
+
+
 @operation(
     blueprint,
     "GET",

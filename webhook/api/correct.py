@@ -26,15 +26,21 @@ def has_body(request: Request) -> bool:
 
 
 def correct_body(request: Request, job_id: str) -> TransitionResult[ReviseOutcome]:
-    """Replace the request of a job by the one in the body, and queue the job again.
+    """Replace the request of a job by the one in the body, and queue the job again. Raises what `revise` raises."""
+    shared = services()
+    memory = shared.memory.for_body()
+    data = parse_json(read_decoded(request, shared.settings.max_body, memory))
+    memory.keep()
+    return revise(data, job_id, _idempotency_key(request))
+
+
+def revise(data: object, job_id: str, key: str | None) -> TransitionResult[ReviseOutcome]:
+    """Replace the request of a job by another one, and queue the job again. `key`: the call's Idempotency-Key.
 
     Raises what an enqueue raises; a problem, 422, for the external_task_id of another job; and `NotAllowed` where the
     job's state forbids it.
     """
     shared = services()
-    memory = shared.memory.for_body()
-    data = parse_json(read_decoded(request, shared.settings.max_body, memory))
-    memory.keep()
     job = shared.store.jobs.get(job_id, text=True)
     wanted = shared.load(data)
     if wanted.external_task_id not in (None, job.given_id):
@@ -51,7 +57,7 @@ def correct_body(request: Request, job_id: str) -> TransitionResult[ReviseOutcom
         notify_unbegun=shared.store.context.settings.callback_hosts(owner) is not None,
     )
     room = shared.pressure.room(len(new.text), owner)
-    revised = shared.store.revisions.revise(new, room=room, caller=caller().owner, key=_idempotency_key(request))
+    revised = shared.store.revisions.revise(new, room=room, caller=caller().owner, key=key, by=caller().key)
     annotate(job_id=job.id, outcome=revised.outcome.value)
     if revised.outcome is ReviseOutcome.FULL:
         raise shared.pressure.refused(owner=owner)

@@ -1,4 +1,4 @@
-"""What views of jobs have on request only (`include`): the request, its earlier revisions, and reviews."""
+"""What views of jobs have on request only (`include`): request, earlier revisions, reviews and timeline."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from jobs.links import Links
 from jobs.read_models import Page
 from jobs.review import Review
 from jobs.revision import Revision
-from jobs.serializers import serialize_job
+from jobs.serializers import serialize_job, serialize_timeline
 from jobs.store.store import Store
 
 #: Requests that are read at once; each has up to 90 KB.
@@ -79,7 +79,7 @@ class Views:
             revisions = found.get(job.id, ()) if with_revisions else None
             texts = (job.text, *(each.text for each in revisions or ())) if with_request else ()
             size = sum(len((text or "").encode("utf-8", "surrogatepass")) for text in texts)
-            yield (
-                serialize_job(job, self.links, revisions, with_request=with_request, reviews=reviews.get(job.id)),
-                size,
-            )
+            view = serialize_job(job, self.links, revisions, with_request=with_request, reviews=reviews.get(job.id))
+            if "timeline" in self.include:
+                view["timeline"] = serialize_timeline(job)
+            yield view, size

@@ -118,7 +118,7 @@ def cancel(job_id: str) -> Response:
 
     The provider goes on with a task that it has. Its result is recorded, and its cost counted.
     """
-    return _changed(job_id, services().store.jobs.cancel(job_id, caller=caller().owner))
+    return _changed(job_id, services().store.jobs.cancel(job_id, caller=caller().owner, by=caller().key))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -127,13 +127,13 @@ def pause(job_id: str) -> Response:
 
     A job that the provider has already cannot be paused (409).
     """
-    return _changed(job_id, services().store.jobs.pause(job_id, caller=caller().owner))
+    return _changed(job_id, services().store.jobs.pause(job_id, caller=caller().owner, by=caller().key))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.ENQUEUE, refusals=(404, 409, 503))
 def resume(job_id: str) -> Response:
     """Resume a paused job at its old place in the queue."""
-    return _changed(job_id, services().store.jobs.resume(job_id, caller=caller().owner))
+    return _changed(job_id, services().store.jobs.resume(job_id, caller=caller().owner, by=caller().key))
 
 
 @operation(
@@ -159,7 +159,7 @@ def retry(job_id: str) -> Response:
     """
     if has_body(request):
         return _changed(job_id, correct_body(request, job_id))
-    return _changed(job_id, services().store.jobs.retry(job_id, caller=caller().owner))
+    return _changed(job_id, services().store.jobs.retry(job_id, caller=caller().owner, by=caller().key))
 
 
 def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -35,6 +35,9 @@ _EXTENSIONS = {
 }  # fmt: skip
 _FILE = {"type": "string", "format": "binary"}
 
+#: Returns a redirect to a file in the result store, given its name there; None: it is sent instead.
+_Direct = Callable[[str, StoredFile], Response | None]
+
 log = logging.getLogger(__name__)
 
 
@@ -61,13 +64,21 @@ def fetch(query: dict[str, Any], job_id: str, index: str) -> Response:
     the ETag is the SHA-256 of the file. With `size` it is a thumbnail, as WebP. An output that is not saved gets 409,
     whose `source_url` is the provider's address, and one whose file was deleted since gets 410.
     """
+    return stored_output(job_id, index, query.get("size"), redirects=services().settings.result_redirect)
+
+
+def stored_output(job_id: str, index: str, side: int | None, *, redirects: bool) -> Response:
+    """Answer with a saved output, or with its thumbnail of `side` pixels: the use case of the API and of the pages.
+
+    `redirects`: the answer may be a redirect to the result store. Raises `JobNotFound`, and problems as the API.
+    """
     shared = services()
     number, output = _saved(shared.store.jobs.get(job_id), index)
     name = f"{re.sub('[^A-Za-z0-9._~+-]', '_', job_id.partition('@')[0].replace(':', '+'))}-{number + 1}"
-    side = query.get("size")
+    direct = partial(_direct, shared) if redirects else _never
 
     def answer(place: Place) -> Response:
-        return _thumbnail(shared, output, name, side, place) if side else _file(shared, output, name)
+        return _thumbnail(output, name, side, place, direct) if side else _file(shared, output, name, direct)
 
     return shared.downloads.stream(answer, Direction.ANSWER)
 
@@ -90,7 +101,7 @@ def _saved(job: Job, index: str) -> tuple[int, SavedOutput]:
     return number, job.saved.outputs[number]
 
 
-def _file(shared: Services, output: SavedOutput, name: str) -> Response:
+def _file(shared: Services, output: SavedOutput, name: str, direct: _Direct) -> Response:
     store = shared.results
     filename = f"{name}.{_EXTENSIONS.get(output.content_type, 'bin')}"
     found = store.info(output.name)
@@ -101,10 +112,11 @@ def _file(shared: Services, output: SavedOutput, name: str) -> Response:
         raise unavailable("The saved file is damaged, and an operator has to look at it.")
     read = partial(store.stream, output.name)
     file = StoredFile(output.sha256, output.size, output.content_type, filename, read)
-    return _direct(shared, output.name, file) or file_answer(request, file)
+    return direct(output.name, file) or file_answer(request, file)
 
 
-def _thumbnail(shared: Services, output: SavedOutput, name: str, side: int, place: Place) -> Response:
+def _thumbnail(output: SavedOutput, name: str, side: int, place: Place, direct: _Direct) -> Response:
+    shared = services()
     made = shared.thumbnails.get(output, side, lambda: place.lost)
     data = made.data
 
@@ -115,12 +127,16 @@ def _thumbnail(shared: Services, output: SavedOutput, name: str, side: int, plac
 
     tag = f"{output.sha256}-{side}"
     file = StoredFile(tag, made.size, CONTENT_TYPE, f"{name}-{side}.webp", read)
-    return (data is None and _direct(shared, made.name, file)) or file_answer(request, file)
+    return (data is None and direct(made.name, file)) or file_answer(request, file)
+
+
+def _never(_name: str, _file: StoredFile) -> None:
+    return None
 
 
 def _direct(shared: Services, name: str, file: StoredFile) -> Response | None:
     """Return a redirect to an address of the store's own; None if it has none. A presigned one is for GET only."""
-    if request.method != "GET" or not shared.settings.result_redirect:
+    if request.method != "GET":
         return None
     address = shared.results.link(name, _DIRECT_LIFE, content_type=file.shown_type, filename=file.filename)
     if address is None:

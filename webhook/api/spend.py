@@ -1,5 +1,6 @@
 """/v1/spend: what was spent, by day, key, batch, model or lane."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -31,29 +32,30 @@ def spend(query: dict[str, Any]) -> Response:
     With `by=label:<name>` each row is a value of that label of the job or, if the job has none of this name, of its
     batch. A day keeps 20,000 values of all labels together; further ones are one row without a name.
     """
-    days = _days(query.pop("first", None), query.pop("last", None))
-    by, key = query.pop("by"), owner()
-    if by.startswith(BY_LABEL):
-        return _by_label(by, days, query.get("key", key), key)
-    by = By(by)
-    if key is None:
-        return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query))))
-    if query.pop("key", key) != key:
-        return json_response(serialize_spend(Spend(by, ())))  # the same as for a key that does not exist
-    return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query, key=key))))
+    return json_response({**serialize_spend(read_spend(query)), "by": query["by"]})
 
 
-def _by_label(by: str, days: tuple[date, date], wanted: str | None, key: str | None) -> Response:
-    """Answer by the values of a label. `wanted`: only this key's spending; `key`: the one that may be seen."""
-    found = Spend(By.LABEL, ())
-    if key in (None, wanted):
-        found = services().store.statistics.spend_by_label(by.removeprefix(BY_LABEL), *days, wanted)
-    return json_response({**serialize_spend(found), "by": by})
+def read_spend(query: Mapping[str, Any]) -> Spend:
+    """Return the spending that a loaded `SpendQuery` asks for, of what the caller may see. Raises a problem, 422."""
+    days, only = query_days(query), owner()
+    wanted = query.get("key", only)
+    by = By.LABEL if query["by"].startswith(BY_LABEL) else By(query["by"])
+    if only not in (None, wanted):
+        return Spend(by, ())  # the same as for a key that does not exist
+    statistics = services().store.statistics
+    if by is By.LABEL:
+        return statistics.spend_by_label(query["by"].removeprefix(BY_LABEL), *days, wanted)
+    filters = {name: query[name] for name in ("batch", "model", "lane") if name in query}
+    return statistics.spend(by, *days, Only(**filters, key=wanted))
 
 
-def _days(first: date | None, last: date | None) -> tuple[date, date]:
-    """Return the first and last day, with defaults for those not given."""
-    last = last or datetime.now(UTC).date()
+def query_days(query: Mapping[str, Any]) -> tuple[date, date]:
+    """Return the first and last day of a loaded `SpendQuery`, with defaults for those not given.
+
+    Raises a problem, 422.
+    """
+    first: date | None = query.get("first")
+    last: date = query.get("last") or datetime.now(UTC).date()
     try:
         first = first or last - timedelta(days=USUAL_DAYS - 1)
     except OverflowError:

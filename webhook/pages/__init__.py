@@ -1,14 +1,38 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    batch,
     batches,
+    bulk,
     errors,
+    gallery,
+    job,
+    jobs,
     lanes,
+    last_hour,
     new_batch,
     overview,
     session,
+    spending,
 )
 from webhook.pages.blueprint import blueprint
 from webhook.pages.errors import asks_for_page, error_page
 
-__all__ = ["asks_for_page", "batches", "blueprint", "error_page", "errors", "lanes", "new_batch", "overview", "session"]
+__all__ = [
+    "asks_for_page",
+    "batch",
+    "batches",
+    "blueprint",
+    "bulk",
+    "error_page",
+    "errors",
+    "gallery",
+    "job",
+    "jobs",
+    "lanes",
+    "last_hour",
+    "new_batch",
+    "overview",
+    "session",
+    "spending",
+]

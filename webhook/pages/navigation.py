@@ -21,7 +21,9 @@ class Entry:
 ENTRIES = (
     Entry("Overview", "pages.overview", "o"),
     Entry("Batches", "pages.batches", "b"),
+    Entry("Jobs", "pages.jobs", "j"),
     Entry("Lanes", "pages.lanes", "l"),
+    Entry("Spending", "pages.spending", "s"),
 )
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")

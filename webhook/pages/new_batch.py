@@ -74,7 +74,7 @@ class Step:
     sample: list[tuple[int, str]] = field(default_factory=list)
 
 
-@page("/batches/new", scope=Scope.ENQUEUE)
+@page("/batches/~new", scope=Scope.ENQUEUE)  # no id of a batch begins like this
 def new_batch() -> Response:
     """Show the form for a file or pasted lines."""
     return _choose()

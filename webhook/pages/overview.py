@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from flask import Response, request
@@ -12,16 +10,15 @@ from flask import Response, request
 from jobs.api_keys import Scope
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Pulse, TroubleCode
-from jobs.read_models import Lane
 from jobs.states import State
-from jobs.store.spending import key_caps, lane_caps
 from jobs.store.stuck import Kind, counted
-from jobs.units import dollars
 from webhook.access.auth import caller
 from webhook.api.lanes import visible_lanes
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID
 from webhook.condition import OK, Condition, examine
-from webhook.pages.blueprint import page, show
+from webhook.pages.blueprint import HTMX, page, show
+from webhook.pages.budgets import read_budgets, spent_today
+from webhook.pages.last_hour import read_last_hour
 from webhook.services import services
 
 #: What needs a person, in words.
@@ -51,17 +48,6 @@ class Sign:
     age: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a lane or key has spent today, of its cap in USD (None: it has none). `unknown`: results of unknown cost."""
-
-    kind: str
-    name: str
-    spent: Decimal
-    cap: Decimal | None
-    unknown: int
-
-
 @page("/", scope=Scope.READ)
 def overview() -> Response:
     """Show what the caller may see of all that moves."""
@@ -72,6 +58,8 @@ def overview() -> Response:
             facts = _facts(condition.pulse)
         except StoreUnavailable:  # it went away meanwhile
             condition = examine(services())
+    if HTMX not in request.headers and facts.get("begun"):
+        facts |= _last_hour()
     return show(
         "overview.html",
         part="overview_now.html",
@@ -82,6 +70,14 @@ def overview() -> Response:
         example=_EXAMPLE,
         **facts,
     )
+
+
+def _last_hour() -> dict[str, Any]:
+    """Read the last hour. Its part of the page updates itself, more seldom than the rest."""
+    try:
+        return read_last_hour()
+    except StoreUnavailable:
+        return {}
 
 
 def _facts(pulse: Pulse) -> dict[str, Any]:
@@ -100,32 +96,8 @@ def _facts(pulse: Pulse) -> dict[str, Any]:
     else:
         facts["unfinished"] = store.statistics.held().unfinished.get(caller().name, 0)
         facts["begun"] = caller().name in store.statistics.owners()
-    budgets, ends = _budgets(lanes, pulse)
-    return facts | {"budgets": budgets, "spent": _spent(budgets), "ends": ends}
-
-
-def _budgets(lanes: list[Lane], pulse: Pulse) -> tuple[list[Budget], datetime]:
-    """Read today's spending: of lanes, and of keys with a cap; for a producer its own."""
-    settings = services().store.context.settings
-    caps, all_lanes = key_caps(settings), lane_caps(settings.lanes)
-    keys = sorted(caps) if caller().admin else [caller().name]
-    names = [lane.name for lane in lanes] if caller().admin else []
-    today = services().store.statistics.today(names, keys, now=pulse.now)
-    found = [
-        Budget("lane", name, today.lanes[name], _usd(all_lanes.get(name)), today.unknown_lanes[name]) for name in names
-    ]
-    found += [Budget("key", name, today.keys[name], _usd(caps.get(name)), today.unknown_keys[name]) for name in keys]
-    return found, today.ends
-
-
-def _spent(budgets: list[Budget]) -> Decimal:
-    """Sum what was spent: every cost counts for one lane. A producer has no lanes in its budgets, and one key."""
-    kind = "lane" if caller().admin else "key"
-    return sum((each.spent for each in budgets if each.kind == kind), Decimal(0))
-
-
-def _usd(cap: int | None) -> Decimal | None:
-    return None if cap is None else dollars(cap)
+    budgets, ends = read_budgets(lanes, pulse)
+    return facts | {"budgets": budgets, "spent": spent_today(budgets), "ends": ends}
 
 
 def _signs(now: Condition) -> Iterator[Sign]:

@@ -23,6 +23,7 @@ from boomerang_client.asynchronous.jobs import Jobs
 from boomerang_client.asynchronous.records import AsyncBatch, AsyncJob, read_batch, read_job
 from boomerang_client.asynchronous.retrying import PATIENCE, PatientCaller
 from boomerang_client.asynchronous.uploading import Upload
+from boomerang_client.choices import BatchState, FailureClass, Include, JobState, OnError, Priority
 from boomerang_client.errors import NotFound, StillRunning, UsageError
 from boomerang_client.ids import new_id, spellings
 from boomerang_client.image_folders import Folders
@@ -47,13 +48,13 @@ class Batches(Jobs):
         id: str | None = ...,
         *,
         labels: Mapping[str, str] | None = ...,
-        priority: str | None = ...,
+        priority: Priority | None = ...,
         weight: int | None = ...,
         max_cost: Decimal | str | None = ...,
         paused: bool = ...,
         pilot: int | None = ...,
         callback_url: str | None = ...,
-        on_error: str | None = ...,
+        on_error: OnError | None = ...,
         key: str | None = ...,
         folder: Folders | None = ...,
         patience: float = ...,
@@ -66,13 +67,13 @@ class Batches(Jobs):
         id: str | None = None,  # noqa: A002 -- the API's name
         *,
         labels: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
         callback_url: str | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         key: str | None = None,
         folder: Folders | None = None,
         patience: float = PATIENCE,
@@ -102,13 +103,13 @@ class Batches(Jobs):
         id: str | None = None,  # noqa: A002
         *,
         labels: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
         callback_url: str | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         key: str | None = None,
         folder: Folders | None = None,
         patience: float = PATIENCE,
@@ -166,7 +167,7 @@ class Batches(Jobs):
         self,
         limit: int | None = None,
         *,
-        status: str | None = None,
+        status: BatchState | None = None,
         labels: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
@@ -204,9 +205,9 @@ class Batches(Jobs):
         self,
         batch: str | AsyncBatch,
         codes: Iterable[str] = (),
-        statuses: Iterable[Status | str] = (),
+        statuses: Iterable[Status | JobState] = (),
         *,
-        classes: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch, or only those that failed with one of these error `codes`.
@@ -223,10 +224,10 @@ class Batches(Jobs):
     def results(
         self,
         batch: str | AsyncBatch,
-        statuses: Iterable[Status | str] = (),
+        statuses: Iterable[Status | JobState] = (),
         *,
-        classes: Iterable[str] = (),
-        include: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
+        include: Iterable[Include] = (),
     ) -> AsyncGenerator[AsyncJob, None]:
         """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
@@ -235,7 +236,8 @@ class Batches(Jobs):
         (`contextlib.closing`) to free its connection. Raises NotFound.
         """
         params = query(status=[str(each) for each in statuses], include=list(include))
-        return self._stream(batch, "results", params | ({"class": list(classes)} if classes else {}))
+        params |= {"class": list(classes)} if classes else {}
+        return self._stream(batch, "results", params)
 
     def failures(self, batch: str | AsyncBatch) -> AsyncGenerator[AsyncJob, None]:
         """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""
@@ -275,7 +277,7 @@ class Batches(Jobs):
         batch: str | AsyncBatch,
         timeout: float | None = None,
         *,
-        include: Iterable[str] = (),
+        include: Iterable[Include] = (),
         patience: float = PATIENCE,
         on_wait: OnWait | None = None,
     ) -> AsyncGenerator[AsyncJob, None]:

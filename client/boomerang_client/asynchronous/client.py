@@ -11,6 +11,7 @@ from boomerang_client.asynchronous.deliveries import Deliveries
 from boomerang_client.asynchronous.execution import AsyncLines, open_lines
 from boomerang_client.asynchronous.retrying import PatientCaller
 from boomerang_client.asynchronous.uploading import Upload
+from boomerang_client.choices import OnError, Priority
 from boomerang_client.image_folders import Folders
 from boomerang_client.parsing import read_overview, read_spend
 from boomerang_client.quotes import Quote
@@ -49,13 +50,13 @@ class AsyncClient(Batches, Deliveries):
         id: str | None = None,  # noqa: A002 -- the API's name
         *,
         labels: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         weight: int | None = None,
         max_cost: Decimal | str | None = None,
         paused: bool = False,
         pilot: int | None = None,
         callback_url: str | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         folder: Folders | None = None,
     ) -> Quote:
         """Check requests, and return what `enqueue_batch` with the same arguments would do and cost.

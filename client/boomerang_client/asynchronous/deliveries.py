@@ -5,6 +5,7 @@ from datetime import datetime
 
 from boomerang_client.arguments import Query, path_segment, query, to_iso
 from boomerang_client.asynchronous.connection import PAGE, Connection, try_spellings
+from boomerang_client.choices import DeliveryState
 from boomerang_client.delivery_records import Delivery, Receiver, read_delivery, read_receiver, read_replayed
 from boomerang_client.parsing import read_list
 
@@ -16,7 +17,7 @@ class Deliveries(Connection):
         self,
         job: str | None = None,
         *,
-        states: Sequence[str] = (),
+        states: Sequence[DeliveryState] = (),
         host: str | None = None,
         since: datetime | None = None,
         limit: int | None = None,
@@ -38,7 +39,7 @@ class Deliveries(Connection):
         self,
         job: str | None = None,
         *,
-        states: Sequence[str] = (),
+        states: Sequence[DeliveryState] = (),
         host: str | None = None,
         since: datetime | None = None,
     ) -> int:
@@ -69,5 +70,5 @@ class Deliveries(Connection):
         return read_receiver(read_list(answer, "receivers")[0])
 
 
-def _params(states: Sequence[str], host: str | None, since: datetime | None) -> Query:
+def _params(states: Sequence[DeliveryState], host: str | None, since: datetime | None) -> Query:
     return query(state=list(states), host=host, since=to_iso(since))

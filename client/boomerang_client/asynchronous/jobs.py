@@ -14,6 +14,7 @@ from boomerang_client.asynchronous.image_uploads import resolve_images
 from boomerang_client.asynchronous.records import AsyncJob, read_job
 from boomerang_client.asynchronous.retrying import PATIENCE, PatientCaller
 from boomerang_client.asynchronous.save_all import save_all
+from boomerang_client.choices import AspectRatio, FailureClass, Include, JobState, Model, Priority, Resolution
 from boomerang_client.errors import Conflict, NoOutput, NotSaved, StillRunning
 from boomerang_client.ids import new_id
 from boomerang_client.image_folders import Folders
@@ -35,18 +36,18 @@ class Jobs(Connection):
     async def generate(
         self,
         *,
-        model: str,
+        model: Model,
         prompt: str | None = None,
         image_list: Sequence[Image] | None = None,
         subject_image_list: Sequence[Image] | None = None,
         scene_image: Image | None = None,
         style_image: Image | None = None,
         n: int | None = None,
-        resolution: str | None = None,
-        aspect_ratio: str | None = None,
+        resolution: Resolution | None = None,
+        aspect_ratio: AspectRatio | None = None,
         labels: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         expires_in: int | None = None,
         external_task_id: str | None = None,
         **more: Any,
@@ -88,7 +89,7 @@ class Jobs(Connection):
         id: str,  # noqa: A002 -- the API's name
         wait: float | None = None,
         *,
-        include: Iterable[str] = (),
+        include: Iterable[Include] = (),
     ) -> AsyncJob:
         """Return the job. With `wait` (seconds, at most 60) the call returns once it has ended or the time is over.
 
@@ -102,13 +103,13 @@ class Jobs(Connection):
 
     async def jobs(
         self,
-        status: Status | str | None = None,
+        status: Status | JobState | None = None,
         batch: str | None = None,
         limit: int | None = None,
         *,
         labels: Mapping[str, str] | None = None,
-        classes: Iterable[str] = (),
-        include: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
+        include: Iterable[Include] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> AsyncGenerator[AsyncJob, None]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from boomerang_client.choices import FailureClass, JobState
 from boomerang_client.parsing import parse_batch, parse_job
 from boomerang_client.record_fields import BatchFields, JobFields, Status, required, update
 from boomerang_client.responses import BatchChanged, Saved
@@ -43,9 +44,9 @@ class AsyncBatchService(Protocol):
         self,
         batch: "AsyncBatch",
         codes: Iterable[str],
-        statuses: Iterable[Status | str],
+        statuses: Iterable[Status | JobState],
         *,
-        classes: Iterable[str],
+        classes: Iterable[FailureClass],
         dry_run: bool,
     ) -> BatchChanged: ...
     def finished(self, batch: "AsyncBatch", timeout: float | None) -> AsyncGenerator["AsyncJob", None]: ...
@@ -155,9 +156,9 @@ class AsyncBatch(BatchFields):
     async def retry(
         self,
         codes: Iterable[str] = (),
-        statuses: Iterable[Status | str] = (),
+        statuses: Iterable[Status | JobState] = (),
         *,
-        classes: Iterable[str] = (),
+        classes: Iterable[FailureClass] = (),
         dry_run: bool = False,
     ) -> BatchChanged:
         """Retry the failed jobs of the batch. See `Client.retry_batch`."""

@@ -49,7 +49,7 @@ try:
     from aiohttp.client_exceptions import ClientSSLError
     from yarl import URL
 except ImportError as error:
-    raise ImportError("AsyncClient needs aiohttp: pip install 'boomerang-jobs-client[async]'") from error
+    raise ImportError("AsyncClient needs aiohttp: pip install 'aiohttp>=3.12,<4'") from error
 
 #: Connections at the same time: for calls; and for what stays open, which are long polls, events and long answers.
 CALLS, STREAMS = 32, 100

@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 import click
 
+from boomerang_client.choices import FailureClass, JobState
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
 from boomerang_client.cli.options import examples, failure_option, json_option, money
@@ -85,8 +86,8 @@ def retry(
     id_: str,
     *,
     codes: tuple[str, ...],
-    statuses: tuple[str, ...],
-    classes: tuple[str, ...],
+    statuses: tuple[JobState, ...],
+    classes: tuple[FailureClass, ...],
     source: BinaryIO | None,
     dry_run: bool,
     is_job: bool,

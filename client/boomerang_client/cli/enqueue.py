@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from boomerang_client.choices import OnError, Priority
 from boomerang_client.cli.columns import Columns, assign
 from boomerang_client.cli.generate import DEFAULT_MODEL
 from boomerang_client.cli.input_file import FORMATS, InputFile, Reading, open_input
@@ -126,13 +127,13 @@ def enqueue(
     sheet: str | None,
     pictures: tuple[Path, ...],
     labels: tuple[tuple[str, str], ...],
-    priority: str | None,
+    priority: Priority | None,
     weight: int | None,
     max_cost: Decimal | None,
     paused: bool,
     pilot: int | None,
     callback_url: str | None,
-    on_error: str | None,
+    on_error: OnError | None,
     expires_in: float | None,
     patience: float,
     wait: bool,

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from boomerang_client.choices import FailureClass, Other
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import find, kind_of, kind_options
 from boomerang_client.cli.options import (
@@ -21,7 +22,6 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.render import BATCH_COLUMNS, JOB_COLUMNS, batch_lines, job_lines
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import print_table
-from boomerang_client.record_fields import INCLUDED
 from boomerang_client.records import Batch, Job
 
 
@@ -38,7 +38,7 @@ def show(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
     client = screen.client()
     found = find(client, id_, kind_of(is_job=is_job, is_batch=is_batch))
     if isinstance(found, Job):
-        found = client.job(found.id, include=INCLUDED)
+        found = client.job(found.id, include=("request", "revisions"))
     _print(screen, found.raw, job_lines(found) if isinstance(found, Job) else batch_lines(found))
 
 
@@ -73,9 +73,9 @@ def list_(
     screen: Screen,
     *,
     what: str,
-    status: str | None,
+    status: Other | None,
     batch: str | None,
-    classes: tuple[str, ...],
+    classes: tuple[FailureClass, ...],
     labels: tuple[tuple[str, str], ...],
     since: datetime | None,
     until: datetime | None,

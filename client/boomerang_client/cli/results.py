@@ -9,6 +9,7 @@ from typing import TextIO
 
 import click
 
+from boomerang_client.choices import FailureClass, Include, JobState
 from boomerang_client.cli.formats import FORMATS, columns_of, csv_writer, ndjson_line
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
@@ -64,7 +65,7 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
     multiple=True,
     type=click.Choice(INCLUDED),
     help="request: the request of each job; in CSV its prompt, labels and metadata, a column each. revisions: earlier "
-    "revisions of the request (not in CSV). May be repeated.",
+    "revisions of the request. timeline: what happened to the job (both not in CSV). May be repeated.",
 )
 @follow_option
 @patience_option("10m")
@@ -76,9 +77,9 @@ def results(
     batch: str,
     output: Path | None,
     format_: str | None,
-    statuses: tuple[str, ...],
-    classes: tuple[str, ...],
-    include: tuple[str, ...],
+    statuses: tuple[JobState, ...],
+    classes: tuple[FailureClass, ...],
+    include: tuple[Include, ...],
     follow: bool,
     patience: float,
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from boomerang_client.choices import FailureClass, JobState
 from boomerang_client.cli.columns import Columns
 from boomerang_client.cli.corrections import Corrected, correct, read_rows
 from boomerang_client.cli.input_file import Reading, open_input
@@ -24,8 +25,8 @@ class Which:
 
     batch: str
     codes: Sequence[str]
-    classes: Sequence[str]
-    statuses: Sequence[str]
+    classes: Sequence[FailureClass]
+    statuses: Sequence[JobState]
 
 
 def retry_from(screen: Screen, client: Client, which: Which, file: BinaryIO, *, dry_run: bool) -> bool:

@@ -4,12 +4,14 @@
 -- Returns: {now in µs, what is known of the speed of its lanes as JSON (pace_of in shared/forecast.lua), what is known of
 --   the prices of its unfinished jobs as JSON {class: forecast_of there}, then field, value, ...}; without fields there
 --   is no such batch. More fields: `to_save` and `unsaved`, of how many jobs the results are to be saved or given
---   up; `marked:<mark>`, how many outputs have a mark
+--   up; `marked:<mark>`, how many outputs have a mark, where one ever had
 arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
 local seen, pools, classes, owner = {}, {}, {}, ''
+local reviewed = false
 for i = 1, #fields, 2 do
   if fields[i] == 'key' then owner = fields[i + 1] end
+  if fields[i] == 'reviewed' then reviewed = true end
 end
 for i = 1, #fields, 2 do
   local pool = string.match(fields[i], '^' .. BATCH.place .. '([^|]*)|')
@@ -29,7 +31,7 @@ if #fields > 0 then
     answer[#answer + 1] = type(count) == 'number' and count or 0 -- of another type: the audit reports it
   end
 end
-for mark in string.gmatch(#fields > 0 and MARKS or '', '.') do
+for mark in string.gmatch(reviewed and MARKS or '', '.') do
   local count = redis.pcall('ZCARD', KEY.marked .. mark .. '|' .. ARGV[1])
   answer[#answer + 1] = 'marked:' .. mark
   answer[#answer + 1] = type(count) == 'number' and count or 0

@@ -6,10 +6,11 @@
 --       3 for a retry, which jobs, as JSON: {"states": {"failed": true}, "codes": {"1301": true}}; without `codes`: any
 --         code. Else ''
 --       4 '1' only to count
---       5 who changes them: a producer, or '*'
+--       5 for whom: a producer, or '*'
+--       6 who changes them: the id of a key, for their timelines; ''
 -- Returns: {outcome, how many jobs there are to change}
 --   outcome: begun | counted | under way (the same was begun before) | busy (with another change) | unknown
-arity(5)
+arity(6)
 local batch, action, selection = ARGV[1], ARGV[2], ARGV[3]
 if action == 'retry' then expect_installation() end
 local key = KEY.batch .. batch
@@ -43,7 +44,7 @@ if doing == 'commit' or (doing and action == 'retry') then return {'busy', match
 local was = halts_of(batch)
 if action == 'cancel' then redis.call('HDEL', key, 'paused') end
 redis.call('HSET', key, 'do', action, 'only', selection, 'pos', 0, 'upto', redis.call('LLEN', KEY.members .. batch),
-  'hits', 0, 'many', matching)
+  'hits', 0, 'many', matching, 'by', ARGV[6])
 if action == 'retry' then redis.call('HSET', key, 'resumed', whole(clock())) end
 apply_halt(batch, was)
 redis.call('ZADD', KEY.sweeps, whole(clock()), batch)

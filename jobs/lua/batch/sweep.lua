@@ -74,6 +74,7 @@ local function is_selected(job)
     or selection.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end
 
+act_for(redis.call('HGET', key, 'by') or '')
 local last = math.min(tonumber(upto), tonumber(pos) + limit)
 local changed_now = 0
 local members, jobs = redis.call('LRANGE', KEY.members .. batch, pos, last - 1), {}
@@ -98,7 +99,7 @@ if last < tonumber(upto) then
   return {1, changed, math.max(0, math.min(expected - changed, upto - last)), admit_hint(now)}
 end
 local was = halts_of(batch)
-redis.call('HDEL', key, 'do', 'only', 'pos', 'upto', 'many')
+redis.call('HDEL', key, 'do', 'only', 'pos', 'upto', 'many', 'by')
 redis.call('ZREM', KEY.sweeps, batch)
 apply_halt(batch, was)
 pause_until_approved(batch)

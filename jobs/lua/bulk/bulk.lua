@@ -30,6 +30,8 @@ if not (readable and type(filter) == 'table' and began and before and of and ind
   if ARGV[1] ~= '' then damaged('bulk action ' .. id, 'its description cannot be read') end
   return {0, 0} -- the audit reports it
 end
+local known, asked = pcall(cjson.decode, redis.call('HGET', key, 'asked') or '')
+act_for(known and type(asked) == 'table' and type(asked.key) == 'string' and asked.key or '')
 if not filter.before or filter.before > before then filter.before = before end
 local source = {[of] = index}
 if of == 'states' then

@@ -9,6 +9,7 @@
 if #ARGV < 3 then error('expected two limits and Celery ids') end
 local now = clock()
 local answer, freed = {0}, false
+act_for(CELERY)
 local function is_parked(id, task)
   for _, field in ipairs(redis.call('HKEYS', KEY.parked .. id)) do
     if task_of(field) == task then return true end

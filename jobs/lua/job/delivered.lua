@@ -24,17 +24,24 @@ if kind == 'n' then
   if wait == '' or wait == 'never' or ARGV[7] ~= '' then note_notification(job, change, state, now) end
 end
 if wait == '' then
+  note_event(job, change, kind == 'n' and EVENT.notified or EVENT.celery_finished, now)
   save(job, change)
   return delivery_done(job, kind)
 end
 if wait == 'never' then
   local left = delivery_done(job, kind)
   change.undelivered, change.delivery_error = (job.undelivered or '') .. kind, ARGV[6]
+  note_event(job, change, EVENT.delivery_given_up, now)
   save(job, change)
   redis.call('ZADD', KEY.undelivered, whole(now), job.id)
   return left
 end
-if kind == 'c' then change.celery_tries = ARGV[5] else change.delivery_tries, change.notify_fence = ARGV[5], false end
+if kind == 'c' then
+  change.celery_tries = ARGV[5]
+else
+  if ARGV[7] ~= '' and ARGV[5] ~= job.delivery_tries then note_event(job, change, EVENT.notification_failed, now) end
+  change.delivery_tries, change.notify_fence = ARGV[5], false
+end
 if ARGV[6] ~= '' then change.delivery_error = ARGV[6] end
 save(job, change)
 schedule_kind(job, kind, now + tonumber(wait), now)

@@ -54,6 +54,7 @@ if settled_by == 'callback' and status == 'completed' then
 end
 
 local now = clock()
+act_because(settled_by)
 if ARGV[9] == '1' and phase == 'submitting' and job.exists then
   move_phase(job, 'in_doubt', RECORD{doubt_since = now, lookups = false, reason = 'a callback came for it'}, now, now)
 end
@@ -85,7 +86,7 @@ if wait and not FINAL[job.state] then
     doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}
   count_earlier_cost(job, tonumber(cost ~= '' and cost or 0), change)
   change.reason = 'attempt ' .. attempt_of(job) .. ' failed; the next one waits'
-  move(job, 'queued', change, now, now + wait)
+  move(job, 'queued', change, now, now + wait, EVENT.next_attempt)
   return {'again', 'queued', admit_hint(now), 0}
 end
 
@@ -98,7 +99,7 @@ local change = RECORD{phase = false, settled_by = settled_by, deadline = false, 
 if job.state == 'cancelled' then
   local at = job.owed and tonumber(job.delivery_at) or false
   if replaced then at = nil end -- the alarm is that of the delivery already
-  move(job, 'cancelled', change, now, at)
+  move(job, 'cancelled', change, now, at, EVENT.late_result)
 else
   change.ended_at = now
   owe_deliveries(job, change, now, before)

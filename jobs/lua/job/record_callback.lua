@@ -15,13 +15,20 @@ if phase == 'queued' then
   if not job.sent and not needs_lookup(job) then return {answer_unknown(), 0} end
   -- The submission that was believed lost did arrive: it must not be sent again.
   local now = clock()
+  act_because('callback')
   move(job, 'in_doubt', RECORD{doubt_since = now, exists = '1', reason = 'a callback came for it'}, now, now)
   return {'noted', reconcile_hint()}
 end
-if phase == 'submitting' or phase == 'in_doubt' then
-  save(job, RECORD{exists = '1', refusal = false, maybe_sent = '1'}) -- it proves that a submission arrived
-end
-if phase == 'submitting' then return {'noted', 0} end
+local change, now = {}, clock()
 if phase == 'in_progress' and ARGV[3] ~= '1' then return {'noted', 0} end
-schedule_lookup(job, clock())
+-- A callback may come several times.
+if not string.find(job.timeline or '', EVENT.callback .. '[%da-f]+$') then
+  note_event(job, change, EVENT.callback, now)
+end
+if phase == 'submitting' or phase == 'in_doubt' then
+  change.exists, change.refusal, change.maybe_sent = '1', false, '1' -- it proves that a submission arrived
+end
+save(job, change)
+if phase == 'submitting' then return {'noted', 0} end
+schedule_lookup(job, now)
 return {'noted', reconcile_hint()}

@@ -26,6 +26,7 @@ end
 -- Each patience (worker/answers.py) counts from its own start. An outage restarts the first one.
 change.unanswered_since = reached == 'unanswered' and (job.unanswered_since or now)
 if reached == 'no_result' then change.no_result_since = job.no_result_since or now end
+if change.lookups and change.lookups ~= job.lookups then note_event(job, change, EVENT.looked_up, now) end
 save(job, change)
 record_call(job.lane or DEFAULT_LANE, reached, ARGV[5], now)
 -- A callback may have asked for another look-up while this one was under way, which may have seen less than the

@@ -3,12 +3,13 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id
 --       2 µs until a waiting job is checked again
---       3 who corrects it: a producer, or '*'
+--       3 for whom: a producer, or '*'
 --       4 request
 --       5 facts as JSON (jobs.new_job)
 --       6 limits of unfinished jobs as JSON (jobs.room); '' for none
 --       7 mark of the call's Idempotency-Key; '' for none
 --       8 most revisions of a request
+--       9 who corrects it: the id of a key, for the timeline; ''
 -- Returns: {outcome, state, 1 to send an admission hint}; outcome:
 --   queued      the corrected request waits
 --   same        the present revision has this request already, or the call with this mark made a revision of it before
@@ -22,7 +23,7 @@
 --   too many    it has the most revisions that a request may have
 --   refused     it is completed
 --   unknown     there is no such job, or it is another producer's
-arity(8)
+arity(9)
 expect_installation()
 local job, caller, text, facts, mark = load(ARGV[1]), ARGV[3], ARGV[4], facts_of(ARGV[5]), ARGV[7]
 if not job or not is_of(owner_of_job(job), caller) then return {'unknown', '', 0} end
@@ -74,6 +75,7 @@ end
 redis.call('HSETNX', KEY.pools, pool, '')
 change.first_attempt = attempt_of(job) + (job.sent and 1 or 0)
 change.version = VERSION -- a process of the version before knows no revisions
+act_for(ARGV[9])
 requeue_job(job, now, tonumber(ARGV[2]), change)
 if facts.expires_in then
   save(job, RECORD{expires_at = now + facts.expires_in})

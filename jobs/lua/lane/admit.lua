@@ -111,6 +111,7 @@ local function admit_job(queue, id)
     if step > 0 and tat - now > burst then return nil, 'full' end
     local change = RECORD{admitted_by = name}
     reserve(job, name, change)
+    note_event(job, change, EVENT.admitted, now)
     save(job, change)
     alarm(job, now + putback)
     tat = tat + step

@@ -11,21 +11,24 @@
 --       7 look-ups after which a task is asked for by that id
 --       8 µs until the deadline
 --       9 µs until a waiting job is checked again
+--       10 who settles it, for the timeline; ''
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   settled | over (the producer had cancelled it: its slots are free) | other (that is over) | unknown
-arity(9)
+arity(10)
 local job, verdict, reason = load(ARGV[1]), ARGV[3], ARGV[6]
 if not job then return {'unknown', '', 0, 0} end
 local since = job.doubt_since
 if phase_of(job) == 'in_progress' and verdict ~= 'not-sent' then since = job.unreadable_since end
 if not since or since ~= ARGV[2] then return {'other', job.state, 0, 0} end
 local now = clock()
+act_for(ARGV[10])
 local change = RECORD{fence = next_fence(job), lookups = false, doubt_since = false, exists = false,
   submit_tries = false, unreadable_since = false, unanswered_since = false, no_result_since = false, reason = reason}
 if verdict == 'sent' then
   change.task_id, change.deadline, change.lookups = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
   if job.state == 'in_progress' then
     change.updated_at = now
+    note_event(job, change, EVENT.settled, now)
     save(job, change)
     alarm(job, now)
   else

@@ -87,13 +87,15 @@ local function pause_job(job)
   release_reservation(job, change)
   leave_dispatched(job, change)
   leave_queue(job)
+  note_event(job, change, EVENT.paused, clock())
   save(job, change)
 end
 
 -- Resume a paused job at its old place in the queue.
 local function resume_job(job)
-  local due = job.paused == '1'
-  save(job, RECORD{paused = false})
+  local due, change = job.paused == '1', RECORD{paused = false}
+  note_event(job, change, EVENT.resumed, clock())
+  save(job, change)
   if due then join_queue(job) end
 end
 
@@ -106,7 +108,7 @@ local function change_priority(job, class)
 end
 
 -- Queue a job again that is over, at the provider, too. If an attempt was sent, the next one has a new external id.
--- `more`: further fields to change with it.
+-- `more`: further fields to change with it, for a corrected request.
 local function requeue_job(job, now, recheck, more)
   local change = RECORD{ended_at = false, settled_by = false, owed = false, sent = false, task_id = false,
     deadline = false, lookups = false, doubt_since = false, exists = false}
@@ -118,7 +120,7 @@ local function requeue_job(job, now, recheck, more)
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
   count_earlier_cost(job, cost_of(redis.call('GET', KEY.result .. job.id)), change)
   redis.call('DEL', KEY.result .. job.id, KEY.finished_messages .. job.id)
-  move(job, 'queued', change, now, now + recheck)
+  move(job, 'queued', change, now, now + recheck, more and EVENT.corrected or EVENT.retried)
   join_queue(job)
 end
 

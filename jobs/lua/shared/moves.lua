@@ -30,9 +30,10 @@ local function count_end(batch, now)
 end
 
 -- Change the state of a job. No other function does: record, index, counters of the batch, slots, uses of images, alarm
--- and stream of changes move together.
-local function move(job, to, change, now, at)
-  local from, held, held_by = job.state, HOLDS[phase_of(job)], lane_of(job)
+-- and stream of changes move together. `event`: of its timeline, where that is not the new state.
+local function move(job, to, change, now, at, event)
+  local from, was, held_by = job.state, phase_of(job), lane_of(job)
+  local held = HOLDS[was]
   local stands = to
   if FINAL[to] then stands = change.phase end
   if stands == nil then stands = job.phase end
@@ -44,7 +45,7 @@ local function move(job, to, change, now, at)
   end
   if stands == 'in_doubt' then
     -- Only a refusal says that this submission created nothing.
-    if phase_of(job) ~= 'in_doubt' and not change.refusal then change.maybe_sent = '1' end
+    if was ~= 'in_doubt' and not change.refusal then change.maybe_sent = '1' end
   else
     if job.forgotten then change.forgotten = false end
     if job.refusal then change.refusal = false end
@@ -66,9 +67,14 @@ local function move(job, to, change, now, at)
     release_reservation(job, change)
   end
   change.state, change.updated_at = to, now
-  local began = job.started_at
+  local began, since = job.started_at, tonumber(job.updated_at)
+  local is_first = not job.starts and attempt_of(job) == 1
   if FINAL[to] and not stands and not string.find(job.owed_at_end or '', 'c', 1, true) then
     change.started_at, change.starts = false, false
+  end
+  if event or from ~= to or (stands or nil) ~= was then
+    local entered = from ~= to and to or stands
+    note_event(job, change, event or entered and string.match(EVENTS_OF_STATES, entered .. '=(%u)') or EVENT.over, now)
   end
   save(job, change)
   if holds and not held then
@@ -95,7 +101,13 @@ local function move(job, to, change, now, at)
     if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end
   publish_change(job, from, nil, began)
-  if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
+  if FINAL[to] and not FINAL[from] then
+    guarded(job.id, now, function()
+      count_in_history(job, now, is_first and began and tonumber(began) - tonumber(job.created_at),
+        was == 'in_progress' and now - since)
+    end)
+    redis.call('PUBLISH', KEY.ended .. job.id, to)
+  end
 end
 
 -- Change where the attempt stands at the provider, whatever the producer has decided about the job meanwhile.

@@ -7,6 +7,7 @@ local function index_review(batch, id, number, marks, at)
     local index, member = KEY.marked .. mark .. '|' .. batch, number .. ':' .. id
     if string.find(marks, mark, 1, true) then
       redis.call('ZADD', index, at, member)
+      redis.call('HSET', KEY.batch .. batch, 'reviewed', 1) -- batch.lua reads the indexes only then
     else
       redis.call('ZREM', index, member)
     end

@@ -76,7 +76,9 @@ end
 local function give_up_save(job, now, why)
   local tries = job.save_tries
   forget_save(job, now)
-  save(job, RECORD{unsaved = now, save_tries = tries, save_error = why})
+  local change = RECORD{unsaved = now, save_tries = tries, save_error = why}
+  note_event(job, change, EVENT.save_given_up, now)
+  save(job, change)
   redis.call('ZADD', KEY.unsaved, whole(now), job.id)
   if not job.batch then return end
   guarded(job.id, now, function() redis.call('ZADD', KEY.batch_unsaved .. job.batch, whole(now), job.id) end)

@@ -3,7 +3,7 @@
 -- work. Times are in µs, costs in nano-dollars.
 
 -- The work of a job that the producer's name in its id excludes, where that of reading a record is 1.
-local WORK_OF_ID = 0.1
+local WORK_OF_ID = 0.2
 
 -- Return whether the producer's name in a job's id excludes that the job is of the filter's owner.
 local function is_others_id(filter, id)

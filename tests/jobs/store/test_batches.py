@@ -112,10 +112,14 @@ def test_pausing_costs_the_same_however_many_wait(bench: Bench, make: MakeJob) -
         before = commands()
         bench.store.batches.pause(batch)
         paused = commands()
-        bench.store.attempts.admit(10)
+        tries = []
+        for _ in range(3):  # once a second it also reads the limits in force
+            begun = commands()
+            bench.store.attempts.admit(10)
+            tries.append(commands() - begun)
         admitted = commands()
         bench.store.batches.resume(batch)
-        costs.append((paused - before, admitted - paused, commands() - admitted))
+        costs.append((paused - before, min(tries), commands() - admitted))
         bench.store.batches.cancel(batch)
         bench.store.batches.sweep(60)  # on a slow machine the cancel is not complete yet
         assert bench.store.batches.get(batch).done

@@ -304,6 +304,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, probe: b.store.lanes.record_probe(probe, answered=False, wait=7.0),
     ),
     "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.jobs.purge()),
+    "roll_history": (lambda b: (b.put(S.COMPLETED), b.forward(10_000)), lambda b, _: b.store.history.roll()),
     "redeliver": (give_up_delivery, lambda b, _: b.store.deliveries.retry(["fox"])),
     "refuse": (
         lambda b: b.job(),

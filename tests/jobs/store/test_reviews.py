@@ -56,6 +56,8 @@ def test_outputs_are_found_by_their_marks_in_input_order(foxes: Bench) -> None:
 
 def test_a_review_is_replaced_and_removed_and_a_repeat_keeps_who_made_it(foxes: Bench) -> None:
     review = foxes.store.reviews.review
+    review("f1", 0, starred=True)
+    review("f1", 0)
     sound = foxes.dump()
     assert review("f0", 0, A, by="first") is ReviewOutcome.REVIEWED
     foxes.forward(5)

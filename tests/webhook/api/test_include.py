@@ -227,3 +227,17 @@ def test_the_largest_metadata_is_kept_and_never_sent_to_the_provider(client: Fla
 
     assert request.metadata == metadata
     assert "metadata" not in request.params
+
+
+def test_the_timeline_names_the_key_that_acted(client: FlaskClient) -> None:
+    client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"})
+    client.post("/v1/jobs/fox/pause")
+    client.post("/v1/jobs/fox/cancel")
+
+    timeline = client.get("/v1/jobs/fox?include=timeline").json["timeline"]
+
+    assert [each["event"] for each in timeline] == ["accepted", "paused", "cancelled"]
+    assert timeline[0]["by"] is None
+    assert timeline[1]["by"] == timeline[2]["by"] != ""
+    assert client.get("/v1/jobs?include=timeline").json["jobs"][0]["timeline"] == timeline
+    assert "timeline" not in client.get("/v1/jobs/fox").json

@@ -24,7 +24,7 @@ HOSTILE = "<script>alert(1)</script>\u202e😀"
 
 
 def upload(browser: FlaskClient, data: bytes | None = None, name: str = "jobs.csv", **fields: str) -> Any:
-    token = token_of(browser.get("/batches/new"))
+    token = token_of(browser.get("/batches/~new"))
     file = {} if data is None else {"file": (io.BytesIO(data), name)}
     return browser.post("/files/new-batch", data={"csrf_token": token, **file, **fields})
 
@@ -219,5 +219,5 @@ def test_hostile_text_stays_text(shop: FlaskClient) -> None:
 
 def test_a_key_that_only_reads_may_not(log_in_as: Callable[..., FlaskClient]) -> None:
     reader = log_in_as("shop", Scope.READ)
-    assert reader.get("/batches/new").status_code == 403
+    assert reader.get("/batches/~new").status_code == 403
     assert "New batch" not in reader.get("/batches").text
