@@ -109,7 +109,7 @@ def _rows(reader: Any, label: str) -> Iterator[tuple[int, list[Cell]]]:
     try:
         for number, cells in enumerate(reader, start=1):
             if len(max(cells, key=len, default="")) > _LONGEST_CELL:
-                raise FileRefused(f"{label}, row {number:,}, has more than {_LONGEST_CELL:,} characters in a cell.")
+                raise _too_long(label, number)
             columns = columns or (len(cells) if any(cell.strip() for cell in cells) else 0)
             if reader.line_num - before > 1 and any(cell.strip() for cell in cells[columns:]):
                 # Correcting a quotation mark would give the rows after it other numbers, and so other jobs.
@@ -120,9 +120,15 @@ def _rows(reader: Any, label: str) -> Iterator[tuple[int, list[Cell]]]:
             before = reader.line_num
             yield number, list(cells)
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise _too_long(label, number + 1) from error
         raise FileRefused(
             f"{label}, after row {number:,}: {error}. Check the quotation marks and the delimiter."
         ) from error
+
+
+def _too_long(label: str, number: int) -> FileRefused:
+    return FileRefused(f"{label}, row {number:,}, has more than {_LONGEST_CELL:,} characters in a cell. Shorten it.")
 
 
 def _bounded(lines: Iterator[tuple[int, tuple[Cell, ...]]], name: str) -> tuple[tuple[int, tuple[Cell, ...]], ...]:

@@ -77,7 +77,7 @@ def test_a_file_becomes_a_batch(store: Store, shop: FlaskClient, data: bytes, na
     assert page.status_code == 200, page.text
     page = check(shop, page, id="spring")
     assert page.status_code == 200, page.text
-    assert f"Start {len(jobs)} jobs" in page.text
+    assert f"Start {len(jobs)} job" in page.text
     # Nothing is stored before the start
     assert store.batches.options("spring@shop") is None
     started = check(shop, page, do="start", max_cost="12.50", labels="shop=berlin\nseason=spring", priority="high")
@@ -199,7 +199,7 @@ def test_a_hostile_workbook_is_explained(shop: FlaskClient, data: bytes, message
 def test_a_formula_without_a_value_refuses_its_row(shop: FlaskClient) -> None:
     page = check(shop, upload(shop, workbook(["prompt"], ["a boat"], ['="a"&"b"']), "jobs.xlsx"))
     assert "formula without a saved value" in page.text
-    assert "Start 1 jobs" in page.text
+    assert "Start 1 job<" in page.text
 
 
 @pytest.mark.parametrize("draft", ["", "x", "====", "eJwLAAAAAAE=", "e" * 1000])
