@@ -297,7 +297,7 @@ class Life(RuleBasedStateMachine):
     def begin_sweep(self, batch: str, states: frozenset[State] | None) -> None:
         """Begin a cancel, or a retry of jobs in these states. Its process dies before the first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0", ANYONE)
+        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0", ANYONE, "")
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))
