@@ -4,6 +4,7 @@ The webhook's own Redis user may not write keys (docs/explanation/security.md), 
 own for it. It never makes a key with the scope `admin`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite
@@ -25,6 +26,8 @@ from webhook.services import services
 #: Scopes that a key made here may have, in the order of the form.
 SCOPES = (Scope.ENQUEUE, Scope.READ, Scope.CANCEL)
 _MOST_DAYS = 3_650
+#: Other fields beside the keys are none.
+_ID = re.compile(r"[0-9a-f]{12}")
 _COMMAND = "This webhook may not write keys: BOOMERANG_KEYS_REDIS_URL is not set. Run the command that the page shows."
 #: The fields of the limits: limit, label, hint.
 FIELDS = (
@@ -183,7 +186,7 @@ def _days(text: str) -> float | None:
 
 
 def _key(key_id: str) -> AccessKey:
-    found = services().key_ring.find(key_id)
+    found = services().key_ring.find(key_id) if _ID.fullmatch(key_id) else None
     if found is None:
         raise _no_key(key_id)
     return found

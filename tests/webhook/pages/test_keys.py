@@ -112,7 +112,7 @@ def test_a_webhook_that_may_not_write_keys_shows_the_command(admin: FlaskClient,
 
 def test_producers_see_no_keys(shop: FlaskClient, ring: KeyRing) -> None:
     key, _ = ring.add("press", [Scope.READ])
-    assert "/keys" not in shop.get("/").text.partition("<main")[0]
+    assert 'href="/keys"' not in shop.get("/").text
     for address in ("/keys", "/keys/press", f"/keys/{key.id}/revoke"):
         assert shop.get(address).status_code == 403
     for address in ("/keys", f"/keys/{key.id}/revoke", "/keys/shop/limits", "/keys/shop/reset"):
@@ -154,7 +154,7 @@ def test_limits_are_changed_and_reset(admin: FlaskClient, store: Store) -> None:
 def test_a_wrong_limit_is_named(limit: str, text: str, admin: FlaskClient, store: Store) -> None:
     answer = act(admin, "/keys/shop", "/keys/shop/limits", **{**LIMITS, "weight": "2", limit: text})
     assert answer.status_code == 422
-    assert 'class="wrong"' in answer.text or limit == "priority"
+    assert 'class="wrong"' in answer.text
     assert store.context.limits.overrides(Subject.KEY, "shop") == {}
 
 
