@@ -23,6 +23,13 @@ SCOPES: Mapping[BulkAction, Scope] = {
 }
 
 
+def require_scope(action: object) -> None:
+    """Raise a problem, 403, if the caller may not begin this action, or, if there is no such action, any at all."""
+    known = [SCOPES[BulkAction(action)]] if action in list(BulkAction) else list(SCOPES.values())
+    if not any(caller().may(scope) for scope in known):
+        raise lacks(known[0])
+
+
 def begin_bulk(
     action: BulkAction,
     only: JobFilter,
@@ -36,8 +43,7 @@ def begin_bulk(
 
     Raises a problem, 403, without the scope, and `NotAllowed`.
     """
-    if not caller().may(SCOPES[action]):
-        raise lacks(SCOPES[action])
+    require_scope(action)
     shared, by = services(), caller()
     bulk_id = id_from(by.key, idempotency_key) if idempotency_key else secrets.token_hex(8)
     annotate(bulk=bulk_id, action=action, dry_run="yes" if dry_run else "no")
@@ -55,8 +61,7 @@ def abort_bulk(bulk_id: str) -> Bulk:
     """Abort a bulk action of the caller, who needs the scope to begin it. Raises `BulkNotFound`, or a problem, 403."""
     store, by = services().store, caller()
     found = store.bulks.get(bulk_id, caller=by.owner)
-    if not by.may(SCOPES[found.action]):
-        raise lacks(SCOPES[found.action])
+    require_scope(found.action)
     store.bulks.abort(bulk_id, caller=by.owner)
     aborted = store.bulks.get(bulk_id, caller=by.owner)
     annotate(affected=aborted.affected)

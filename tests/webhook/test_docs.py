@@ -18,12 +18,16 @@ from webhook.settings import Settings
 
 ACTIONS = ("pause", "resume", "cancel", "retry")
 #: Examples whose documented answer is an error: the example image is never uploaded, and the example job is neither
-#: submitted, so that it has no results, nor notified.
+#: submitted, so that it has no results, nor notified. A bulk action gets its id from the service.
 REFUSED = {
+    "GET /v1/bulk/{bulk_id}": 404,
     "GET /v1/images/{image_id}": 404,
     "GET /v1/jobs/{job_id}/outputs/{index}": 409,
+    "POST /v1/bulk/{bulk_id}/abort": 404,
     "POST /v1/jobs/{job_id}/deliveries/replay": 409,
+    "POST /v1/jobs/{job_id}/regenerate": 409,
     "POST /v1/receivers/{receiver}/enable": 404,
+    "PUT /v1/jobs/{job_id}/outputs/{index}/review": 409,
 }
 REFUSED_TO_PRODUCERS = {"GET /v1/keys/{producer}/limits": 403}
 
@@ -63,7 +67,7 @@ def examples(document: dict[str, Any]) -> Iterator[Example]:
     """Every operation with the examples of its parameters, once for each example of its body."""
     for template, item in document["paths"].items():
         shared = item.get("parameters", [])
-        for method in item.keys() & {"get", "post"}:
+        for method in item.keys() & {"get", "post", "put"}:
             call = item[method]
             query, path = [], template
             for each in (*shared, *call.get("parameters", [])):
@@ -120,7 +124,7 @@ def test_the_service_accepts_every_example_from_the_page(key: str, person: Flask
     calls = {
         f"{method.upper()} {path}"
         for path, item in document["paths"].items()
-        for method in item.keys() & {"get", "post"}
+        for method in item.keys() & {"get", "post", "put"}
     }
     assert answers.keys() == calls
 

@@ -1,5 +1,6 @@
 """/v1/bulk: one change of all jobs that meet a filter."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request, url_for
@@ -11,15 +12,16 @@ from jobs.bulk import Bulk, BulkAction
 from jobs.job import Priority
 from jobs.owners import ANYONE
 from schemas.body import parse_json
+from schemas.queries.batches import EXAMPLE_BATCH
 from schemas.queries.bulk import BulkListQuery, BulkRequest
 from schemas.requests.fields import paths
 from schemas.views.bulk import BulkList, BulkView
 from webhook.access.auth import caller
 from webhook.api.batches import idempotency_key
 from webhook.api.job_filters import job_filter_from
-from webhook.api.openapi import JSON, operation
+from webhook.api.openapi import JSON, examples, operation
 from webhook.api.quotes import serialize_cost
-from webhook.bulk import abort_bulk, begin_bulk
+from webhook.bulk import abort_bulk, begin_bulk, require_scope
 from webhook.http.bodies import read_decoded
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
@@ -29,6 +31,14 @@ blueprint = Blueprint("bulk", __name__, url_prefix="/v1", description="One chang
 
 #: Bytes of a body.
 _MOST_BODY = 64 * 1024
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "count_a_retry": {
+        "action": "retry",
+        "filter": {"batch": EXAMPLE_BATCH, "status": ["failed"], "class": ["moderation"]},
+        "dry_run": True,
+    },
+    "change_the_priority": {"action": "priority", "filter": {"label": ["shop=rome"]}, "priority": "high"},
+}
 
 
 @operation(
@@ -37,7 +47,7 @@ _MOST_BODY = 64 * 1024
     "/bulk",
     {201: BulkView},
     scope=Scope.READ,
-    request_body={"required": True, "content": {JSON: {"schema": BulkRequest}}},
+    request_body={"required": True, "content": {JSON: {"schema": BulkRequest, "examples": examples(_EXAMPLES)}}},
     refusals=(400, 409, 411, 413, 422, 503),
 )
 def begin() -> Response:
@@ -116,10 +126,11 @@ def serialize_bulk(bulk: Bulk) -> dict[str, Any]:
 
 
 def _read() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the request in the body, as it was sent and as it was loaded. Raises a problem, 400 or 422."""
+    """Return the request in the body, as it was sent and as it was loaded. Raises a problem: 400, 403 or 422."""
     data = parse_json(read_decoded(request, _MOST_BODY, services().memory.for_body()))
     if not isinstance(data, dict):
         raise ProblemError(422, "The bulk action is not a JSON object; nothing was changed.")
+    require_scope(data.get("action"))
     try:
         return data, BulkRequest().load(data)
     except ValidationError as error:

@@ -177,7 +177,7 @@ def operation(
             "required": body_required,
             "description": "The provider's documented generation request"
             + ("." if body == JSON else ", one per line."),
-            "content": {body: {"schema": body_schema, "examples": _examples(body, body_examples)}},
+            "content": {body: {"schema": body_schema, "examples": examples(body_examples, body)}},
         }
     parameters = [
         {"in": "path", "name": name, "required": True, "description": description}
@@ -216,7 +216,6 @@ def operation(
 
 def _problem_response(status: int, meaning: str) -> Mapping[str, Any]:
     """Return OpenAPI's description of an error: its meaning, its headers, and examples."""
-    examples = {name: {"value": example} for name, example in EXAMPLES[status].items()}
     headers = {
         name: {"description": description, "schema": {"type": kind}}
         for name, kind, description, statuses in _HEADERS
@@ -225,11 +224,11 @@ def _problem_response(status: int, meaning: str) -> Mapping[str, Any]:
     return {
         "description": meaning,
         **({"headers": headers} if headers else {}),
-        "content": {PROBLEM: {"schema": Problem, "examples": examples}},
+        "content": {PROBLEM: {"schema": Problem, "examples": examples(EXAMPLES[status])}},
     }
 
 
-def _examples(content_type: str, requests: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def examples(requests: Mapping[str, Mapping[str, Any]], content_type: str = JSON) -> Mapping[str, Any]:
     """Return OpenAPI's named examples of a body: one for each request, or all of them as lines."""
     if content_type != NDJSON:
         return {name: {"value": request} for name, request in requests.items()}

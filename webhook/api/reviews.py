@@ -1,6 +1,7 @@
 """/v1/jobs/<id>/outputs/<index>/review: what a person thinks of an output."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request
@@ -17,7 +18,7 @@ from schemas.views.jobs import JobView
 from schemas.views.reviews import ReviewRequest
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
-from webhook.api.openapi import JSON, operation
+from webhook.api.openapi import JSON, examples, operation
 from webhook.http.bodies import read_decoded
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
@@ -28,6 +29,11 @@ blueprint = Blueprint("reviews", __name__, url_prefix="/v1", description="What p
 
 #: Bytes of a body.
 _MOST_BODY = 8 * 1024
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "star": {"verdict": "accepted", "starred": True},
+    "reject": {"verdict": "rejected", "note": "The left paw has six toes."},
+    "remove": {},
+}
 _INDEX = re.compile(r"0|[1-9][0-9]{0,3}")
 
 
@@ -37,7 +43,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,3}")
     "/jobs/<job_id>/outputs/<index>/review",
     {200: JobView},
     scope=Scope.ENQUEUE,
-    request_body={"required": True, "content": {JSON: {"schema": ReviewRequest}}},
+    request_body={"required": True, "content": {JSON: {"schema": ReviewRequest, "examples": examples(_EXAMPLES)}}},
     refusals=(400, 404, 409, 411, 413, 422, 503),
 )
 def put(job_id: str, index: str) -> Response:

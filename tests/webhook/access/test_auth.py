@@ -167,8 +167,9 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     read |= {"batch_events.events", "lanes.lanes", "outputs.fetch", "spend.spend", "generation.show"}
     read |= {"deliveries.page", "deliveries.of_job", "deliveries.of_batch", "deliveries.receivers"}
     read |= {"batch_images.images"}
-    enqueue |= {"reviews.put"}
+    enqueue |= {"reviews.put", "jobs.regenerate"}
     # The views check the scope of the action, too.
+    read |= {"history.history"}
     read |= {"bulk.begin", "bulk.abort", "bulk.page", "bulk.show"}
     admin = {"limits.change_lane", "limits.show_key_limits", "limits.change_key_limits"}
     wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read, Scope.ADMIN: admin}

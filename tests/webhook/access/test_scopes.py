@@ -1,7 +1,7 @@
 """What each scope permits: only a key with `enqueue` can make the service buy."""
 
 from collections.abc import Callable
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 
 import pytest
 from flask import Flask
@@ -16,6 +16,13 @@ from webhook.app import create_app
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+#: Bulk actions that may buy: also one that is not valid.
+BULK = [
+    b'{"action":"retry","filter":{}}',
+    b'{"action":"resume","filter":{}}',
+    b'{"action":"priority","filter":{},"priority":"high"}',
+    b'{"action":"retry","filter":{"unknown":1}}',
+]
 LESS = [set(some) for some in chain.from_iterable(combinations((Scope.READ, Scope.CANCEL), n) for n in (1, 2))]
 
 
@@ -44,6 +51,8 @@ def shop(as_scopes: Callable[..., FlaskClient], store: Store) -> FlaskClient:
         for claim in store.attempts.claim([*lot, "running.1"]):
             error = Result(error={"code": "1201", "message": "no"})
             store.attempts.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
+    retry = {"action": "retry", "filter": {"batch": "failed"}, "dry_run": True}
+    assert as_scopes(Scope.READ, Scope.ENQUEUE).post("/v1/bulk", json=retry).status_code == 201
     return client
 
 
@@ -64,20 +73,26 @@ def test_without_the_scope_enqueue_nothing_can_be_bought(
     """Every change of the URL map that is neither a cancel nor a pause, with every value of every cap."""
     assert shop.get("/v1/batches/running").status_code == 200
     client, before, tried = as_scopes(*scopes), facts(store), 0
+    bulk_id = shop.get("/v1/bulk").json["bulk"][0]["id"]
     for rule in app.url_map.iter_rules():
-        if not rule.rule.startswith(("/v1", "/model/v1")) or "POST" not in (rule.methods or ()):
+        if not rule.rule.startswith(("/v1", "/model/v1")) or not (
+            methods := (rule.methods or set()) & {"POST", "PUT", "PATCH"}
+        ):
             continue
         if rule.rule.endswith(("/cancel", "/pause")):
             continue
-        for name in ("running", "paused", "failed"):
+        (method,) = methods
+        bodies = [LINE] if rule.endpoint != "bulk.begin" else BULK
+        for name, body in product(("running", "paused", "failed"), bodies):
             path = rule.rule.replace("<batch_id>", name).replace("<job_id>", f"{name}.2")
+            path = path.replace("<bulk_id>", bulk_id).replace("<index>", "0")
             for query in (
                 "",
                 "?max_cost=1000",
                 "?max_cost=5.000000001",
                 *(["?max_cost=4"] if name == "paused" else []),
             ):
-                answer = client.post(path + query, data=LINE)
+                answer = client.open(path + query, method=method, data=body)
                 if "max_cost" in query and path.endswith("/resume") and "jobs" in path:
                     continue
                 assert answer.status_code == 403, (path, query)

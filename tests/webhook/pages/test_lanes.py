@@ -136,7 +136,7 @@ def test_a_change_is_in_the_audit_log(admin: FlaskClient, caplog: Any) -> None:
     with caplog.at_level(logging.INFO, "boomerang.audit"):
         act(admin, "/lanes/default", "/lanes/default/limits", **limits(max_in_flight="5"))
         act(admin, "/lanes/default", "/lanes/default/pause", reason="why")
-    changed, paused = (record.message for record in caplog.records)
+    changed, paused = (record.getMessage() for record in caplog.records)
     assert "operation=pages.change_lane_limits lane=default max_in_flight=5" in changed
     assert "operation=pages.pause_lane lane=default paused=True" in paused
     assert "producer=boss" in changed
