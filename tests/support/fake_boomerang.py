@@ -293,7 +293,7 @@ class FakeService:
             "reason": None, "awaits_approval": id_ in self.held, "pilot": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),
-            "max_cost": given.get("max_cost", [None])[0],
+            "max_cost": given.get("max_cost", [None])[0], "reviews": {"accepted": 0, "rejected": 0, "starred": 0},
         }  # fmt: skip
 
 
