@@ -78,6 +78,8 @@ class Field:
     STARTS = "T"  #: how often it was claimed for submission; absent: at most once
     EARLIER_COST = "ec"  #: nano-dollars that earlier attempts cost, whose results are not stored any more; absent: 0
     REVISION = "rv"  #: how often its request was corrected, plus 1 (lua/job/revise.lua); absent: 1
+    REGENERATES = "rg"  #: the completed job whose images it generates once more (lua/job/regenerate.lua)
+    REGENERATED_BY = "rb"  #: the job that generates its images once more
     FIRST_ATTEMPT = "fa"  #: the first attempt of the present revision; absent: 1
     PILOT = "M"  #: it belongs to the pilot of its batch, which runs before the batch is approved
     TIMELINE = "tl"  #: what happened to it, and when (jobs.timeline)

@@ -100,6 +100,8 @@ class Job:
     starts: int = 1  #: how often it was claimed for submission
     earlier_cost: Decimal | None = None  #: USD, of attempts whose results are not stored any more
     revision: int = 1  #: of its request: 2 after the first correction
+    regenerates: str | None = None  #: the completed job whose images it generates once more
+    regenerated_by: str | None = None  #: the job that generates its images once more
     first_attempt: int = 1  #: of this revision
     timeline: str = ""  #: what happened to it, as stored (jobs.timeline)
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
@@ -228,6 +230,8 @@ class Job:
                 starts=int(get(Field.STARTS, 1)),
                 earlier_cost=dollars(fields[Field.EARLIER_COST]) if Field.EARLIER_COST in fields else None,
                 revision=int(get(Field.REVISION, 1)),
+                regenerates=get(Field.REGENERATES),
+                regenerated_by=get(Field.REGENERATED_BY),
                 first_attempt=int(get(Field.FIRST_ATTEMPT, 1)),
                 timeline=get(Field.TIMELINE_BEFORE, "") + get(Field.TIMELINE, ""),
                 forgotten=Field.FORGOTTEN in fields,

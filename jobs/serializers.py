@@ -89,6 +89,8 @@ def _job(job: Job, links: Links) -> dict[str, Any]:
         "class": job.failure and job.failure.value,
         "attempt": job.attempt,
         "revision": job.revision,
+        "regenerates": job.regenerates and given_id(job.regenerates),
+        "regenerated_by": job.regenerated_by and given_id(job.regenerated_by),
         "external_task_id": job.given_id,
         "provider_external_id": job.external_task_id,
         "created_at": job.created_at.isoformat(),

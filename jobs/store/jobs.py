@@ -228,9 +228,7 @@ class Jobs:
         if retried.outcome is RetryOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if retried.outcome is RetryOutcome.REFUSED:
-            raise NotAllowed(
-                "The job is completed. To generate more images, enqueue it under another external_task_id."
-            )
+            raise NotAllowed("The job is completed. To pay for its images once more, POST /v1/jobs/<id>/regenerate.")
         if retried.outcome is RetryOutcome.HAS_OUTPUT:
             raise NotAllowed(
                 "The job was cancelled, but its images were generated and paid for: they are its output. "

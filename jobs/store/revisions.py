@@ -19,7 +19,7 @@ from jobs.units import duration_micros
 _OTHER = "enqueue the corrected request under another external_task_id"
 #: Why a correction is not allowed.
 _REFUSALS = {
-    ReviseOutcome.REFUSED: f"The job is completed. For other images, {_OTHER}.",
+    ReviseOutcome.REFUSED: "The job is completed. To pay for its images once more, POST /v1/jobs/<id>/regenerate.",
     ReviseOutcome.UNFINISHED: "The job has not ended: only a request that failed, expired or was cancelled can be "
     "corrected. Cancel the job first, or wait for its end.",
     ReviseOutcome.WORKING: "The provider may still be working on the job: another request could be paid for as well. "

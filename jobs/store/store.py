@@ -24,6 +24,7 @@ from jobs.store.manifests import Manifests
 from jobs.store.manual import Manual
 from jobs.store.notices import Notices
 from jobs.store.redis_keys import Keys
+from jobs.store.regenerations import Regenerations
 from jobs.store.reviews import Reviews
 from jobs.store.revisions import Revisions
 from jobs.store.saves import Saves
@@ -60,6 +61,7 @@ class Store:
         self.batches = Batches(context, self.jobs)
         self.batch_events = BatchEvents(context)
         self.bulks = Bulks(context)
+        self.regenerations = Regenerations(context)
         self.reviews = Reviews(context, self.jobs)
         self.revisions = Revisions(context)
         self.uploads = Uploads(context)

@@ -182,6 +182,16 @@ class JobView(Schema):
         required=True,
         metadata=described("Number of the request's present revision: 1, and 1 more for each correction.", 1),
     )
+    regenerates = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("The completed job whose images this one generates once more, otherwise null.", None),
+    )
+    regenerated_by = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("The job that generates the images of this one once more, otherwise null.", None),
+    )
     external_task_id = fields.String(
         required=True,
         metadata=described(

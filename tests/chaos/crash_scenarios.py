@@ -410,6 +410,15 @@ def corrected(t: Turn) -> Check:
     return lambda: t.world.store.jobs.get(job_id).state is State.COMPLETED
 
 
+def regenerated(t: Turn) -> Check:
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.COMPLETED)
+    t.arm()
+    t.world.accepted.add(own(f"{given_id(job_id)}.r2", OWNER))
+    t.world.post(f"/v1/jobs/{given_id(job_id)}/regenerate")
+    return lambda: t.world.store.jobs.get(own(f"{given_id(job_id)}.r2", OWNER)).regenerates == job_id
+
+
 def reviewed(t: Turn) -> Check:
     job_id = t.world.job()
     assert t.world.in_state(job_id, State.COMPLETED)
@@ -684,6 +693,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         retried: "retry messages.submit answer",
         corrected: "image_known image_begun image_store.write image_kept revise messages.submit answer",
     },
+    "jobs.regenerate": {regenerated: "regenerate messages.submit answer"},
     "reviews.put": {reviewed: "review answer"},
     "deliveries.replay": {replayed: "replay answer"},
     "deliveries.replay_page": {replayed_since: "replay answer", replayed_at_a_host: "enable_receiver"},

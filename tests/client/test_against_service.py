@@ -266,3 +266,27 @@ def test_the_command_there_and_back(
     assert run("watch", "b").exit_code == 0
     assert json.loads(run("results", "b").stdout)["status"] == "completed"
     assert "1 of 1 ended" in run("show", "b").stdout
+
+
+def test_all_jobs_of_a_filter_are_counted_and_changed(
+    real: Client, url: str, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOMERANG_URL", url)
+    monkeypatch.setenv("BOOMERANG_KEY", KEY)
+    for number in range(3):
+        real.generate(**OMNI, external_task_id=f"fox:{number}", labels={"team": "web" if number else "print"})
+    wanted = {"label": ["team=web"]}
+    counted = real.begin_bulk("cancel", wanted, dry_run=True)
+    assert (counted.affected, counted.status, counted.dry_run) == (2, "done", True)
+    assert real.bulk(counted.id) == counted
+    assert real.begin_bulk("pause", wanted, key="once").affected == 2
+    assert real.begin_bulk("pause", wanted, key="once").id == real.bulk_actions()[0].id
+    assert run("bulk", "resume", "--label", "team=web", "--dry-run").stdout.startswith("2 jobs would be resumed")
+    assert json.loads(run("bulk", "cancel", "--label", "team=web", "--json").stdout)["affected"] == 2
+    states = [real.job(f"fox:{number}").status for number in range(3)]
+    assert states == [Status.QUEUED, Status.CANCELLED, Status.CANCELLED]
+    assert run("bulk", "abort", counted.id).exit_code == 0
+    for wrong in (["cancel"], ["priority", "--all"], ["abort"], ["cancel", "--all", "--batch", "b"], ["cancel", "x"]):
+        assert run("bulk", *wrong).exit_code == 2
+    with pytest.raises(NotFound):
+        real.abort_bulk("0" * 16)

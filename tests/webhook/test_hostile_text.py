@@ -18,10 +18,11 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.result import Result
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.browser import log_in
 from tests.support.hostile_text import HOSTILE, OBEYED
-from webhook import pages as pages_module
 from webhook.app import create_app
 from webhook.condition import Condition
+from webhook.pages import overview
 from webhook.settings import Settings
 
 FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
@@ -35,14 +36,13 @@ def app(settings: Settings, store: Store) -> Flask:
 @pytest.fixture
 def person(app: Flask) -> FlaskClient:
     person = app.test_client()
-    (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', person.get("/login").text)
-    assert person.post("/login", data={"csrf_token": token, "key": "one"}).status_code == 303
+    assert log_in(person, "one").status_code == 303
     return person
 
 
 def test_every_page_shows_text_as_text(app: Flask, person: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     troubles = (Trouble(TroubleCode.BEAT_AWAY, HOSTILE, HOSTILE),)
-    monkeypatch.setattr(pages_module, "examine", lambda _: Condition(HOSTILE, HOSTILE, None, troubles))
+    monkeypatch.setattr(overview, "examine", lambda _: Condition(HOSTILE, HOSTILE, None, troubles))
     rules = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     pages = [rule for rule in rules if "<" not in rule and not rule.startswith("/v1/")]
     assert {"/", "/login", "/docs"} <= set(pages)

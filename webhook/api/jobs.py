@@ -10,20 +10,23 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.job import Job
+from jobs.producer_ids import given_id
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
+from jobs.store.outcomes.jobs import RegenerateOutcome
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
 from schemas.queries.jobs import EnqueueQuery, JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.access.auth import caller
-from webhook.api.correct import correct_body, has_body
+from webhook.api.correct import body_request, correct_body, has_body
 from webhook.api.enqueue import enqueue_body
 from webhook.api.included import Views
 from webhook.api.job_filters import job_filter_from, serialize_count
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID, JSON, operation
 from webhook.api.ownership import find_job
 from webhook.api.quotes import quote_job
+from webhook.api.regenerate import regenerate as regenerate_job
 from webhook.http.bodies import read_decoded
 from webhook.http.json_response import json_response
 from webhook.links import links
@@ -160,6 +163,33 @@ def retry(job_id: str) -> Response:
     if has_body(request):
         return _changed(job_id, correct_body(request, job_id))
     return _changed(job_id, services().store.jobs.retry(job_id, caller=caller().owner, by=caller().key))
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/jobs/<job_id>/regenerate",
+    {201: JobView, 200: JobView},
+    scope=Scope.ENQUEUE,
+    body=JSON,
+    body_required=False,
+    refusals=(400, 404, 409, 411, 413, 422, 503),
+)
+def regenerate(job_id: str) -> Response:
+    """Generate the images of a completed job once more. It is paid for once more.
+
+    The answer (201) is a new job in the same batch, whose `regenerates` names this one. This one keeps its images, its
+    reviews and its cost, and its `regenerated_by` names the new one. The request is the same, or the one in the body,
+    under the rules of an enqueue; its external_task_id may name the new job, which is else called `<id>.r2`.
+
+    A job has one such successor. A repeat with the same request finds it (200), and buys nothing; with another request
+    it is refused (409): regenerate the successor, or retry it if it failed.
+    """
+    made = regenerate_job(job_id, body_request(request) if has_body(request) else None)
+    view = serialize_job(services().store.jobs.show(made.job), links())
+    created = made.outcome is RegenerateOutcome.CREATED
+    location = {"Location": url_for("jobs.show", job_id=given_id(made.job))}
+    return json_response(view, 201 if created else 200, location)
 
 
 def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:

@@ -4,7 +4,7 @@ from flask import Response, abort, request
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
-from jobs.bulk import Bulk, BulkAction
+from jobs.bulk import Bulk, BulkAction, BulkState
 from jobs.errors import NotAllowed
 from jobs.job import Priority
 from webhook.access.auth import caller
@@ -49,7 +49,8 @@ def count_bulk() -> ResponseReturnValue:
         begun = begin_bulk(chosen, only, kept, priority=Priority(priority) if priority else None, dry_run=True)
     except NotAllowed as error:
         return not_done(str(error), "pages.jobs", **address_of(asked))
-    return done("Counted; nothing is changed yet.", "pages.bulk", bulk_id=begun.id)
+    counted = "The jobs are being counted" if begun.state is BulkState.RUNNING else "The jobs are counted"
+    return done(f"{counted}. Nothing is changed yet.", "pages.bulk", bulk_id=begun.id)
 
 
 @page("/bulk/<bulk_id>", scope=Scope.READ)

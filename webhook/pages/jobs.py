@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, current_app, request, url_for
+from flask import Response, request, url_for
 from marshmallow import ValidationError, fields
 from werkzeug.datastructures import MultiDict
 
@@ -22,7 +22,7 @@ from schemas.states import FAILURE_CLASSES, JOB_STATES
 from webhook.access.auth import caller
 from webhook.api.job_filters import job_filter_from
 from webhook.bulk import SCOPES
-from webhook.pages.blueprint import page, show
+from webhook.pages.blueprint import page, page_url, show
 from webhook.pages.formats import words
 from webhook.services import services
 
@@ -119,8 +119,7 @@ def _named(internal: str) -> str:
 
 def _job_address(job: Job) -> str | None:
     """Return the address of a job's page; None while there is none."""
-    known = "pages.job" in current_app.view_functions
-    return url_for("pages.job", job_id=_named(job.id)) if known else None
+    return page_url("pages.job", job_id=_named(job.id))
 
 
 def _owner_of(job: Job) -> str:

@@ -11,28 +11,17 @@ from jobs.api_keys import Scope
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Pulse, TroubleCode
 from jobs.states import State
-from jobs.store.stuck import Kind, counted
+from jobs.store.stuck import counted
 from webhook.access.auth import caller
 from webhook.api.lanes import visible_lanes
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID
 from webhook.condition import OK, Condition, examine
-from webhook.pages.blueprint import page, show
+from webhook.pages.blueprint import HTMX, page, show
 from webhook.pages.budgets import read_budgets, spent_today
+from webhook.pages.last_hour import read_last_hour
+from webhook.pages.needs_person import NEEDS
 from webhook.services import services
 
-#: What needs a person, in words.
-_NEEDS = {
-    Kind.INSTALLATION: "The jobs' Redis lacks jobs that it should hold",
-    Kind.SERVICE: "Part of the service does not work",
-    Kind.IN_DOUBT: "Jobs in doubt for ten minutes or longer",
-    Kind.DELIVERY: "Deliveries that were given up",
-    Kind.UNSAVED: "Results that could not be saved",
-    Kind.LANE: "Lanes that submit nothing",
-    Kind.CAP: "Batches and keys at their cap",
-    Kind.COST: "Jobs of unknown cost",
-    Kind.DAMAGED: "Damaged records",
-    Kind.UNREADABLE: "Jobs with unreadable answers of the provider",
-}
 _WORKER = frozenset({TroubleCode.NO_WORKER, TroubleCode.WORKERS_BUSY, TroubleCode.QUEUE_UNREAD})
 _BEAT = frozenset({TroubleCode.BEAT_AWAY, TroubleCode.STALLED})
 _EXAMPLE = json.dumps(next(iter(EXAMPLES_WITHOUT_ID.values())))
@@ -57,6 +46,8 @@ def overview() -> Response:
             facts = _facts(condition.pulse)
         except StoreUnavailable:  # it went away meanwhile
             condition = examine(services())
+    if HTMX not in request.headers and facts.get("begun"):
+        facts |= _last_hour()
     return show(
         "overview.html",
         part="overview_now.html",
@@ -69,6 +60,14 @@ def overview() -> Response:
     )
 
 
+def _last_hour() -> dict[str, Any]:
+    """Read the last hour. Its part of the page updates itself, more seldom than the rest."""
+    try:
+        return read_last_hour()
+    except StoreUnavailable:
+        return {}
+
+
 def _facts(pulse: Pulse) -> dict[str, Any]:
     """Read what Redis knows. A producer gets what is counted for it alone, and what the API shows it of lanes."""
     store, lanes = services().store, visible_lanes()
@@ -79,7 +78,7 @@ def _facts(pulse: Pulse) -> dict[str, Any]:
             "counts": counts,
             "jobs": sum(counts.values()),
             "begun": any(counts.values()),
-            "needs": [(kind, _NEEDS[kind], count) for kind, count in counted(store, tuple(lanes)).items() if count],
+            "needs": [(kind, NEEDS[kind], count) for kind, count in counted(store, tuple(lanes)).items() if count],
             "states": list(State),
         }
     else:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from boomerang_client.arguments import batch_options, query
 from boomerang_client.asynchronous.batches import Batches
+from boomerang_client.asynchronous.bulk import Bulk
 from boomerang_client.asynchronous.connection import Connection
 from boomerang_client.asynchronous.deliveries import Deliveries
 from boomerang_client.asynchronous.execution import AsyncLines, open_lines
@@ -18,7 +19,7 @@ from boomerang_client.quotes import Quote
 from boomerang_client.responses import Lane, Overview, Spend
 
 
-class AsyncClient(Batches, Deliveries):
+class AsyncClient(Batches, Bulk, Deliveries):
     __doc__ = Connection.__doc__
 
     async def __aenter__(self) -> "AsyncClient":  # noqa: PYI034 -- typing.Self came with 3.11

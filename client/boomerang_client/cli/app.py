@@ -6,6 +6,7 @@ import click
 
 from boomerang_client import __version__
 from boomerang_client.cli import (
+    bulk,
     changes,
     completion,
     deliveries,
@@ -107,6 +108,7 @@ for command in (
     changes.retry,
     changes.pause,
     changes.resume,
+    bulk.bulk,
     deliveries.deliveries,
     deliveries.replay,
     deliveries.receivers,

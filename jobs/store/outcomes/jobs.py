@@ -101,6 +101,19 @@ class RetryOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class RegenerateOutcome(StrEnum):
+    """Of `regenerate`."""
+
+    CREATED = "created"
+    SAME = "same"  #: an earlier call made the job
+    OTHER = "other"  #: an earlier call made the job, with another request
+    CONFLICT = "conflict"  #: another job has the new id
+    IMAGELESS = "imageless"  #: an image is not stored
+    FULL = "full"  #: the limit of unfinished jobs is reached
+    NO_OUTPUT = "no output"  #: the job has no output that is final
+    UNKNOWN = "unknown"
+
+
 class ReviewOutcome(StrEnum):
     """Of `review`."""
 

@@ -25,6 +25,7 @@ WORK: dict[str, Callable[[Any], object]] = {
     "commit": lambda bench: bench.store.uploads.commit("token", "flock", 0),
     "retry": lambda bench: bench.store.jobs.retry("owl"),
     "revise": lambda bench: bench.store.revisions.revise(new("owl", "{}")),
+    "regenerate": lambda bench: bench.store.regenerations.regenerate("elk", new("elk.r2")),
     "retry a batch": lambda bench: bench.store.batches.retry("flock"),
     "admit": lambda bench: bench.store.attempts.admit(10),
     "claim": lambda bench: bench.store.attempts.claim(["fox"]),

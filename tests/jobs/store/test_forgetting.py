@@ -21,6 +21,8 @@ from tests.support.bench import Bench
 
 class Forgetful(Life):
     url = ""
+    #: Producers send the lost jobs again by themselves here, and know only those that they made.
+    regenerates = False
 
     @initialize(saves=st.sampled_from(["", "1", "first"]))
     def begin(self, saves: str) -> None:

@@ -134,6 +134,7 @@ NO_ANSWERS: dict[str, Answer] = {
 class Life(RuleBasedStateMachine):
     bench: Bench
     steps = 0
+    regenerates = True
 
     @initialize(saves=st.sampled_from(["", "1", "first"]))
     def begin(self, saves: str) -> None:
@@ -229,7 +230,9 @@ class Life(RuleBasedStateMachine):
     # One rule for all requests of producers, so that they do not outnumber the steps of the work.
     @rule(
         job_id=st.sampled_from(IDS),
-        request=st.sampled_from(["cancel", "retry", "revise", "revise back", "park", "revoke", "pause", "resume"]),
+        request=st.sampled_from(
+            ["cancel", "retry", "revise", "revise back", "regenerate", "park", "revoke", "pause", "resume"]
+        ),
         twice=st.booleans(),
     )
     def a_producer_requests_something(self, job_id: str, request: str, twice: bool) -> None:
@@ -238,6 +241,7 @@ class Life(RuleBasedStateMachine):
             "retry": self.retry,
             "revise": self.revise,
             "revise back": partial(self.revise, word=""),
+            "regenerate": self.regenerate,
             "park": self.park,
             "revoke": self.revoke,
             "pause": self.pause,
@@ -258,6 +262,17 @@ class Life(RuleBasedStateMachine):
             if self.call(lambda: self.store.revisions.revise(new), twice=twice).outcome == "queued":
                 self.texts[job_id].add(new.text)
                 self.kept.pop(job_id, None)
+
+    def regenerate(self, job_id: str, twice: bool) -> None:
+        """Generate the images of a job once more, as another job."""
+        known = self.accepted.get(job_id)
+        if known is None or not self.regenerates:
+            return
+        new = replace(known, id=f"{job_id}.r2", owed=known.owed & {Delivery.NOTIFY})
+        with suppress(NotAllowed):
+            if self.call(lambda: self.store.regenerations.regenerate(job_id, new), twice=twice).outcome == "created":
+                self.accepted[new.id] = new
+                self.texts[new.id] = {new.text}
 
     def retry(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
@@ -282,7 +297,7 @@ class Life(RuleBasedStateMachine):
     def begin_sweep(self, batch: str, states: frozenset[State] | None) -> None:
         """Begin a cancel, or a retry of jobs in these states. Its process dies before the first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0", ANYONE)
+        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0", ANYONE, "")
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))

@@ -22,6 +22,12 @@ OF_JOBS: dict[str, tuple[State, Callable[..., Any]]] = {
     "resume": (S.QUEUED, lambda b, **who: (b.store.jobs.pause("fox"), b.store.jobs.resume("fox", **who))),
     "retry": (S.FAILED, lambda b, **who: b.store.jobs.retry("fox", **who)),
     "revise": (S.FAILED, lambda b, **who: b.store.revisions.revise(new("fox", '{"prompt":"calm"}'), **who)),
+    "regenerate": (
+        S.COMPLETED,
+        lambda b, **who: b.store.regenerations.regenerate(
+            "fox", new("fox.r2", owner=b.store.jobs.get("fox").owner), **who
+        ),
+    ),
     "review": (S.COMPLETED, lambda b, **who: b.store.reviews.review("fox", 0, starred=True, **who)),
     "review again": (S.COMPLETED, lambda b, **who: b.store.reviews.review("fox", 0, **who)),
 }

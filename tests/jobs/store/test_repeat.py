@@ -321,6 +321,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
     ),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
+    "regenerate": (
+        lambda b: b.put(S.COMPLETED),
+        lambda b, _: b.store.regenerations.regenerate("fox", new("fox.r2")),
+    ),
     "review": (
         lambda b: b.put(S.COMPLETED),
         lambda b, _: b.store.reviews.review("fox", 0, review.Verdict.REJECTED, note="a paw too many", by="shop-1"),

@@ -120,6 +120,7 @@ VERBS: dict[str, Verb] = {
     "cancel": lambda b, _due: b.store.jobs.cancel("fox"),
     "retry": lambda b, _due: b.store.jobs.retry("fox"),
     "revise": lambda b, _due: b.store.revisions.revise(new("fox", "{}")),
+    "regenerate": lambda b, _due: b.store.regenerations.regenerate("fox", new("fox.r2")),
     "review": lambda b, _due: b.store.reviews.review("fox", 0, starred=True),
     "pause": lambda b, _due: b.store.jobs.pause("fox"),
     "delivered": lambda b, due: b.store.deliveries.record(due, "n"),
@@ -144,6 +145,7 @@ EFFECTIVE: dict[str, set[State]] = {
     "cancel": {S.QUEUED, S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS},
     "retry": {S.FAILED},
     "revise": {S.FAILED},
+    "regenerate": {S.COMPLETED},
     "review": {S.COMPLETED},
     "pause": {S.QUEUED},
     "delivered": set(),  # nothing is owed here
@@ -159,7 +161,7 @@ def run(bench: Bench, verb: str, held: Due) -> None:
     try:
         VERBS[verb](bench, held)
     except NotAllowed:
-        assert verb in ("cancel", "retry", "revise", "review", "pause")
+        assert verb in ("cancel", "retry", "revise", "regenerate", "review", "pause")
 
 
 def stored(bench: Bench) -> dict[str, Any]:
@@ -202,7 +204,7 @@ def test_a_verb_for_an_unknown_job_changes_nothing(bench: Bench, verb: str) -> N
     try:
         VERBS[verb](bench, bench.holding(0))
     except JobNotFound:
-        assert verb in ("cancel", "retry", "revise", "review", "pause")
+        assert verb in ("cancel", "retry", "revise", "regenerate", "review", "pause")
     assert bench.dump() == before
 
 
@@ -623,7 +625,7 @@ def test_a_completed_or_unknown_job_is_neither_cancelled_nor_retried(bench: Benc
     bench.put(S.COMPLETED)
     with pytest.raises(NotAllowed, match="completed"):
         bench.store.jobs.cancel("fox")
-    with pytest.raises(NotAllowed, match="another external_task_id"):
+    with pytest.raises(NotAllowed, match="regenerate"):
         bench.store.jobs.retry("fox")
     for verb in (bench.store.jobs.cancel, bench.store.jobs.retry, bench.store.jobs.get):
         with pytest.raises(JobNotFound):

@@ -21,6 +21,7 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "cancel": lambda b: b.store.jobs.cancel("fox"),
     "retry": lambda b: b.store.jobs.retry("fox"),
     "revise": lambda b: b.store.revisions.revise(new("fox", "{}")),
+    "regenerate": lambda b: b.store.regenerations.regenerate("fox", new("fox.r2")),
     "review": lambda b: b.store.reviews.review("fox", 0, starred=True),
     "pause": lambda b: b.store.jobs.pause("fox"),
     "park": lambda b: b.store.celery.park("fox", "fox", "{}"),

@@ -128,6 +128,8 @@ def test_a_completed_job_shows_its_result(
         "class": None,
         "attempt": 1,
         "revision": 1,
+        "regenerates": None,
+        "regenerated_by": None,
         "external_task_id": "fox",
         "provider_external_id": "fox",
         "settled_by": "callback",

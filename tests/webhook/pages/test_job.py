@@ -1,0 +1,171 @@
+"""The page of a job: what it shows, what it allows, and what it never shows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.api_keys import Scope
+from jobs.delivery_log import Attempt
+from jobs.job import Delivery
+from jobs.result import Result
+from jobs.saved import Saved, SavedOutput
+from jobs.states import State
+from jobs.store.store import Store
+from tests.support.browser import act
+from webhook.pages.job import as_curl, masked
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"}
+HOSTILE = "<script>alert(1)</script>\u202e\"'&" + "x" * 500
+
+
+@pytest.fixture
+def make(pages: Any) -> Callable[..., None]:
+    """Enqueue a job of the producer `shop`."""
+
+    def enqueue(**more: Any) -> None:
+        answer = pages.test_client().post("/v1/jobs", json=REQUEST | more, headers={"Authorization": "Bearer one"})
+        assert answer.status_code == 201, answer.text
+
+    return enqueue
+
+
+def refuse(store: Store) -> None:
+    (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+    error = {"code": "1301", "message": HOSTILE}
+    store.attempts.finish(claim.external_task_id, State.FAILED, Result(error=error), "submit")
+
+
+def test_a_job_has_a_timeline_its_request_and_a_command(make: Callable[..., None], shop: FlaskClient) -> None:
+    make(callback_url="https://shop.example/hook?token=secret")
+
+    page = shop.get("/jobs/fox").text
+
+    assert "accepted" in page
+    assert "a fox" in page
+    assert "token=secret" not in page
+    assert "https://shop.example/hook?…" in page
+    assert "v1/jobs" in page
+    assert "$BOOMERANG_KEY" in page
+
+
+def test_a_job_is_paused_resumed_cancelled_and_retried(
+    make: Callable[..., None], shop: FlaskClient, store: Store
+) -> None:
+    make()
+    for action, state, paused in (
+        ("pause", State.QUEUED, True), ("resume", State.QUEUED, False), ("cancel", State.CANCELLED, False),
+        ("retry", State.QUEUED, False),
+    ):  # fmt: skip
+        answer = act(shop, "/jobs/fox", f"/jobs/fox/{action}")
+        assert answer.status_code == 303
+        job = store.jobs.get("fox@shop")
+        assert (job.state, job.paused) == (state, paused)
+        assert "Retried" in shop.get("/jobs/fox").text if action == "retry" else True
+    refused = act(shop, "/jobs/fox", "/jobs/fox/retry")
+    assert refused.status_code == 303
+
+
+def test_a_refused_request_is_corrected_by_a_form(make: Callable[..., None], shop: FlaskClient, store: Store) -> None:
+    make()
+    refuse(store)
+    page = shop.get("/jobs/fox").text
+    assert "<script>alert" not in page
+    assert "Correct and retry" in page
+
+    wrong = act(shop, "/jobs/fox", "/files/jobs/fox/correct", request='{"model": "kirin_image_omni"}')
+    assert wrong.status_code == 422
+    assert "prompt" in wrong.text
+    broken = act(shop, "/jobs/fox", "/files/jobs/fox/correct", request='{"prompt": "half')
+    assert broken.status_code == 422
+    assert "half" in broken.text
+    text = '{"model": "kirin_image_omni", "prompt": "a calm fox"}'
+    assert act(shop, "/jobs/fox", "/files/jobs/fox/correct", request=text).status_code == 303
+
+    assert store.jobs.get("fox@shop").revision == 2
+    page = shop.get("/jobs/fox").text
+    assert "a calm fox" in page
+    assert "Earlier revisions" in page
+
+
+def test_a_key_that_only_reads_sees_no_button(
+    make: Callable[..., None], log_in_as: Callable[..., FlaskClient], store: Store
+) -> None:
+    make()
+    reader = log_in_as("shop", Scope.READ)
+    refuse(store)
+
+    page = reader.get("/jobs/fox").text
+
+    assert "/jobs/fox@shop/" not in page.replace("%40", "@")
+    assert "Correct and retry" not in page
+    assert act(reader, "/jobs/fox", "/jobs/fox/retry").status_code == 403
+
+
+def test_another_producer_neither_sees_nor_changes_a_job(
+    make: Callable[..., None], log_in_as: Callable[..., FlaskClient], admin: FlaskClient, store: Store
+) -> None:
+    make()
+    other = log_in_as("other")
+
+    assert other.get("/jobs/fox").status_code == 404
+    assert other.get("/jobs/fox@shop").status_code == 404
+    assert act(other, "/", "/jobs/fox@shop/cancel").status_code == 404
+    assert store.jobs.get("fox@shop").state is State.QUEUED
+    assert "shop" in admin.get("/jobs/fox").text
+
+
+def test_secrets_in_addresses_are_masked() -> None:
+    shown = masked({"callback_url": "https://u:p@h.example/a?t=1", "list": [{"image": "data:" + "x" * 999}], "n": 2})
+
+    assert shown["callback_url"] == "https://h.example/a?…"
+    assert len(shown["list"][0]["image"]) < 100
+    assert shown["n"] == 2
+
+
+def test_the_command_survives_a_shell() -> None:
+    command = as_curl({"prompt": "it's $HOME `x`", "external_task_id": "fox"}, "http://localhost/")
+
+    assert "fox" not in command
+    assert '\'{"prompt": "it\'"\'"\'s $HOME `x`"}\'' in command
+
+
+def test_a_notification_that_was_refused_is_shown_and_sent_again(
+    make: Callable[..., None], shop: FlaskClient, store: Store
+) -> None:
+    make(callback_url="https://shop.example/hook")
+    refuse(store)
+    (due,) = store.deliveries.claim(["fox@shop"])
+    turn = store.deliveries.begin_notification(due, "shop.example", 1)
+    attempt = Attempt(id="n1", at=due.now, address="https://shop.example/hook", status=503, took=0.2, error=HOSTILE)
+    store.deliveries.give_up(due, Delivery.NOTIFY, HOSTILE)
+    store.context.client.rpush(store.context.keys.member("attempts", "fox@shop"), attempt.to_json())
+    assert turn
+
+    page = shop.get("/jobs/fox").text
+    assert "Send again" in page
+    assert "503" in page
+    assert "<script>alert" not in page
+
+    assert act(shop, "/jobs/fox", "/jobs/fox/replay").status_code == 303
+    assert store.jobs.get("fox@shop").owed == {Delivery.NOTIFY}
+
+
+def test_a_saved_image_is_shown_by_our_own_address(make: Callable[..., None], shop: FlaskClient, store: Store) -> None:
+    make()
+    (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+    output = SavedOutput(name="x/a-1.png", sha256="ab" * 32, size=7, content_type="image/png", width=9, height=9)
+    result = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+    store.attempts.finish(claim.external_task_id, State.COMPLETED, result, "callback")
+    assert "not saved" in shop.get("/jobs/fox").text
+    saved = replace(result, saved=Saved(datetime(2026, 1, 2, tzinfo=UTC), (output,)))
+    store.context.client.set(store.context.keys.member("result", "fox@shop"), saved.to_json())
+
+    page = shop.get("/jobs/fox").text
+
+    assert "/outputs/0?size=256" in page
+    assert 'src="https://cdn.example.com' not in page
+    assert "saved" in page
