@@ -31,6 +31,8 @@ def parse_job(data: object) -> dict[str, Any]:
             "failure": view.get("class"),
             "attempt": int(view.get("attempt") or 1),
             "revision": int(view.get("revision") or 1),
+            "regenerates": view.get("regenerates"),
+            "regenerated_by": view.get("regenerated_by"),
             "external_task_id": view.get("external_task_id"),
             "provider_external_id": view.get("provider_external_id"),
             "created_at": read_time(view.get("created_at")),

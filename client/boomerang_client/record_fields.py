@@ -137,8 +137,10 @@ class JobFields:
 
     `cost` is what all its attempts cost together, in US dollars; times are in UTC, `raw` is the whole answer. `failure`
     is the class of the error: moderation, quota, invalid, transient, provider or unsaved. `revision` counts the
-    corrections of the request, from 1. `provider_external_id` names the last attempt at the provider. `expires_at` is
-    the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
+    corrections of the request, from 1. `regenerates` is the completed job whose images it generates once more,
+    `regenerated_by` the job that generates its own once more. `provider_external_id` names the last attempt at the
+    provider. `expires_at` is the time at which the job ends unpaid if it has not begun. `lane` is the provider account
+    of the current attempt.
     `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
     `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
     `request`, the earlier `revisions`, the `reviews` of its outputs and the `timeline` are set where a call included
@@ -173,6 +175,8 @@ class JobFields:
     request: Mapping[str, Any] | None = None
     revisions: tuple[Revision, ...] = ()
     reviews: tuple[Review, ...] = ()
+    regenerates: str | None = None
+    regenerated_by: str | None = None
     timeline: tuple[JobEvent, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 

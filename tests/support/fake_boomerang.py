@@ -143,7 +143,7 @@ class FakeService:
             "attempt": 1, "external_task_id": id_, "created_at": TIME, "updated_at": TIME, "finished_at": None,
             "settled_by": None, "batch": batch, "owner": "shop", "labels": request.get("labels", {}), "reason": None,
             "priority": request.get("priority", "normal"), "expires_at": None, "lane": None, "warnings": [],
-            "unknown_cost": None, "saving": None,
+            "unknown_cost": None, "saving": None, "regenerates": None, "regenerated_by": None,
             "cost": None, "class": None, "revision": 1, "provider_external_id": f"{id_}@shop",
         }  # fmt: skip
         return 201
