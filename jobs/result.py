@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from jobs.decoding import texts
@@ -66,3 +66,14 @@ class Result:
         if self.cost is None or not self.cost.is_finite() or abs(self.cost) > MOST_COST:
             return ""
         return str(nano(self.cost))
+
+
+def read_cost(text: str) -> Decimal:
+    """Read an amount in USD of at most nine decimals. Raises `ValueError`."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and 0 <= amount <= MOST_COST and amount == round(amount, 9)):
+        raise ValueError(f"{text!r} is not an amount from 0 to {MOST_COST:,} with at most 9 decimals.")
+    return amount

@@ -142,14 +142,18 @@ class DeliveryLog:
         return found
 
     @translate_errors()
-    def receivers(self, owner: str) -> list[ReceiverHealth]:
-        """Read how the receivers of a producer are doing, the one with the last answer first."""
-        names: Any = self._client.zrevrange(self._keys.member("receivers", owner), 0, -1)
+    def receivers(self, *owners: str) -> list[ReceiverHealth]:
+        """Read how the receivers of producers are doing: of each, the one with the last answer first."""
         with self._client.pipeline(transaction=False) as pipe:
-            for name in names:
+            for owner in owners:
+                pipe.zrevrange(self._keys.member("receivers", owner), 0, -1)
+            names = pipe.execute()
+        known = [(owner, str(name)) for owner, of_owner in zip(owners, names, strict=True) for name in of_owner]
+        with self._client.pipeline(transaction=False) as pipe:
+            for owner, name in known:
                 pipe.hgetall(self._keys.member("receiver", f"{owner}|{name}"))
             rows = pipe.execute()
-        return [_health(owner, str(name), row) for name, row in zip(names, rows, strict=True) if row]
+        return [_health(owner, name, row) for (owner, name), row in zip(known, rows, strict=True) if row]
 
     # --- change -----------------------------------------------------------------------------------------------------
 

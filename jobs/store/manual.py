@@ -26,6 +26,16 @@ class Verdict(StrEnum):
     FAILED = "failed"  #: the job is given up: it fails, and nothing is sent again
 
 
+#: What may go wrong with each.
+RISKS = {
+    Verdict.SENT: "If the task belongs to another job, that job's result becomes this job's.",
+    Verdict.NOT_SENT: "Each job is sent again under the same external id. If the provider has its task after all, it "
+    "may be paid for TWICE. Search the provider's console for each external id first.",
+    Verdict.FAILED: "Each job ends as failed and is not sent again. If the provider has its task after all, that is "
+    "paid for, and its result is ignored.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The number of entries, and the first of them with their times."""
@@ -100,9 +110,12 @@ class Manual:
         outcome, hint = self._scripts.call("settle_cost", job_id, nano(cost), before, after, by)
         return TransitionResult(SettleCostOutcome(outcome), None, admit_hint=bool(hint))
 
-    def stuck(self, longer_than: float, most: int) -> Stuck:
-        """Find what is stuck, up to `most` of each kind. Jobs in doubt count after `longer_than` seconds."""
-        now, *kinds = self._scripts.call("stuck", duration_micros(longer_than), most)
+    def stuck(self, longer_than: float, most: int, skip: int = 0) -> Stuck:
+        """Find what is stuck, up to `most` of each kind after the first `skip`.
+
+        Jobs in doubt count after `longer_than` seconds.
+        """
+        now, *kinds = self._scripts.call("stuck", duration_micros(longer_than), most, skip)
         found = [
             Sample(count, tuple((str(name), _time(score)) for name, score in zip(rows[::2], rows[1::2], strict=True)))
             for count, *rows in kinds

@@ -4,19 +4,21 @@ Each kind has an index, so a search costs in proportion to what is stuck, not to
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from jobs.connections.errors import translate_errors
 from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
-from jobs.fields import printable
+from jobs.fields import Payer, printable
 from jobs.job import Delivery, Job
 from jobs.liveness import Pulse, Trouble, TroubleCode, find_troubles
+from jobs.producer_ids import owner_in
 from jobs.read_models import Batch, Lane
 from jobs.store.chunks import CHUNK, chunks
-from jobs.store.manual import Stuck
+from jobs.store.manual import Sample, Stuck
 from jobs.store.store import Store
 from jobs.store.wait_reasons import SETTLE_COST
 
@@ -75,29 +77,86 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
     }
 
 
-def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iterator[DeadEnd]:
-    """Yield up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
-    stuck = store.manual.stuck(longer_than, most)
+def dead_ends(
+    store: Store,
+    longer_than: float = LONG,
+    most: int = MOST,
+    *,
+    skip: int = 0,
+    kinds: Collection[Kind] = frozenset(Kind),
+    owner: str | None = None,
+) -> Iterator[DeadEnd]:
+    """Yield up to `most` of each of these kinds, the oldest first. Raises `StoreUnavailable`.
+
+    `skip`: how many of each kind that has an index are left out before them. `owner`: of those found, only what belongs
+    to this producer.
+    """
+    stuck = store.manual.stuck(longer_than, most, skip)
+    if owner is not None:
+        stuck = _of_owner(stuck, owner)
+    find: Mapping[Kind, Callable[[], Iterator[DeadEnd]]] = {
+        Kind.INSTALLATION: partial(_service, store, Kind.INSTALLATION),
+        Kind.SERVICE: partial(_service, store, Kind.SERVICE),
+        Kind.IN_DOUBT: partial(_doubts, store, stuck),
+        Kind.DELIVERY: partial(_undelivered, store, stuck),
+        Kind.UNSAVED: partial(_unsaved, store, stuck),
+        Kind.LANE: partial(_stuck_lanes, store, stuck, longer_than),
+        Kind.CAP: partial(_caps, store, stuck),
+        Kind.COST: partial(_unknown_costs, store, stuck),
+        Kind.DAMAGED: partial(_damaged, store, stuck),
+        Kind.UNREADABLE: partial(_unreadable, store, stuck),
+        Kind.IMAGE: partial(_images, store, most),
+    }
+    for kind in Kind:
+        if kind in kinds:
+            yield from find[kind]()
+
+
+def payer_of(queue: str) -> tuple[str, str]:
+    """Return what a queue at a cap waits for: `batch` or `key`, and which."""
+    payer = queue.split("|", 2)[-1]
+    return "key" if payer.startswith(Payer.KEY) else "batch", payer[1:]
+
+
+def _of_owner(stuck: Stuck, owner: str) -> Stuck:
+    """Return only what belongs to a producer, by the ids alone. Ids without a producer's name are left out."""
+
+    def own(sample: Sample, owner_of: Callable[[str], str | None] = owner_in) -> Sample:
+        named = tuple(each for each in sample.named if owner_of(each[0]) == owner)
+        return Sample(len(named), named)
+
+    def payer(queue: str) -> str | None:
+        kind, name = payer_of(queue)
+        return name if kind == "key" else owner_in(name)
+
+    return Stuck(
+        now=stuck.now,
+        doubts=own(stuck.doubts),
+        undelivered=own(stuck.undelivered),
+        at_cap=own(stuck.at_cap),
+        capped=own(stuck.capped, payer),
+        damaged=own(stuck.damaged),
+        unknown_costs=own(stuck.unknown_costs),
+        unreadable=own(stuck.unreadable),
+        unsaved=own(stuck.unsaved),
+    )
+
+
+def _service(store: Store, kind: Kind) -> Iterator[DeadEnd]:
     pulse = store.liveness.pulse()
-    if pulse.refusal:
+    if kind is Kind.SERVICE:
+        for trouble in _troubles(pulse):
+            yield DeadEnd(Kind.SERVICE, trouble.code, trouble.since, trouble.what, trouble.do)
+    elif pulse.refusal:
         yield DeadEnd(Kind.INSTALLATION, "", None, pulse.refusal, f"{RECOVER}, once you know the cause")
-    for trouble in _troubles(pulse):
-        yield DeadEnd(Kind.SERVICE, trouble.code, trouble.since, trouble.what, trouble.do)
-    yield from _doubts(store, stuck)
-    yield from _undelivered(store, stuck)
-    yield from _unsaved(store, stuck)
-    for lane in _lanes(store):
-        if _lane_waits(lane, stuck.now, longer_than):
-            yield _lane(lane)
-    yield from _caps(store, stuck)
-    yield from _unknown_costs(store, stuck)
-    yield from _damaged(store, stuck)
-    yield from _unreadable(store, stuck)
-    yield from _images(store, most)
 
 
 def _troubles(pulse: Pulse) -> Iterator[Trouble]:
     return (trouble for trouble in find_troubles(pulse) if trouble.code is not TroubleCode.REFUSED)
+
+
+def _stuck_lanes(store: Store, stuck: Stuck, longer_than: float) -> Iterator[DeadEnd]:
+    return (_lane(lane) for lane in _lanes(store) if _lane_waits(lane, stuck.now, longer_than))
 
 
 def _doubts(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
@@ -200,14 +259,13 @@ def _caps(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
             do = f"{SETTLE_COST} --batch {batch} --usd AMOUNT, or POST /v1/batches/{batch}/resume with a max_cost."
         yield DeadEnd(Kind.CAP, f"batch {batch}", since, why, do)
     for queue, again in stuck.capped.named:
-        payer = queue.split("|", 2)[-1]
-        if payer.startswith("b"):
-            found = _batch(store, payer[1:])
-            who, why = f"batch {payer[1:]}", (found and found.reason) or "its max_cost is spent or reserved"
-        else:
-            who, why = f"key {payer[1:]}", "its budget for the day is spent or reserved"
+        kind, payer = payer_of(queue)
+        why = "its budget for the day is spent or reserved"
+        if kind == "batch":
+            found = _batch(store, payer)
+            why = (found and found.reason) or "its max_cost is spent or reserved"
         do = f"Raise max_cost, or max_cost_per_day in BOOMERANG_KEY_LIMITS. The next check is at {again}."
-        yield DeadEnd(Kind.CAP, who, None, why, do)
+        yield DeadEnd(Kind.CAP, f"{kind} {payer}", None, why, do)
 
 
 def _batch(store: Store, batch_id: str) -> Batch | None:

@@ -10,7 +10,7 @@ import click
 
 from jobs.job import Job
 from jobs.states import State
-from jobs.store.manual import Verdict
+from jobs.store.manual import RISKS, Verdict
 from jobs.store.outcomes.deliveries import RedeliverOutcome
 from jobs.store.outcomes.repairs import SettleOutcome
 from jobs.store.store import Store
@@ -159,13 +159,6 @@ _REDELIVERED = {
     RedeliverOutcome.DAMAGED: "its record is damaged: run boomerang-server audit",
     RedeliverOutcome.NEWER: "its record was written by a newer version of Boomerang: use the command of that version",
 }
-_RISKS = {
-    Verdict.SENT: "If TASK_ID belongs to another job, that job's result becomes this job's.",
-    Verdict.NOT_SENT: "Each job is sent again under the same external id. If the provider has its task after all, it "
-    "may be paid for TWICE. Search the provider's console for each external id first.",
-    Verdict.FAILED: "Each job ends as failed and is not sent again. If the provider has its task after all, that is "
-    "paid for, and its result is ignored.",
-}
 
 
 def _chosen(
@@ -192,7 +185,7 @@ def _line(job: Job, now: datetime) -> str:
 
 
 def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> None:
-    echo(_RISKS[verdict])
+    echo(RISKS[verdict])
     if yes:
         return
     if not sys.stdin.isatty():

@@ -3,14 +3,14 @@
 import getpass
 import logging
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import click
 
 from jobs.errors import RecordDamaged
 from jobs.job import Job
 from jobs.producer_ids import internal_id
-from jobs.result import MOST_COST
+from jobs.result import read_cost
 from jobs.store.chunks import chunks
 from jobs.store.outcomes.repairs import SettleCostOutcome
 from jobs.store.store import Store
@@ -26,12 +26,9 @@ ALL = 1_000_000_000
 def parse_usd(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
     """Read an amount in USD of at most nine decimals. Raises `click.BadParameter`."""
     try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not (amount.is_finite() and 0 <= amount <= MOST_COST and amount == round(amount, 9)):
-        raise click.BadParameter(f"{text!r} is not an amount from 0 to {MOST_COST:,} with at most 9 decimals.")
-    return amount
+        return read_cost(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(

@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReplayOutcome
+from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReceiverHealth, ReplayOutcome
 from jobs.errors import JobNotFound
 from jobs.serializers import serialize_notification, serialize_receiver
 from schemas.queries.deliveries import DeliveryQuery, ReplayQuery
@@ -36,7 +36,7 @@ def page(query: dict[str, Any]) -> Response:
     The last changed first: each with its last attempts. Pass `cursor` to get the next page. It is null on the last
     page. A page by host may be short, or even empty, although more follow.
     """
-    found = _page(query)
+    found = find_deliveries(query)
     views = [serialize_notification(each) for each in found.notifications]
     return json_response({"deliveries": views, "cursor": found.cursor})
 
@@ -58,13 +58,8 @@ def replay_page(query: dict[str, Any]) -> Response:
     their `webhook-id`, and wait for one another as all others do. A producer can have 100,000 sent again in an hour;
     beyond it the answer is 429, with a Retry-After.
     """
-    store = services().store
-    if "host" in query:
-        for owner in _owners():
-            store.delivery_log.enable(owner, query["host"])
-    found = _page(query)
-    outcomes = _replay([each.id for each in found.notifications])
-    return json_response(_replayed(outcomes) | {"cursor": found.cursor})
+    outcomes, cursor = replay_found(query)
+    return json_response(_replayed(outcomes) | {"cursor": cursor})
 
 
 @operation(
@@ -112,7 +107,7 @@ def replay(job_id: str) -> Response:
     """
     store = services().store
     job = store.jobs.get(job_id)
-    (outcome,) = _replay([job.id])
+    (outcome,) = replay_deliveries([job.id])
     if outcome is ReplayOutcome.UNKNOWN:
         # Another producer's job has got the id since it was read.
         raise JobNotFound(job_id)
@@ -130,9 +125,7 @@ def receivers() -> Response:
     Each with its last success, since when it fails, and whether it is disabled. A receiver that was not called for 30
     days is not listed.
     """
-    log = services().store.delivery_log
-    found = [each for owner in _owners() for each in log.receivers(owner)]
-    return json_response({"receivers": [serialize_receiver(each) for each in found]})
+    return json_response({"receivers": [serialize_receiver(each) for each in visible_receivers()]})
 
 
 @operation(
@@ -143,22 +136,53 @@ def enable(receiver: str) -> Response:
 
     What was given up is not sent by itself: replay it.
     """
-    log = services().store.delivery_log
-    enabled = [owner for owner in _owners() if log.enable(owner, receiver) is EnableOutcome.ENABLED]
-    if not enabled:
-        raise ProblemError(404, f"No notification went to {receiver}. GET /v1/receivers lists those that got some.")
-    found = [each for owner in enabled for each in log.receivers(owner) if each.name == receiver]
+    owners = enable_receiver(receiver)
+    found = [each for each in services().store.delivery_log.receivers(*owners) if each.name == receiver]
     return json_response({"receivers": [serialize_receiver(each) for each in found]})
 
 
-def _replay(ids: Sequence[str]) -> Sequence[ReplayOutcome]:
+def replay_deliveries(ids: Sequence[str]) -> Sequence[ReplayOutcome]:
     """Send notifications again. Raises a problem, 429, for more than the caller may send again in an hour."""
     if wait := services().replays.wait(REPLAYS, caller().name, amount=len(ids)):
         raise too_many(wait, f"A producer may have {REPLAYS.amount:,} deliveries sent again per {REPLAYS.every}.")
     return services().store.delivery_log.replay(ids, caller().owner)
 
 
-def _page(query: dict[str, Any]) -> NotificationPage:
+def visible_receivers() -> list[ReceiverHealth]:
+    """Return the receivers that the caller may see."""
+    return services().store.delivery_log.receivers(*_owners())
+
+
+def enable_receiver(receiver: str) -> list[str]:
+    """Enable a receiver, and return the producers that notify it, of those the caller may see.
+
+    Raises a problem, 404, if there are none.
+    """
+    log = services().store.delivery_log
+    enabled = [owner for owner in _owners() if log.enable(owner, receiver) is EnableOutcome.ENABLED]
+    if not enabled:
+        raise ProblemError(404, f"No notification went to {receiver}. GET /v1/receivers lists those that got some.")
+    return enabled
+
+
+def replay_found(query: dict[str, Any]) -> tuple[Sequence[ReplayOutcome], str | None]:
+    """Send the deliveries again that a loaded `ReplayQuery` finds. Returns the outcomes and the next cursor.
+
+    Raises a problem: 422, or 429 for more than the caller may send again in an hour.
+    """
+    log = services().store.delivery_log
+    if "host" in query:
+        for owner in _owners():
+            log.enable(owner, query["host"])
+    found = find_deliveries(query)
+    return replay_deliveries([each.id for each in found.notifications]), found.cursor
+
+
+def find_deliveries(query: dict[str, Any]) -> NotificationPage:
+    """Return the deliveries that a loaded `DeliveryQuery` finds, of those the caller may see.
+
+    Raises a problem, 422.
+    """
     states = [NotificationState(state) for state in query["state"]]
     where: dict[str, Any] = {name: query.get(name) for name in ("host", "since", "cursor", "limit")}
     try:

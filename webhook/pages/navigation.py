@@ -24,6 +24,8 @@ ENTRIES = (
     Entry("Jobs", "pages.jobs", "j"),
     Entry("Lanes", "pages.lanes", "l"),
     Entry("Spending", "pages.spending", "s"),
+    Entry("Deliveries", "pages.deliveries", "d"),
+    Entry("Needs a person", "pages.needs_person", "n"),
 )
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")

@@ -11,7 +11,7 @@ from jobs.api_keys import Scope
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Pulse, TroubleCode
 from jobs.states import State
-from jobs.store.stuck import Kind, counted
+from jobs.store.stuck import counted
 from webhook.access.auth import caller
 from webhook.api.lanes import visible_lanes
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID
@@ -19,21 +19,9 @@ from webhook.condition import OK, Condition, examine
 from webhook.pages.blueprint import HTMX, page, show
 from webhook.pages.budgets import read_budgets, spent_today
 from webhook.pages.last_hour import read_last_hour
+from webhook.pages.needs_person import NEEDS
 from webhook.services import services
 
-#: What needs a person, in words.
-_NEEDS = {
-    Kind.INSTALLATION: "The jobs' Redis lacks jobs that it should hold",
-    Kind.SERVICE: "Part of the service does not work",
-    Kind.IN_DOUBT: "Jobs in doubt for ten minutes or longer",
-    Kind.DELIVERY: "Deliveries that were given up",
-    Kind.UNSAVED: "Results that could not be saved",
-    Kind.LANE: "Lanes that submit nothing",
-    Kind.CAP: "Batches and keys at their cap",
-    Kind.COST: "Jobs of unknown cost",
-    Kind.DAMAGED: "Damaged records",
-    Kind.UNREADABLE: "Jobs with unreadable answers of the provider",
-}
 _WORKER = frozenset({TroubleCode.NO_WORKER, TroubleCode.WORKERS_BUSY, TroubleCode.QUEUE_UNREAD})
 _BEAT = frozenset({TroubleCode.BEAT_AWAY, TroubleCode.STALLED})
 _EXAMPLE = json.dumps(next(iter(EXAMPLES_WITHOUT_ID.values())))
@@ -90,7 +78,7 @@ def _facts(pulse: Pulse) -> dict[str, Any]:
             "counts": counts,
             "jobs": sum(counts.values()),
             "begun": any(counts.values()),
-            "needs": [(kind, _NEEDS[kind], count) for kind, count in counted(store, tuple(lanes)).items() if count],
+            "needs": [(kind, NEEDS[kind], count) for kind, count in counted(store, tuple(lanes)).items() if count],
             "states": list(State),
         }
     else:

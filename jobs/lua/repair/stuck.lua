@@ -5,15 +5,16 @@
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 µs for which a job must have been in doubt
 --       2 most of each kind to return, the oldest first
+--       3 how many of each kind to leave out before them
 -- Returns: {now, then for each of the eight {how many there are, name, since when in µs (of a queue: until when), ...}}
-arity(2)
-local now, most = clock(), tonumber(ARGV[2])
+arity(3)
+local now, most, skip = clock(), tonumber(ARGV[2]), tonumber(ARGV[3])
 local function named(key, last)
   local count = redis.pcall('ZCOUNT', key, '-inf', last)
   if type(count) == 'table' then return {0} end -- no sorted set: the audit reports it
   local answer = {count}
   if most > 0 then
-    local rows = redis.call('ZRANGEBYSCORE', key, '-inf', last, 'WITHSCORES', 'LIMIT', 0, most)
+    local rows = redis.call('ZRANGEBYSCORE', key, '-inf', last, 'WITHSCORES', 'LIMIT', skip, most)
     for i = 1, #rows do answer[i + 1] = rows[i] end
   end
   return answer

@@ -18,7 +18,7 @@ from jobs.store.stuck import Kind
 from jobs.task_names import RECONCILE
 from tests.support.browser import log_in
 from webhook.app import create_app
-from webhook.pages.overview import _NEEDS
+from webhook.pages.needs_person import NEEDS
 from webhook.settings import Settings
 
 KEY = "a-producer-key-for-tests"
@@ -84,7 +84,7 @@ def test_an_administrator_sees_all_jobs_and_a_producer_its_own(
         page = browser.get("/").text
         assert others not in page
         assert "0.5432" not in page
-        assert "Needs a person" not in page
+        assert "needs-title" not in page
         assert "by state" not in page
 
 
@@ -109,7 +109,7 @@ def test_what_needs_a_person_is_counted(admin: FlaskClient, store: Store, finish
 
 
 def test_every_kind_of_dead_end_has_words() -> None:
-    assert set(_NEEDS) == set(Kind) - {Kind.IMAGE}
+    assert set(NEEDS) == set(Kind) - {Kind.IMAGE}
 
 
 def test_the_page_takes_as_many_round_trips_with_many_jobs(
