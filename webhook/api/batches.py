@@ -1,6 +1,7 @@
 """/v1/batches: upload, list and show batches. Uploads are streamed, never whole in memory."""
 
 import hashlib
+from collections.abc import Callable, Collection, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -23,18 +24,21 @@ from webhook.api.openapi import NDJSON, operation
 from webhook.api.ownership import batch_to_fill, filter_from
 from webhook.api.quotes import Quote
 from webhook.api.quotes import quote as make_quote
+from webhook.api.upload_lines import NumberedLine
 from webhook.api.upload_progress import Upload
 from webhook.api.uploads import upload, upload_whole
 from webhook.http.bodies import decoded, lines
 from webhook.http.connection import Direction
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError, problem_from
-from webhook.services import services
+from webhook.services import Services, services
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that are enqueued together.")
 
 #: Characters.
 _MAX_IDEMPOTENCY_KEY = 255
+_OPTIONS = frozenset({"label", "priority", "weight", "max_cost", "paused", "pilot", "callback_url"})
+ReadLines = Callable[[Services], Iterator[NumberedLine]]
 #: The same upload under the same id would be refused again.
 _FINAL = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -71,13 +75,23 @@ def create(query: dict[str, Any]) -> Response:
     """
     if query["dry_run"]:
         return _quote(query)
-    shared = services()
     batch = batch_to_fill(_given_batch_id(query.get("id"), request.headers.get("Idempotency-Key")))
+    done = enqueue_lines(batch, query, frozenset(request.args), _lines_of_body)
+    return json_response(done.view(), 201, {"Location": url_for("batches.show", batch_id=done.given_id)})
+
+
+def enqueue_lines(batch: str, query: dict[str, Any], given: Collection[str], read_lines: ReadLines) -> Upload:
+    """Enqueue lines as a batch with the options of a `BatchQuery`, and return what became of them.
+
+    `batch`: the service's id of it. `given`: names of the options that the caller gave. Raises a problem, which says
+    what is enqueued and how to continue.
+    """
+    shared = services()
     store_lines = upload_whole if query.get("on_error") == "abort" else upload
-    done = Upload(batch, shared.imageless, *options_from(query, owner_in(batch)))
+    done = Upload(batch, shared.imageless, *options_from(query, owner_in(batch), given))
     try:
         with shared.transfers.enter(Direction.BODY):
-            store_lines(shared, done, lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
+            store_lines(shared, done, read_lines(shared))
     except Exception as error:
         problem = problem_from(error)
         _explain_continuation(problem, done, whole=store_lines is upload_whole)
@@ -88,7 +102,7 @@ def create(query: dict[str, Any]) -> Response:
         count("created").inc(done.accepted)
         count("known").inc(done.known)
         count("refused").inc(done.rejected)
-    return json_response(done.view(), 201, {"Location": url_for("batches.show", batch_id=done.given_id)})
+    return done
 
 
 @operation(
@@ -112,22 +126,28 @@ def quote(query: dict[str, Any]) -> Response:
 
 
 def _quote(query: dict[str, Any]) -> Response:
-    shared = services()
     batch = batch_to_fill(_given_batch_id(query.get("id"), request.headers.get("Idempotency-Key")))
-    options, given = options_from(query, owner_in(batch))
-    done = Quote(batch, shared.imageless, options, given, images_later=query["images_later"])
-    memory = shared.memory.for_body()
+    return json_response(quote_lines(batch, query, frozenset(request.args), _lines_of_body))
+
+
+def quote_lines(batch: str, query: dict[str, Any], given: Collection[str], read_lines: ReadLines) -> dict[str, Any]:
+    """Return what `enqueue_lines` would do with these lines, as `QuoteView` documents it. Nothing is enqueued.
+
+    `query`: of a `QuoteQuery`.
+    """
+    shared = services()
+    options, named = options_from(query, owner_in(batch), given)
+    done = Quote(batch, shared.imageless, options, named, images_later=query["images_later"])
     whole = query.get("on_error") == "abort"
     with shared.transfers.enter(Direction.BODY):
-        view = make_quote(
-            shared,
-            done,
-            lines(decoded(request), shared.settings.max_body, memory),
-            shared.memory.for_body(),
-            whole=whole,
-        )
+        view = make_quote(shared, done, read_lines(shared), shared.memory.for_body(), whole=whole)
     annotate(dry_run="yes", accepted=done.accepted, known=done.known, rejected=done.rejected)
-    return json_response(view)
+    return view
+
+
+def _lines_of_body(shared: Services) -> Iterator[NumberedLine]:
+    # `decoded` runs now, not with the first line: a wrong encoding is refused before the batch begins.
+    return iter(lines(decoded(request), shared.settings.max_body, shared.memory.for_body()))
 
 
 @operation(blueprint, "GET", "/batches", {200: BatchList}, scope=Scope.READ, query=BatchListQuery, refusals=(422, 503))
@@ -150,9 +170,10 @@ def show(batch_id: str) -> Response:
     return json_response(serialize_batch(services().store.batches.get(batch_id)))
 
 
-def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions, frozenset[str]]:
+def options_from(
+    query: dict[str, Any], owner: str | None, given: Collection[str]
+) -> tuple[BatchOptions, frozenset[str]]:
     """Return the options of a batch, and the names of those that the caller gave."""
-    given = frozenset(request.args) & {"label", "priority", "weight", "max_cost", "paused", "pilot", "callback_url"}
     options = BatchOptions(
         owner=caller().name if owner is None else owner,
         labels=query["label"],
@@ -164,7 +185,7 @@ def options_from(query: dict[str, Any], owner: str | None) -> tuple[BatchOptions
         callback_url=services().load_callback_url(query["callback_url"]) if "callback_url" in query else None,
         notify_unbegun=services().callback_hosts() is not None,
     )
-    return options, given
+    return options, _OPTIONS.intersection(given)
 
 
 def _explain_continuation(problem: ProblemError, done: Upload, *, whole: bool) -> None:

@@ -16,7 +16,7 @@ from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
 from webhook.api.line_problems import LineProblems
 from webhook.api.seen_ids import SeenIds
-from webhook.api.upload_lines import chunks, jobs_in
+from webhook.api.upload_lines import NumberedLine, chunks, jobs_in
 from webhook.api.upload_progress import Upload
 from webhook.http.bodies import grow
 from webhook.http.fair_pool import Place
@@ -89,7 +89,7 @@ def _names(jobs: Iterable[NewJob]) -> Iterator[str]:
 
 
 def quote(
-    shared: Services, done: Quote, lines: Iterable[tuple[int, bytes | None]], memory: Place, *, whole: bool
+    shared: Services, done: Quote, lines: Iterable[NumberedLine], memory: Place, *, whole: bool
 ) -> dict[str, Any]:
     """Check all lines and return the quote, as `schemas.views.quotes.QuoteView` documents it. Nothing is written.
 

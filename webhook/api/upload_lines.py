@@ -1,6 +1,7 @@
 """The lines of an upload as jobs, in chunks for the store."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from jobs.errors import NoLane
 from jobs.new_job import NewJob
@@ -17,10 +18,21 @@ CHUNK_JOBS = 500
 CHUNK_BYTES = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class LineRefused:
+    """A line that was refused before it became a request."""
+
+    errors: dict[str, list[str]]
+
+
+#: A line of an upload with its number; None: it is too long.
+NumberedLine = tuple[int, bytes | LineRefused | None]
+
+
 def jobs_in(
     shared: Services,
     done: Upload,
-    lines: Iterable[tuple[int, bytes | None]],
+    lines: Iterable[NumberedLine],
     load: Callable[[object], GenerationRequest],
 ) -> Iterator[tuple[int, NewJob]]:
     """Yield the job of each valid line with the line's number, and refuse the other lines. `load` validates."""
@@ -29,6 +41,9 @@ def jobs_in(
     for number, line in lines:
         if line is None:
             done.refuse(number, {"request": [f"is longer than {limit:,} bytes; give images as URLs or references"]}, [])
+            continue
+        if isinstance(line, LineRefused):
+            done.refuse(number, line.errors, [])
             continue
         if not line or line.isspace():
             continue

@@ -9,13 +9,13 @@ from jobs.store.forecasts import at_cap
 from jobs.task_names import SUBMIT
 from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
-from webhook.api.upload_lines import chunks, jobs_in
+from webhook.api.upload_lines import NumberedLine, chunks, jobs_in
 from webhook.api.upload_progress import Upload
 from webhook.http.problems import REFUSED, ProblemError, unavailable
 from webhook.services import Services
 
 
-def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
+def upload(shared: Services, done: Upload, lines: Iterable[NumberedLine]) -> None:
     """Enqueue all valid lines, in chunks, and list the others.
 
     Raises a problem if Redis fails midway, or if the service is full. What was enqueued stays: the same
@@ -50,7 +50,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         ) from error
 
 
-def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
+def upload_whole(shared: Services, done: Upload, lines: Iterable[NumberedLine]) -> None:
     """Enqueue all lines or none. Raises a problem, 422, that lists the bad lines.
 
     The store keeps the lines aside as they come (staged), and commits them at the end.
