@@ -96,7 +96,7 @@ class Services:
 
     def _producers(self) -> set[str]:
         """Return the names of the keys that may enqueue, without those of operators."""
-        made = KeyRing(self.store.context.client, self.store.context.keys).all()
+        made = self.key_ring.all()
         now = datetime.now(UTC)
         given = [(key.name, key.scopes) for key in self.settings.keys]
         given += [(key.name, key.scopes) for key in made if key.opens(now)]
@@ -119,6 +119,17 @@ class Services:
         return self.given or Store(
             connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings, may_load=False
         )
+
+    @cached_property
+    def key_ring(self) -> KeyRing:
+        """The keys that were made while the service runs, for reading."""
+        return KeyRing(self.store.context.client, self.store.context.keys)
+
+    @cached_property
+    def key_writer(self) -> KeyRing | None:
+        """The same for making and revoking keys; None if this webhook may not (BOOMERANG_KEYS_REDIS_URL)."""
+        url = self.settings.keys_redis_url
+        return KeyRing(connect(url, most_connections=2), self.store.context.keys) if url else None
 
     @cached_property
     def links(self) -> Links:

@@ -9,6 +9,7 @@ from marshmallow import fields as ma
 
 from jobs import settings as shared
 from jobs.api_keys import Scope
+from jobs.connections.urls import REDIS_SCHEMES, url_of
 from jobs.secret_strength import MIN_SECRET, hard_to_guess, weakness
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
@@ -99,6 +100,16 @@ class Settings(shared.Settings):
         "The same, for keys that may do everything and see the jobs of all producers.",
         secret=True,
         validate=_valid_keys,
+    )
+    keys_redis_url: str | None = setting(
+        "BOOMERANG_KEYS_REDIS_URL",
+        ma.String,
+        None,
+        "The address of the jobs' Redis with a user that may write keys (`operator`). Set, administrators [make and "
+        "revoke keys on the page](guides/manage-keys.md#on-the-page) `/keys`; then an attacker in the webhook can make "
+        "keys, too. Unset: the page lists keys and shows the commands.",
+        secret=True,
+        validate=url_of(*REDIS_SCHEMES),
     )
     signature_secrets: tuple[str, ...] = setting(
         "BOOMERANG_SIGNATURE_SECRETS",

@@ -56,6 +56,7 @@ _FOLDER = files("jobs") / "lua"
 _SHARED = (
     "record",
     "timeline",
+    "tasks",
     "history",
     "delivery_log",
     "events",

@@ -91,6 +91,7 @@ FAMILY: Mapping[str, str] = {
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "ended_minute": "hm:",  # HASH cell (jobs.history) → jobs that ended in that minute since 1970
     "ended_hour": "hh:",  # HASH the same of an hour
+    "tasks": "ti:",  # HASH 10 hex digits of a task id's digest → job id, of its first 4 digits (lua/shared/tasks.lua)
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
@@ -160,7 +161,7 @@ _TYPES = {
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews bulk "
-    "ended_minute ended_hour",
+    "ended_minute ended_hour tasks",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
     "set": "lanes producers pinned revision_digests batch_saves",
     "list": "history staged members batch_events attempts revisions",

@@ -29,6 +29,7 @@ from jobs.store.reviews import Reviews
 from jobs.store.revisions import Revisions
 from jobs.store.saves import Saves
 from jobs.store.scripts import Scripts
+from jobs.store.search import Search
 from jobs.store.statistics import Statistics
 from jobs.store.uploads import Uploads
 
@@ -72,6 +73,7 @@ class Store:
         self.liveness = Liveness(context)
         self.statistics = Statistics(context)
         self.history = History(context)
+        self.search = Search(context, self.jobs)
         self.events = EventStream(context)
         self.manual = Manual(context)
         self.notices = Notices(context)

@@ -22,8 +22,10 @@ WORKER_STOP_LIMIT = 40.0
 #: Children run the same code as this process, installed or not, and write their logs unbuffered.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"}
 _ACCESS_KEYS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
+#: With it, administrators make and revoke keys on the webhook's page.
+_KEYS_URL = "BOOMERANG_KEYS_REDIS_URL"
 #: Secrets that only the webhook gets, and those that only the worker gets.
-_WEBHOOK_ONLY = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN", "BOOMERANG_SIGNATURE_SECRETS")
+_WEBHOOK_ONLY = ("BOOMERANG_SESSION_SECRET", _KEYS_URL, "BOOMERANG_METRICS_TOKEN", "BOOMERANG_SIGNATURE_SECRETS")
 _WORKER_ONLY = ("BOOMERANG_NOTICES", "BOOMERANG_NOTIFY_SECRETS", "BOOMERANG_PROVIDER_PROXY")
 _CALLBACK_SECRETS = "BOOMERANG_CALLBACK_SECRETS"
 #: Beat and Flower make and check neither callback addresses nor links.
@@ -128,8 +130,13 @@ def redis_process(name: str, command: RedisCommand) -> ChildSpec:
     )
 
 
-def service_processes(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str]) -> list[ChildSpec]:
-    """Describe all processes but Redis, in starting order. `state`, `broker`: the Redis URLs of each process."""
+def service_processes(
+    plan: Plan, state: Mapping[str, str], broker: Mapping[str, str], keys_url: str | None = None
+) -> list[ChildSpec]:
+    """Describe all processes but Redis, in starting order. `state`, `broker`: the Redis URLs of each process.
+
+    `keys_url`: the jobs' Redis with the user that may write keys.
+    """
 
     def env(process: str) -> dict[str, str]:
         return environment(plan, state.get(process), broker[process])
@@ -146,7 +153,12 @@ def service_processes(plan: Plan, state: Mapping[str, str], broker: Mapping[str,
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
-            env={**env("webhook"), **plan.keys, **_given(plan, _WEBHOOK_ONLY)},
+            env={
+                **env("webhook"),
+                **plan.keys,
+                **({_KEYS_URL: keys_url} if keys_url else {}),
+                **_given(plan, _WEBHOOK_ONLY),
+            },
             ready=responds(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
             # The doctor sends a callback for a job that does not exist.

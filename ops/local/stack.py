@@ -178,7 +178,7 @@ class LocalStack:
             client.close()
 
     def _services(self) -> list[ChildSpec]:
-        specs = processes.service_processes(self.plan, self.state_urls, self.broker_urls)
+        specs = processes.service_processes(self.plan, self.state_urls, self.broker_urls, self.redis_url)
         return [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
 
     def _servers(self) -> list[ChildSpec]:

@@ -20,6 +20,14 @@ class JobQuery(JobFilterSchema):
     include = included()
     cursor = page_cursor(JOB_CURSOR)
     limit = page_limit()
+    search = fields.String(
+        validate=validate.Length(min=1, max=256),
+        metadata={
+            "description": "Only the job that this names exactly: its id, the external id of an attempt, or the "
+            "provider's id of its last task. Other filters, `cursor` and `count` do not apply.",
+            "example": "order-4711.front",
+        },
+    )
     count = fields.Boolean(
         load_default=False,
         error_messages={"invalid": "must be true or false"},

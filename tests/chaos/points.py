@@ -51,9 +51,11 @@ def _writes(verb: str) -> bool:
 VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that only the commands of `boomerang-server` call.
-BY_HAND = words("recount recover redeliver resave results_removed settle settle_cost") | {
+BY_HAND = words("recount recover redeliver resave results_removed") | {
     verb for verb in VERBS if verb.startswith("repair_")
 }
+#: A person's decisions, by a command or by a page: one script each, after which nothing else follows.
+BY_DECISION = words("settle settle_cost")
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
 #: A worker's notes that it runs, has a result store and still saves: the next one replaces one that is lost.
@@ -72,7 +74,7 @@ RESULTS = words("mark draft fetch put")
 #: caller.
 OTHERS = words("changes task_state key_used notifier notice result chord celery.send ack events answer")
 EFFECTS = (
-    (VERBS - READING_VERBS - BY_HAND - BY_LOSS - BY_TIMER)
+    (VERBS - READING_VERBS - BY_HAND - BY_DECISION - BY_LOSS - BY_TIMER)
     | {f"provider.{method}" for method in PROVIDER}
     | {f"messages.{method}" for method in MESSAGES | {"reconcile"}}
     | {f"image_store.{method}" for method in STORED}

@@ -498,7 +498,7 @@ def test_compose_accepts_the_file(env_file: Path) -> None:
     for name, each in config["services"].items():
         assert int(each["mem_limit"]) > 0
         for variable, value in each["environment"].items() if name in OURS else ():
-            if variable.endswith(("REDIS_URL", "BROKER_URL", "RESULT_URL")):
+            if value and variable.endswith(("REDIS_URL", "BROKER_URL", "RESULT_URL")):
                 server = "REDIS" if "@redis:" in value else "BROKER"
                 assert urlsplit(value).password == given[f"BOOMERANG_{server}_PASSWORD_{name.upper()}"]
 

@@ -24,7 +24,7 @@ from webhook.api.enqueue import enqueue_body
 from webhook.api.included import Views
 from webhook.api.job_filters import job_filter_from, serialize_count
 from webhook.api.openapi import EXAMPLES_WITHOUT_ID, JSON, operation
-from webhook.api.ownership import find_job
+from webhook.api.ownership import find_job, owner
 from webhook.api.quotes import quote_job
 from webhook.api.regenerate import regenerate as regenerate_job
 from webhook.http.bodies import read_decoded
@@ -81,6 +81,10 @@ def page(query: dict[str, Any]) -> Response:
     or label alone, it says "at least so many".
     """
     store = services().store
+    if "search" in query:
+        matching = store.jobs.get_many(store.search.find(query["search"], owner()))
+        views, _ = Views(store, links(), query["include"]).of_page(Page(tuple(each for each in matching if each), None))
+        return json_response({"jobs": views, "cursor": None})
     only = job_filter_from(query)
     found = Page((), None) if only is None else store.jobs.page(only, cursor=query.get("cursor"), limit=query["limit"])
     views, cursor = Views(store, links(), query["include"]).of_page(found)

@@ -132,7 +132,7 @@ def show_key_limits(producer: str) -> Response:
 
     `celery` stands for all jobs that come through Celery.
     """
-    return _key_limits(known_producer(producer))
+    return json_response(view_of_key(known_producer(producer)))
 
 
 @operation(
@@ -152,7 +152,7 @@ def change_key_limits(producer: str) -> Response:
     """
     name = known_producer(producer)
     apply_to_key(name, load_change(KeyLimitsPatch, _json()))
-    return _key_limits(name)
+    return json_response(view_of_key(name))
 
 
 def apply_to_key(name: str, change: dict[str, Any]) -> None:
@@ -205,11 +205,10 @@ def known_producer(producer: str) -> str:
     raise ProblemError(404, f"There is no key {producer}. `boomerang-server keys list` lists those that it made.")
 
 
-def _key_limits(name: str) -> Response:
+def view_of_key(name: str) -> dict[str, Any]:
+    """Return the limits of a producer's keys as `schemas.views.limits.KeyLimitsView` documents them."""
     shared = services()
     limits = shared.store.context.limits
     overrides = limits.overrides(Subject.KEY, name)
     in_force, configured = limits.in_force().key_limits, shared.settings.key_limits
-    return json_response(
-        serialize_key_limits(name, in_force.get(name, KeyLimits()), configured.get(name, KeyLimits()), overrides)
-    )
+    return serialize_key_limits(name, in_force.get(name, KeyLimits()), configured.get(name, KeyLimits()), overrides)

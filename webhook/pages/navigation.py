@@ -26,6 +26,7 @@ ENTRIES = (
     Entry("Spending", "pages.spending", "s"),
     Entry("Deliveries", "pages.deliveries", "d"),
     Entry("Needs a person", "pages.needs_person", "n"),
+    Entry("Keys", "pages.keys", "k"),
 )
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")

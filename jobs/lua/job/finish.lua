@@ -82,6 +82,7 @@ elseif replaced and not paid and first_unknown == given then -- else the cost of
 end
 local wait = nth_wait(ARGV[8], given - tonumber(job.first_attempt or 1) + 1)
 if wait and not FINAL[job.state] then
+  guarded(job.id, now, function() forget_task(job) end)
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
     doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}
   count_earlier_cost(job, tonumber(cost ~= '' and cost or 0), change)

@@ -20,4 +20,5 @@ if ARGV[5] ~= '0' then
   change.unreadable_since, change.unanswered_since, change.no_result_since = false, false, false
 end
 move_phase(job, 'in_progress', change, now, now + tonumber(ARGV[4]))
+guarded(job.id, now, function() index_task(job, ARGV[3]) end)
 return 'started'

@@ -21,6 +21,7 @@ local function forget(id, job, state)
   redis.call('DEL', KEY.revision_digests .. id)
   forget_reviews(id, job.batch)
   if job.notification then note_notification(job, {}, false, now) end
+  forget_task(job)
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.unsaved, id)
   if job.unsaved and job.batch then redis.call('ZREM', KEY.batch_unsaved .. job.batch, id) end

@@ -26,6 +26,7 @@ local change = RECORD{fence = next_fence(job), lookups = false, doubt_since = fa
   submit_tries = false, unreadable_since = false, unanswered_since = false, no_result_since = false, reason = reason}
 if verdict == 'sent' then
   change.task_id, change.deadline, change.lookups = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
+  guarded(job.id, now, function() forget_task(job); index_task(job, ARGV[4]) end)
   if job.state == 'in_progress' then
     change.updated_at = now
     note_event(job, change, EVENT.settled, now)

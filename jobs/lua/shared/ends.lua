@@ -120,6 +120,7 @@ local function requeue_job(job, now, recheck, more)
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
   count_earlier_cost(job, cost_of(redis.call('GET', KEY.result .. job.id)), change)
   redis.call('DEL', KEY.result .. job.id, KEY.finished_messages .. job.id)
+  guarded(job.id, now, function() forget_task(job) end)
   move(job, 'queued', change, now, now + recheck, more and EVENT.corrected or EVENT.retried)
   join_queue(job)
 end

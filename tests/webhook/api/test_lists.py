@@ -183,3 +183,12 @@ def test_jobs_and_batches_record_their_owner(store: Store, fox: dict[str, Any], 
     assert [store.jobs.get(own(*each)).owner for each in (("a", "shop"), ("b", "press"))] == ["shop", "press"]
     assert [store.batches.get(own(*each)).owner for each in (("c", "press"), ("d", "shop"))] == ["press", "shop"]
     assert store.batches.options(own("d", "shop")) == BatchOptions(owner="shop")
+
+
+def test_search_finds_a_job_by_its_exact_id_only(client: FlaskClient) -> None:
+    for name in ("fox", "fox2"):
+        client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": name})
+
+    assert [each["id"] for each in client.get("/v1/jobs?search=fox").json["jobs"]] == ["fox"]
+    assert client.get("/v1/jobs?search=fo").json == {"jobs": [], "cursor": None}
+    assert client.get("/v1/jobs?search=").status_code == 422
