@@ -140,6 +140,8 @@ class KeyRing:
 
     def find(self, key_id: str) -> AccessKey | None:
         """Find a key by id, valid or not, without its `used_at`."""
+        if key_id == MIGRATED:
+            return None  # no key: a mark in the same hash
         with translate_errors():
             try:
                 text, migrated = self._client.hmget(self._kept, [key_id, MIGRATED])

@@ -10,6 +10,8 @@ LONGEST_WAIT = 60
 THUMBNAIL_SIZES = (128, 256, 512, 1024)
 
 
+#: Characters of an id to search for.
+LONGEST_SEARCH = 256
 #: In a list of a batch, `c` marks a time of creation.
 JOB_CURSOR = r"c?[0-9]{1,17}\Z"
 
@@ -21,7 +23,7 @@ class JobQuery(JobFilterSchema):
     cursor = page_cursor(JOB_CURSOR)
     limit = page_limit()
     search = fields.String(
-        validate=validate.Length(min=1, max=256),
+        validate=validate.Length(min=1, max=LONGEST_SEARCH),
         metadata={
             "description": "Only the job that this names exactly: its id, the external id of an attempt, or the "
             "provider's id of its last task. Other filters, `cursor` and `count` do not apply.",

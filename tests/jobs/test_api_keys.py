@@ -57,6 +57,7 @@ def test_a_key_expires(ring: KeyRing) -> None:
 
 def test_a_key_that_was_never_made_is_not_found(ring: KeyRing) -> None:
     assert ring.find("absent") is None
+    assert ring.find("migrated") is None
     with pytest.raises(KeyNotFound, match="absent"):
         ring.revoke("absent")
 

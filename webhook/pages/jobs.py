@@ -14,13 +14,14 @@ from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id, owner_in
 from jobs.read_models import Count, Page
 from schemas.queries.job_filter import CONDITIONS, SETTLED_BY, JobFilterSchema
-from schemas.queries.jobs import JOB_CURSOR
+from schemas.queries.jobs import JOB_CURSOR, LONGEST_SEARCH
 from schemas.queries.parameters import page_cursor
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 from webhook.access.auth import caller
 from webhook.api.job_filters import job_filter_from
+from webhook.api.ownership import owner
 from webhook.bulk import SCOPES
 from webhook.pages.blueprint import page, page_url, show
 from webhook.pages.formats import words
@@ -44,8 +45,12 @@ def jobs() -> Response:
     asked, store = asked_in(request.args), services().store
     only, loaded, errors = load_filter(asked)
     cursor, wrong = _cursor()
+    wanted = request.args.get("search", "").strip()
     found, count = Page((), None), Count(0, exact=True)
-    if only is not None:
+    if wanted:
+        found = Page(_search(wanted), None)
+        count = Count(len(found.jobs), exact=True)
+    elif only is not None:
         found = store.jobs.page(only, cursor=cursor, limit=LIMIT)
         count = store.jobs.count(only, most=COUNTED)
     query = address_of(asked)
@@ -57,7 +62,8 @@ def jobs() -> Response:
         asked=asked,
         times={name: f"{loaded[name]:%Y-%m-%dT%H:%M:%S}" for name in TIMES if name in loaded},
         errors=errors | wrong,
-        is_filtered=bool(asked),
+        is_filtered=bool(asked or wanted),
+        wanted=wanted,
         choices={name: [("", "Any"), *((each, words(each)) for each in names)] for name, names in CHOICES.items()},
         states=JOB_STATES,
         chosen={state for text in asked.get("status", ()) for state in text.split(",")},
@@ -70,6 +76,13 @@ def jobs() -> Response:
         actions=[(action.value, SCOPES[action].value) for action in BulkAction],
         priorities=PRIORITIES,
     )
+
+
+def _search(wanted: str) -> tuple[Job, ...]:
+    """Return the jobs that this text names: an id of theirs, of an attempt, or of the provider's task."""
+    store = services().store
+    matching = store.jobs.get_many(store.search.find(wanted[:LONGEST_SEARCH], owner()))
+    return tuple(job for job in matching if job)
 
 
 def asked_in(given: "MultiDict[str, str]") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from webhook.api.limits import LanePatch, apply_to_lane, check_lane, load_change
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import done, not_done, page, show
 from webhook.pages.formats import span
+from webhook.pages.forms import errors_of
 from webhook.services import services
 
 #: How long a change may hold, in seconds; "" for one without an end.
@@ -55,7 +56,7 @@ def change_lane_limits(lane: str) -> ResponseReturnValue:
     try:
         change = load_change(LanePatch, {**values, **_options()})
     except ProblemError as problem:
-        return _show(lane, entered=form, before=before, errors=_errors(problem)), problem.status
+        return _show(lane, entered=form, before=before, errors=errors_of(problem)), problem.status
     ends = _until(change["expires_in"])
     apply_to_lane(lane, change)
     return done(
@@ -79,7 +80,7 @@ def pause_lane(lane: str) -> ResponseReturnValue:
     try:
         change = load_change(LanePatch, {"paused": True, **_options()})
     except ProblemError as problem:
-        why = "; ".join(f"{name} {text}" for name, text in _errors(problem).items()) or problem.detail
+        why = "; ".join(f"{name} {text}" for name, text in errors_of(problem).items()) or problem.detail
         return not_done(f"Lane {lane} was not paused: {why}", "pages.lane", lane=lane)
     ends = _until(change["expires_in"])
     apply_to_lane(lane, change)
@@ -114,12 +115,6 @@ def _show(
         ends=(NO_END, *_ENDS),
         label=_label,
     )
-
-
-def _errors(problem: ProblemError) -> dict[str, str]:
-    """Return what is wrong, by field."""
-    errors = problem.errors if isinstance(problem.errors, Mapping) else {}
-    return {name: "; ".join(texts) for name, texts in errors.items()}
 
 
 def _values(lane: Lane) -> dict[str, str]:

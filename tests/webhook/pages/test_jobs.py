@@ -102,6 +102,16 @@ def test_pages_follow_one_another(shop: FlaskClient, store: Store) -> None:
     assert len(seen) == len(set(seen)) == 120
 
 
+def test_the_search_finds_the_caller_s_jobs_only(shop: FlaskClient, admin: FlaskClient, store: Store) -> None:
+    put_jobs(store, "shop", "one", "two")
+    put_jobs(store, "other", "theirs")
+    assert rows(shop.get("/jobs?search=one")) == ["one"]
+    for wanted in ("theirs", "theirs@other", "no such id", "<b>", "x" * 5_000):
+        page = shop.get("/jobs", query_string={"search": wanted})
+        assert (page.status_code, rows(page)) == (200, [])
+    assert len(rows(admin.get("/jobs?search=theirs@other"))) == 1
+
+
 def test_text_from_outside_stays_text(shop: FlaskClient, foxes: Store) -> None:
     for query in (f"/jobs?code={HOSTILE}&label=city={HOSTILE}&model={HOSTILE}&batch={HOSTILE}", "/jobs"):
         page = shop.get(query)
