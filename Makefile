@@ -8,13 +8,13 @@ PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Processes start seconds faster with the compiled modules of the last run, so keep them.
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test chaos compose-check lint docs audit-dependencies bench bench-compare client lock clean preflight
+.PHONY: help demo up check test chaos compose-check lint docs screenshots audit-dependencies bench bench-compare client lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Targets install what they need into $(VENV), with Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: preflight $(STAMP) ## run 200 jobs through the whole service against a simulated provider (under two minutes)
+demo: preflight $(STAMP) ## run 200 jobs through the whole service against a simulated provider (under two minutes; ARGS=--stay: then keep it running)
 	@$(BIN)/boomerang-server demo $(ARGS)
 
 up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
@@ -50,6 +50,9 @@ lint: $(STAMP) ## check style, types, layers, dependencies and the contents of t
 docs: $(STAMP) ## update the generated parts of the pages, and build the site (build/site)
 	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+screenshots: preflight $(STAMP) ## write the pictures of the dashboard in the docs (needs Chromium)
+	@$(BIN)/python -m ops.screenshots
 
 audit-dependencies: $(STAMP) ## look every locked package up in the advisory database (lint does it, too)
 	@$(BIN)/python -m ops.release.vulnerabilities

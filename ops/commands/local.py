@@ -93,7 +93,8 @@ def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
     metavar="OPTIONS",
     help="Options of the simulated provider. They replace the faults of the demo.",
 )
-def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
+@click.option("--stay", is_flag=True, help="Keep the service running afterwards, until Ctrl-C, and print its address.")
+def demo(count: int, seed: int, out: Path, data: Path | None, sim: str, *, stay: bool) -> None:
     """Run 200 jobs through the whole service and show the results.
 
     The jobs use prompts of PartiPrompts, photographs and both models. The simulated provider loses and repeats
@@ -102,4 +103,4 @@ def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
 
     Exit code 0: no job was lost or paid for twice, the costs match the ledger, and no image is missing; 1: otherwise.
     """
-    extras.load("ops.demo.run", command="demo", extra="local").run(count, seed, out, data, sim)
+    extras.load("ops.demo.run", command="demo", extra="local").run(count, seed, out, data, sim, stay=stay)

@@ -51,15 +51,20 @@ def run(data: Path, port: int | None, sim: str, *, flower: bool) -> None:
             console.print("Starting the service …", style="dim", soft_wrap=True)
             with stack:
                 print_summary(console, stack)
-                try:
-                    with StallWatch(stack.redis_url, report):
-                        stack.wait()
-                finally:
-                    console.print("Stopping … (press Ctrl-C again to kill all processes)", style="dim", soft_wrap=True)
+                wait(console, stack, report)
     except CANNOT_START as error:
         raise click.ClickException(str(error)) from None
     except StopRequested:
         console.print("Stopped. All processes have ended.", style="dim")
+
+
+def wait(console: Console, stack: LocalStack, report: Report) -> None:
+    """Wait until the stack stops or a signal handler raises, and report when jobs do not move meanwhile."""
+    try:
+        with StallWatch(stack.redis_url, report):
+            stack.wait()
+    finally:
+        console.print("Stopping … (press Ctrl-C again to kill all processes)", style="dim", soft_wrap=True)
 
 
 def reporter(console: Console) -> Report:
@@ -106,8 +111,9 @@ def stack_variables(stack: LocalStack) -> dict[str, str]:
 
 def _summary(stack: LocalStack, env: Path) -> Iterator[tuple[str, str | Text]]:
     plan = stack.plan
-    yield "Service", _with_note(f"{stack.url}  ", f"(API documentation: {stack.url}/docs; log in with the key)")
+    yield "Dashboard", _with_note(f"{stack.url}/  ", "(log in with the key)")
     yield "Key", stack.key
+    yield "Service", _with_note(f"{stack.url}  ", f"(API documentation: {stack.url}/docs)")
     if plan.flower:
         note = f"(user boomerang, password {plan.secrets.flower_password})"
         yield "Flower", _with_note(f"{plan.url('flower')}  ", note)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from boomerang_client import BoomerangError, Client, Job, Status, StillRunning
-from ops.commands.up import CANNOT_START, reporter
+from ops.commands.up import CANNOT_START, print_summary, reporter, wait
 from ops.demo import images, screen, sheet
 from ops.demo.demo_jobs import DemoJob, make_jobs, make_rejected_job, to_ndjson
 from ops.demo.verdict import Verdict, judge
@@ -43,31 +43,42 @@ class Outcome:
     page: Path
 
 
-def run(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
-    """Run the jobs and show the results. Exits with 1 if a promise was broken."""
+def run(count: int, seed: int, out: Path, data: Path | None, sim: str, *, stay: bool = False) -> None:
+    """Run the jobs and show the results. Exits with 1 if a promise was broken. `stay`: only after Ctrl-C."""
     console = SafeConsole()
     now = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     # The same ids bring the same faults. In a folder that is kept, they would be the jobs of the last run.
     name = f"demo-{seed}" if data is None else f"demo-{now}"
     out = out / now
+    outcome: Outcome | None = None
+    report = reporter(console)
     try:
         with _folder(data, out) as folder:
             options = Options(
                 folder=folder, flower=False, simulator=f"--seed {seed} {sim}", settings=SETTINGS, warnings=False
             )
-            stack = LocalStack(options, reporter(console))
+            stack = LocalStack(options, report)
             with stop_on_signal(stack.stop_now):
                 console.print("Starting the service with a simulated provider …", style="dim", soft_wrap=True)
                 with stack:
+                    if stay:
+                        console.print(f"Watch it: {stack.url}/  Log in with the key {stack.key}", soft_wrap=True)
                     outcome = _run(console, stack, [*make_jobs(name, count, seed), make_rejected_job(name)], out)
+                    _show(console, outcome)
+                    if stay:
+                        print_summary(console, stack)
+                        wait(console, stack, report)
     except CANNOT_START as error:
         raise click.ClickException(str(error)) from None
     except BoomerangError as error:
         raise click.ClickException(f"{error} (logs: {out / 'logs'})") from None
     except StopRequested as stopped:
-        console.print("Stopped early. All processes have ended.", style="dim")
-        sys.exit(stopped.exit_code)
-    _conclude(console, outcome)
+        early = " early" if outcome is None else ""
+        console.print(f"Stopped{early}. All processes have ended.", style="dim")
+        if outcome is None:
+            sys.exit(stopped.exit_code)
+    if outcome is None or outcome.verdict.broken:
+        sys.exit(1)
 
 
 def _run(console: Console, stack: LocalStack, jobs: Sequence[DemoJob], out: Path) -> Outcome:
@@ -143,7 +154,7 @@ def _write(
     return sheet.write(out, cards, verdict)
 
 
-def _conclude(console: Console, outcome: Outcome) -> None:
+def _show(console: Console, outcome: Outcome) -> None:
     console.print()
     console.print(screen.table(outcome.verdict))
     console.print()
@@ -151,8 +162,6 @@ def _conclude(console: Console, outcome: Outcome) -> None:
     console.print(outcome.page.resolve().as_uri(), soft_wrap=True)
     for promise in outcome.verdict.broken:
         console.print(f"A promise was broken: {promise}", style="bold red")
-    if outcome.verdict.broken:
-        sys.exit(1)
 
 
 @contextmanager

@@ -66,6 +66,7 @@ BOUNDARIES = {
         "Messages.send": {"send_task": "messages.*"},
         "Messages.ping": {"ensure_connection": "(whether the broker is there)"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
+        "Services.key_writer": {"connect": "(the same)"},
         "_write_request": {"write": "(a line of the audit log)"},
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
         "Thumbnails._make": {"write": "(a thumbnail, which can be made again)", "remove": "(the same)"},

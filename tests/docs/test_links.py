@@ -57,7 +57,7 @@ def test_a_links_target_exists(page: Path, target: str) -> None:
     name, _, anchor = unquote(target).partition("#")
     file = (page.parent / name).resolve() if name else page
     assert file.exists(), f"{page.name} points to {name}"
-    if anchor:
+    if anchor and file.suffix == ".md":  # of pictures, it names the theme
         assert anchor in anchors(file), f"{page.name}: no heading #{anchor} in {file.name}"
 
 

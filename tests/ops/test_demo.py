@@ -1,8 +1,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,6 +21,7 @@ from ops.demo.demo_jobs import OMNI, REFERENCE2IMAGE, make_jobs, make_rejected_j
 from ops.demo.screen import bar
 from ops.demo.verdict import judge
 from schemas import RequestInvalid, load_request
+from tests.support.waiting import WaitFor
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,3 +211,23 @@ def test_a_broken_promise_is_named_with_exit_code_1(tmp_path: Path, monkeypatch:
     done = demo("--jobs", "2", "--out", str(tmp_path), "--sim", faults)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"A promise was broken: \d+ jobs were paid for twice", done.stdout)
+
+
+@pytest.mark.stack
+def test_the_demo_stays_until_ctrl_c_if_asked(tmp_path: Path, wait_for: WaitFor) -> None:
+    screen, folder = tmp_path / "screen", tmp_path / "data"
+    options = ["--jobs", "2", "--out", str(tmp_path / "out"), "--data", str(folder), "--sim", "--latency 0.1", "--stay"]
+    command = [sys.executable, "-c", "from ops.cli import main; main()", "demo", *options]
+    with screen.open("w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_for(lambda: "Press Ctrl-C to stop everything." in screen.read_text(), timeout=90, message="the demo stays")
+        (dashboard,) = re.findall(r"Dashboard +(\S+)", screen.read_text())
+        with urllib.request.urlopen(dashboard, timeout=10) as page:
+            assert "Log in" in page.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, screen.read_text()
+        assert "All processes have ended" in screen.read_text()
+    finally:
+        process.kill()
+        process.wait()

@@ -65,6 +65,7 @@ def test_make_without_a_target_lists_the_targets() -> None:
         "compose-check",
         "lint",
         "docs",
+        "screenshots",
         "audit-dependencies",
         "bench",
         "bench-compare",
