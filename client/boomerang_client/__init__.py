@@ -38,6 +38,7 @@ from boomerang_client.quotes import QuotedKind as QuotedKind
 from boomerang_client.record_fields import JobError as JobError
 from boomerang_client.record_fields import JobEvent as JobEvent
 from boomerang_client.record_fields import Pilot as Pilot
+from boomerang_client.record_fields import Review as Review
 from boomerang_client.record_fields import Revision as Revision
 from boomerang_client.record_fields import Status as Status
 from boomerang_client.records import Batch as Batch

@@ -21,5 +21,7 @@ JobState: TypeAlias = (
 BatchState: TypeAlias = Literal["running", "paused", "done"] | Other
 #: Why a job failed (`Job.failure`).
 FailureClass: TypeAlias = Literal["moderation", "quota", "invalid", "transient", "provider", "unsaved"] | Other
+#: Whether people find an output good enough (`Review.verdict`).
+Verdict: TypeAlias = Literal["accepted", "rejected"] | Other
 DeliveryState: TypeAlias = Literal["pending", "failed", "delivered", "given_up"] | Other
 Include: TypeAlias = Literal["request", "revisions", "reviews", "timeline"] | Other

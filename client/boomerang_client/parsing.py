@@ -7,7 +7,7 @@ from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.outputs import Output, Saving
-from boomerang_client.record_fields import JobError, JobEvent, Pilot, Revision, Status
+from boomerang_client.record_fields import JobError, JobEvent, Pilot, Review, Revision, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Note, Overview, Spend, SpendRow, Trouble
 
 #: What wrong answers raise when they are read.
@@ -31,6 +31,8 @@ def parse_job(data: object) -> dict[str, Any]:
             "failure": view.get("class"),
             "attempt": int(view.get("attempt") or 1),
             "revision": int(view.get("revision") or 1),
+            "regenerates": view.get("regenerates"),
+            "regenerated_by": view.get("regenerated_by"),
             "external_task_id": view.get("external_task_id"),
             "provider_external_id": view.get("provider_external_id"),
             "created_at": read_time(view.get("created_at")),
@@ -46,6 +48,7 @@ def parse_job(data: object) -> dict[str, Any]:
             "unknown_cost": view.get("unknown_cost"),
             "request": view.get("request"),
             "revisions": tuple(map(_revision, view.get("revisions") or ())),
+            "reviews": tuple(map(_review, view.get("reviews") or ())),
             "timeline": tuple(map(_event, view.get("timeline") or ())),
             "owner": view.get("owner"),
             "saving": _saving(view.get("saving")),
@@ -105,6 +108,17 @@ def _revision(view: Mapping[str, Any]) -> Revision:
     )
 
 
+def _review(view: Mapping[str, Any]) -> Review:
+    return Review(
+        output=int(view["output"]),
+        verdict=view.get("verdict"),
+        starred=bool(view.get("starred")),
+        note=str(view.get("note") or ""),
+        by=_text(view.get("by")),
+        at=read_time(view.get("at")),
+    )
+
+
 def _event(view: Mapping[str, Any]) -> JobEvent:
     at = datetime.fromisoformat(str(view["at"]).replace("Z", "+00:00"))
     return JobEvent(
@@ -125,8 +139,8 @@ def parse_batch(data: object) -> dict[str, Any]:
             "done": bool(view["done"]),
             "cost": as_money(view.get("cost")) or Decimal(0),
             "counts": counts,
-            "errors": {str(code): int(number) for code, number in (view.get("errors") or {}).items()},
-            "classes": {str(name): int(number) for name, number in (view.get("classes") or {}).items()},
+            "errors": _numbers(view.get("errors")),
+            "classes": _numbers(view.get("classes")),
             "rate": as_number(view.get("rate")),
             "eta": as_number(view.get("eta")),
             "paused": bool(view.get("paused")),
@@ -141,12 +155,17 @@ def parse_batch(data: object) -> dict[str, Any]:
             "expected_cost": as_money(view.get("expected_cost")),
             "to_save": int(view.get("to_save") or 0),
             "unsaved": int(view.get("unsaved") or 0),
+            "reviews": _numbers(view.get("reviews")),
             "created_at": read_time(view.get("created_at")),
             "owner": view.get("owner"),
             "raw": view,
         }
     except MALFORMED as problem:
         raise unexpected("batch", problem) from problem
+
+
+def _numbers(view: Mapping[str, Any] | None) -> dict[str, int]:
+    return {str(name): int(number) for name, number in (view or {}).items()}
 
 
 def _pilot(view: Mapping[str, Any] | None) -> Pilot | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar
 
-from boomerang_client.choices import Include
+from boomerang_client.choices import Include, Verdict
 from boomerang_client.errors import UsageError
 from boomerang_client.outputs import Output, Saving
 from boomerang_client.responses import BatchAccepted
@@ -98,6 +98,21 @@ class Revision:
     request: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What a person thinks of an output. `output` is its number, from 0; `by` is the id of the reviewer's key.
+
+    `verdict` is None where the output has neither been accepted nor rejected.
+    """
+
+    output: int
+    verdict: Verdict | None = None
+    starred: bool = False
+    note: str = ""
+    by: str | None = None
+    at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class JobEvent:
     """An event in the past of a job: `count` times, at last at `at`.
@@ -113,7 +128,7 @@ class JobEvent:
 
 
 #: What a job has only where a call included it.
-INCLUDED: tuple[Include, ...] = ("request", "revisions", "timeline")
+INCLUDED: tuple[Include, ...] = ("request", "revisions", "reviews", "timeline")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,11 +137,14 @@ class JobFields:
 
     `cost` is what all its attempts cost together, in US dollars; times are in UTC, `raw` is the whole answer. `failure`
     is the class of the error: moderation, quota, invalid, transient, provider or unsaved. `revision` counts the
-    corrections of the request, from 1. `provider_external_id` names the last attempt at the provider. `expires_at` is
-    the time at which the job ends unpaid if it has not begun. `lane` is the provider account of the current attempt.
+    corrections of the request, from 1. `regenerates` is the completed job whose images it generates once more,
+    `regenerated_by` the job that generates its own once more. `provider_external_id` names the last attempt at the
+    provider. `expires_at` is the time at which the job ends unpaid if it has not begun. `lane` is the provider account
+    of the current attempt.
     `unknown_cost` is what the generation API sent as a cost that cannot be read: an operator settles what the job cost.
     `owner` is the producer whose key made it. `saving` is set while the service is to save its images.
-    `request`, the earlier `revisions` and the `timeline` are set where a call included them (`include`).
+    `request`, the earlier `revisions`, the `reviews` of its outputs and the `timeline` are set where a call included
+    them (`include`).
     """
 
     id: str
@@ -156,6 +174,9 @@ class JobFields:
     saving: Saving | None = None
     request: Mapping[str, Any] | None = None
     revisions: tuple[Revision, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    regenerates: str | None = None
+    regenerated_by: str | None = None
     timeline: tuple[JobEvent, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -170,8 +191,8 @@ class BatchFields:
     ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
     may cost, in US dollars. `reason` says why a batch waits. `awaits_approval`: its jobs, but for those of its `pilot`,
     begin once it is approved. `to_save` counts jobs whose results the service is still to save, `unsaved` those whose
-    results it could not save. `owner` is the producer whose key made it. `upload` is the outcome of the upload, for a
-    batch that came from `Client.batch(lines)`.
+    results it could not save. `reviews` counts outputs that people accepted, rejected and starred. `owner` is the
+    producer whose key made it. `upload` is the outcome of the upload, for a batch that came from `Client.batch(lines)`.
     """
 
     id: str
@@ -195,6 +216,7 @@ class BatchFields:
     expected_cost: Decimal | None = None
     to_save: int = 0
     unsaved: int = 0
+    reviews: Mapping[str, int] = field(default_factory=dict)
     created_at: datetime | None = None
     owner: str | None = None
     upload: BatchAccepted | None = field(default=None, compare=False)

@@ -10,7 +10,7 @@ import click
 #: Extra of pyproject.toml -> the modules that it installs. `local` includes `simulator`.
 MODULES: Mapping[str, tuple[str, ...]] = {
     "simulator": ("PIL", "aiohttp", "yarl"),
-    "local": ("PIL", "aiohttp", "boomerang_client", "flower", "jinja2", "rich", "tornado", "yarl"),
+    "local": ("PIL", "aiohttp", "boomerang_client", "flower", "rich", "tornado", "yarl"),
 }
 #: How to install each extra from a checkout. Our distributions are not on a package index.
 INSTALL: Mapping[str, str] = {

@@ -57,6 +57,8 @@ def test_every_model_and_state_has_a_name(openapi: dict[str, Any]) -> None:
         for value in schema.get("properties", {}).get("model", {}).get("enum", ())
     }
     assert values(choices.Model) == models
+    verdicts = openapi["components"]["schemas"]["ReviewView"]["properties"]["verdict"]["enum"]
+    assert values(choices.Verdict) == set(verdicts) - {None}
     assert values(choices.JobState) == {each.value for each in Status} - {"unknown"}
     assert values(choices.JobState) | values(choices.BatchState) == documented(openapi, "status")
 

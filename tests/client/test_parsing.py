@@ -1,15 +1,16 @@
 """Parsing of the service's responses: new fields are ignored, missing ones are an error."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from boomerang_client import Status, UnexpectedAnswer
+from boomerang_client import Review, Status, UnexpectedAnswer
 from boomerang_client.cli.formats import csv_row
 from boomerang_client.cli.render import job_lines
 from boomerang_client.parsing import read_accepted, read_lane, read_overview
-from boomerang_client.record_fields import JobError
+from boomerang_client.record_fields import JobError, update
 from boomerang_client.records import read_batch, read_job
 
 
@@ -116,3 +117,34 @@ def test_warnings_and_watermarked_images_are_read() -> None:
         "watermark  https://h/w",
     ]
     assert ",1 of 3 images blocked,https://h/w," in csv_row(job)
+
+
+@pytest.mark.parametrize("verdict", ["accepted", "rejected", None, "undecided"])
+def test_reviews_are_read(verdict: str | None) -> None:
+    review = {"output": 1, "verdict": verdict, "starred": True, "note": "six toes", "by": "shop-1"}
+    view = {"id": "1", "status": "completed", "reviews": [review | {"at": "2026-11-20T10:00:00Z"}, {"output": 2}]}
+
+    first, second = read_job(view).reviews
+
+    assert (first.output, first.verdict, first.starred, first.note) == (1, verdict, True, "six toes")
+    assert (first.by, first.at) == ("shop-1", datetime(2026, 11, 20, 10, tzinfo=UTC))
+    assert second == Review(output=2)
+
+
+@pytest.mark.parametrize("reviews", [[{}], [{"output": "first"}], [{"output": 0, "at": "yesterday"}], [1]], ids=str)
+def test_malformed_reviews_are_errors(reviews: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="not a job"):
+        read_job({"id": "1", "status": "completed", "reviews": reviews})
+
+
+def test_a_batch_counts_its_reviews_where_the_service_does() -> None:
+    view = {"id": "b", "accepted": 1, "done": True, "counts": {"completed": 1}}
+    assert read_batch(view).reviews == {}
+    assert read_batch(view | {"reviews": {"accepted": 3, "starred": 1}}).reviews == {"accepted": 3, "starred": 1}
+
+
+def test_reviews_stay_where_the_next_answer_does_not_include_them() -> None:
+    view = {"id": "1", "status": "completed"}
+    job = update(read_job(view | {"reviews": [{"output": 0}]}), read_job(view))
+    assert job.reviews == (Review(output=0),)
+    assert update(job, read_job(view | {"reviews": []})).reviews == ()

@@ -143,7 +143,7 @@ class FakeService:
             "attempt": 1, "external_task_id": id_, "created_at": TIME, "updated_at": TIME, "finished_at": None,
             "settled_by": None, "batch": batch, "owner": "shop", "labels": request.get("labels", {}), "reason": None,
             "priority": request.get("priority", "normal"), "expires_at": None, "lane": None, "warnings": [],
-            "unknown_cost": None, "saving": None,
+            "unknown_cost": None, "saving": None, "regenerates": None, "regenerated_by": None,
             "cost": None, "class": None, "revision": 1, "provider_external_id": f"{id_}@shop",
         }  # fmt: skip
         return 201
@@ -293,7 +293,7 @@ class FakeService:
             "reason": None, "awaits_approval": id_ in self.held, "pilot": None,
             "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
             "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),
-            "max_cost": given.get("max_cost", [None])[0],
+            "max_cost": given.get("max_cost", [None])[0], "reviews": {"accepted": 0, "rejected": 0, "starred": 0},
         }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def settle_job_cost(job_id: str) -> ResponseReturnValue:
     except ValueError as error:
         return _show(job, errors={"usd": str(error)}), 422
     annotate(usd=f"{cost:f}")
-    settled = services().store.manual.settle_cost(job.id, cost)
+    settled = services().store.manual.settle_cost(job.id, cost, by=caller().name)
     if settled.outcome is not SettleCostOutcome.SETTLED:
         return not_done(f"The cost of job {job.id} is not unknown any more. Nothing was changed.", "pages.needs_person")
     if settled.admit_hint:

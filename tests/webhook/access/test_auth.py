@@ -161,12 +161,12 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
     enqueue |= {"deliveries.enable", "deliveries.replay", "deliveries.replay_page"}
     enqueue |= {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("resume", "retry")}
-    enqueue |= {"batch_actions.approve", "batches.quote"}
+    enqueue |= {"batch_actions.approve", "batches.quote", "jobs.regenerate"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "outputs.fetch", "spend.spend", "generation.show"}
     read |= {"deliveries.page", "deliveries.of_job", "deliveries.of_batch", "deliveries.receivers"}
-    read |= {"batch_images.images"}
+    read |= {"batch_images.images", "history.history"}
     enqueue |= {"reviews.put"}
     # The views check the scope of the action, too.
     read |= {"bulk.begin", "bulk.abort", "bulk.page", "bulk.show"}

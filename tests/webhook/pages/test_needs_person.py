@@ -11,6 +11,7 @@ from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from jobs.timeline import timeline_of
 from tests.support.browser import act
 from tests.support.hostile_text import HOSTILE
 
@@ -168,6 +169,7 @@ def test_a_cost_is_settled_once(finish: Callable[..., None], admin: FlaskClient,
     finish("one", None)
     act(admin, f"{PAGE}/one@shop", f"{PAGE}/one@shop/cost", usd="0.0065")
     assert str(store.jobs.get("one@shop").cost) == "0.0065"
+    assert [each.by for each in timeline_of(store.jobs.get("one@shop")) if each.event == "cost_settled"] == ["boss"]
     act(admin, f"{PAGE}/one@shop", f"{PAGE}/one@shop/cost", usd="7")
     assert "Nothing was changed" in admin.get(PAGE).text
     assert str(store.jobs.get("one@shop").cost) == "0.0065"
