@@ -65,7 +65,8 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
     multiple=True,
     type=click.Choice(INCLUDED),
     help="request: the request of each job; in CSV its prompt, labels and metadata, a column each. revisions: earlier "
-    "revisions of the request. timeline: what happened to the job (both not in CSV). May be repeated.",
+    "revisions of the request. reviews: what people think of the images. timeline: what happened to the job. These "
+    "three are not in CSV. May be repeated.",
 )
 @follow_option
 @patience_option("10m")
