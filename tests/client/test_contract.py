@@ -50,7 +50,13 @@ def test_a_lane_is_read_by_members_that_it_has(openapi: dict[str, Any]) -> None:
 def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Client, service: FakeService) -> None:
     batch = client.batch([{"model": "m"}], "b")
     job = client.job("b.1")
-    for view, body in (("JobView", job.raw), ("BatchView", batch.raw), ("BatchAccepted", batch.upload.view)):
+    bulk = client.begin_bulk("cancel", {"batch": "b"})
+    for view, body in (
+        ("JobView", job.raw),
+        ("BatchView", batch.raw),
+        ("BatchAccepted", batch.upload.view),
+        ("BulkView", bulk.raw),
+    ):
         known = members(openapi, view)
         assert set(body) <= known
         assert set(openapi["components"]["schemas"][view].get("required", [])) - set(body) == set()

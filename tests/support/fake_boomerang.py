@@ -110,6 +110,8 @@ class FakeService:
                 id_ = seen.query.get("id") or "key-" + seen.headers["idempotency-key"]
                 self.options.setdefault(id_, many)
                 return 201, self.batch(id_, gzip.decompress(seen.body), whole=many.get("on_error") == ["abort"])
+            case "POST", "v1", "bulk":
+                return 202, bulk(json.loads(seen.body), len(self.jobs))
             case "POST", "v1", "quote":
                 return 200, quoted(gzip.decompress(seen.body))
             case "GET", "v1", "batches", id_:
@@ -305,6 +307,14 @@ def quoted(body: bytes) -> dict[str, Any]:
         "accepted": jobs, "known": 0, "rejected": 0, "errors": [], "problems": [], "kinds": [kind], "unpriced": 0,
         "cost": {**price, "expected": "1.50"}, "seconds": 640.0,
         "blocks": [{"code": "max_cost", "message": "max_cost is too low"}],
+    }  # fmt: skip
+
+
+def bulk(asked: dict[str, Any], jobs: int) -> dict[str, Any]:
+    return {
+        "id": "4f0c1d7a9b2e8356", "action": asked["action"], "status": "done", "dry_run": asked.get("dry_run", False),
+        "filter": asked["filter"], "producer": "shop", "key": "k1a2b3c4", "affected": jobs, "at_provider": 0,
+        "skipped": {"working": 1}, "cost": quoted(b"")["cost"], "progress": 1.0, "began_at": TIME, "finished_at": TIME,
     }  # fmt: skip
 
 
