@@ -164,9 +164,9 @@ def test_damaged_sidecars_remove_nothing(damage: bytes, results: Bucket, store: 
 def test_removals_are_in_the_audit_log(results: Bucket, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     saved_in(results, a_job("old@shop"), b"1", at=AT - 40 * DAY)
     prune(results, store)
-    assert [(record.name, "old@shop" in record.message, "ada" in record.message) for record in caplog.records] == [
-        ("boomerang.audit", True, True)
-    ]
+    assert [
+        (record.name, "old@shop" in record.getMessage(), "ada" in record.getMessage()) for record in caplog.records
+    ] == [("boomerang.audit", True, True)]
 
 
 # --- the records ------------------------------------------------------------------------------------------------------

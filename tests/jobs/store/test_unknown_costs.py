@@ -110,7 +110,7 @@ def test_the_first_rounding_is_a_warning(caplog: pytest.LogCaptureFixture) -> No
         log.note("fox", result)
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "INFO", "WARNING", "WARNING"]
-    assert all("fox" in record.message for record in caplog.records)
+    assert all("fox" in record.getMessage() for record in caplog.records)
 
 
 # --- a batch ----------------------------------------------------------------------------------------------------------

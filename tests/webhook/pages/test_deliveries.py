@@ -80,7 +80,7 @@ def test_one_is_sent_again(end: Callable[..., str], shop: FlaskClient, store: St
         assert act(shop, "/deliveries", "/deliveries/replay", id=job_id).status_code == 303
     assert "It is sent again" in shop.get("/deliveries").text
     assert states(store) == {"one": NotificationState.PENDING}
-    assert f"operation=pages.replay_delivery delivery={job_id}" in caplog.records[-1].message
+    assert f"operation=pages.replay_delivery delivery={job_id}" in caplog.records[-1].getMessage()
     for unknown in ("", "nothing", "!nothing", HOSTILE):
         act(shop, "/deliveries", "/deliveries/replay", id=unknown)
         assert "There is no such delivery" in shop.get("/deliveries").text

@@ -47,7 +47,7 @@ def test_a_key_is_made_and_its_secret_is_shown_once(
     assert made.expires_at is not None
     assert made.id in writer.get("/keys").text
     assert secret not in writer.get("/keys").text
-    (line,) = (record.message for record in caplog.records)
+    (line,) = (record.getMessage() for record in caplog.records)
     assert f"operation=pages.make_key name=press scopes=read made={made.id}" in line
     assert secret not in caplog.text
     browser = writer.application.test_client()

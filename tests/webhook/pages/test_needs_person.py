@@ -120,7 +120,7 @@ def test_a_decision_is_in_the_audit_log(
     job_id = doubt("one")
     with caplog.at_level(logging.INFO, "boomerang.audit"):
         settle(admin, store, job_id, verdict="sent", sure="yes", task_id="881234")
-    line = caplog.records[-1].message
+    line = caplog.records[-1].getMessage()
     assert f"operation=pages.settle_outcome job_id={job_id} verdict=sent task_id=881234" in line
     assert "producer=boss" in line
 
