@@ -2,11 +2,11 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
@@ -26,6 +26,7 @@ from schemas.errors import SchemaError
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.correct import revise
+from webhook.api.regenerate import regenerate
 from webhook.http.problems import ProblemError
 from webhook.links import links
 from webhook.pages.blueprint import done, not_done, page, show
@@ -35,6 +36,8 @@ from webhook.services import services
 _CORRECTION = 64 * 1024
 #: Characters of an address that is shown of a data URL, which may be an image.
 _MOST_VALUE = 400
+Made = TypeVar("Made")
+
 #: Members of a request whose values are addresses that may hold a secret.
 _ADDRESSES = ("callback_url",)
 
@@ -126,6 +129,8 @@ def _possible(found: Job) -> frozenset[str]:
         can.add("cancel")
     elif found.state is not State.COMPLETED and found.phase is None:
         can |= {"retry", "correct"}
+    elif found.state is State.COMPLETED and found.regenerated_by is None:
+        can.add("regenerate")
     return frozenset(can)
 
 
@@ -156,18 +161,31 @@ def retry_job(job_id: str) -> ResponseReturnValue:
 @page("/files/jobs/<job_id>/correct", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=_CORRECTION)
 def correct_job(job_id: str) -> ResponseReturnValue:
     """Correct the request of a job, and queue it again. A request that is refused stays in the form."""
-    typed = request.form.get("request", "")
-    try:
-        revised = revise(parse_json(typed.encode()), job_id, None)
-    except RequestInvalid as error:
-        return _wrong(job_id, "; ".join(f"{name}: {' '.join(each)}" for name, each in error.errors.items()), typed)
-    except (SchemaError, NotAllowed, ProblemError) as error:
-        return _wrong(job_id, str(error), typed)
+    revised = _with_request(job_id, lambda data: revise(data, job_id, None))
+    if isinstance(revised, Response):
+        return revised
     _send_hints(job_id, revised)
     return done(f"Corrected job {given_id(job_id)}: it waits with the new request.", "pages.job", job_id=job_id)
 
 
-def _wrong(job_id: str, why: str, typed: str) -> Response:
+@page("/files/jobs/<job_id>/regenerate", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=_CORRECTION)
+def regenerate_job(job_id: str) -> ResponseReturnValue:
+    """Generate the images of a completed job once more, as a new job. A request that is refused stays in the form."""
+    made = _with_request(job_id, lambda data: regenerate(job_id, services().load(data)))
+    if isinstance(made, Response):
+        return made
+    return done(f"Job {given_id(made.job)} generates the images once more.", "pages.job", job_id=made.job)
+
+
+def _with_request(job_id: str, use: Callable[[object], Made]) -> Made | Response:
+    """Use the request in the form; or return the page that says what is wrong with it."""
+    typed = request.form.get("request", "")
+    try:
+        return use(parse_json(typed.encode()))
+    except RequestInvalid as error:
+        why = "; ".join(f"{name}: {' '.join(each)}" for name, each in error.errors.items())
+    except (SchemaError, NotAllowed, ProblemError) as error:
+        why = str(error)
     answer = _show(job_id, why, typed)
     answer.status_code = 422
     return answer

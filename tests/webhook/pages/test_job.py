@@ -91,6 +91,33 @@ def test_a_refused_request_is_corrected_by_a_form(make: Callable[..., None], sho
     assert "Earlier revisions" in page
 
 
+def test_images_are_generated_once_more_by_a_form(
+    make: Callable[..., None], shop: FlaskClient, log_in_as: Callable[..., FlaskClient], store: Store
+) -> None:
+    make()
+    (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+    result = Result(output=({"type": "image", "url": "https://images.example/1.png"},))
+    store.attempts.finish(claim.external_task_id, State.COMPLETED, result, "submit")
+    assert "Generate once more" in shop.get("/jobs/fox").text
+    assert "Generate once more" not in log_in_as("shop", Scope.READ).get("/jobs/fox").text
+
+    wrong = act(shop, "/jobs/fox", "/files/jobs/fox/regenerate", request='{"model": "kirin_image_omni"}')
+    assert (wrong.status_code, store.jobs.get("fox@shop").regenerated_by) == (422, None)
+    text = '{"model": "kirin_image_omni", "prompt": "a calm fox"}'
+    for _ in range(2):  # a form that is sent twice buys nothing twice
+        sent = act(shop, "/jobs/fox", "/files/jobs/fox/regenerate", request=text)
+        assert (sent.status_code, sent.location) == (303, "/jobs/fox.r2@shop")
+
+    old, new = store.jobs.get("fox@shop"), store.jobs.get("fox.r2@shop")
+    assert (old.state, old.regenerated_by, new.state, new.regenerates) == (
+        State.COMPLETED, "fox.r2@shop", State.QUEUED, "fox@shop"
+    )  # fmt: skip
+    assert "Generated once more by" in shop.get("/jobs/fox").text
+    assert "a calm fox" in shop.get("/jobs/fox.r2").text
+    assert act(shop, "/jobs/fox", "/files/jobs/fox/regenerate", request=text.replace("calm", "wild")).status_code == 422
+    assert act(log_in_as("other"), "/", "/files/jobs/fox@shop/regenerate", request=text).status_code == 404
+
+
 def test_a_key_that_only_reads_sees_no_button(
     make: Callable[..., None], log_in_as: Callable[..., FlaskClient], store: Store
 ) -> None:
