@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.delivery_log import Attempt
 from jobs.errors import BatchNotFound, RecordDamaged
-from jobs.producer_ids import given_id
+from jobs.producer_ids import given_id, owner_in
 from jobs.receivers import Turn
 from jobs.serializers import serialize_batch
 from jobs.store.batch_events import BatchEvent
@@ -46,6 +46,10 @@ class _OfBatch:
     @property
     def name(self) -> str:
         return f"batch {self.event.batch}: notification ({self.event.kind})"
+
+    @property
+    def owner(self) -> str:
+        return owner_in(self.event.batch) or ""
 
     @property
     def about(self) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from jobs.decoding import UNREADABLE
 from jobs.delivery_log import Attempt
 from jobs.jitter import Random, draw
 from jobs.job import Delivery
+from jobs.producer_ids import owner_in
 from jobs.receivers import Turn, receiver_of
 from jobs.store.store import Store
 from schemas import GenerationRequest
@@ -29,11 +30,13 @@ class Notifications:
         self._sender = sender
         self._random = random
 
-    def begin(self, due: Due, deliver: Deliver) -> None:
-        """Begin a claimed notification, or leave it waiting. `deliver` gets the ids of jobs that are next."""
+    def begin(self, due: Due, text: str | None, deliver: Deliver) -> None:
+        """Begin a claimed notification, or leave it waiting. `text`: the job's request, as it is stored.
+
+        `deliver` gets the ids of jobs that are next.
+        """
         if self._sender.stopping:
             return
-        text = self._store.jobs.get_text(due.job.id)
         try:
             request = GenerationRequest.from_text(text) if text else None
             url = request.callback_url if request else None
@@ -61,6 +64,10 @@ class _OfJob:
     @property
     def name(self) -> str:
         return _name(self.due, Delivery.NOTIFY)
+
+    @property
+    def owner(self) -> str:
+        return owner_in(self.due.job.id) or self.due.job.owner
 
     @property
     def about(self) -> Mapping[str, Any]:

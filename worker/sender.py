@@ -27,6 +27,14 @@ LONGEST_POSTPONED = timedelta(days=1)
 #: Waiting notifications that begin when one ends: more than one, so that places of killed workers are used again.
 BEGIN = 2
 
+#: Seconds for which an open breaker is not asked about again for its other notifications, of which there may be
+#: thousands. A receiver that is enabled by hand is used again after so long.
+REMEMBERED = 5.0
+#: Receivers that are remembered.
+_MOST_REMEMBERED = 1_000
+
+_EARLIER = "earlier notifications to this host failed"
+
 #: Gets the ids of notifications that are next.
 Deliver = Callable[[Sequence[str]], None]
 
@@ -42,6 +50,8 @@ class Notification(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
     @property
     def about(self) -> Mapping[str, Any]: ...
     @property
@@ -93,6 +103,8 @@ class Sender:
         self._disable_after = disable_after
         self._random = random
         self._clock = clock
+        #: (owner, receiver) → (until when it is remembered, until when its breaker is open), by the clock of Redis
+        self._open: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 
     @property
     def stopping(self) -> bool:
@@ -103,18 +115,38 @@ class Sender:
         """Begin a notification, or leave it waiting. `deliver` gets the ids of those that are next."""
         receiver = receiver_of(owed.url)
         old = owed.caused_at is not None and owed.claimed_at - owed.caused_at > LONGEST_POSTPONED
+        if not old and (pause := self._known_pause(owed, receiver)) is not None:
+            self._postpone(owed, pause)
+            return
         turn = owed.begin(receiver, self._limit, last_chance=old and owed.tries == 0)
         if turn.outcome is BeginOutcome.GRANTED:
             self._executor.submit(self._send, owed, turn, deliver)
         elif turn.outcome is BeginOutcome.DISABLED:
             _give_up(owed, f"its receiver {receiver} is disabled, because it failed for too long")
         elif turn.outcome is BeginOutcome.OPEN:
-            why = owed.error or "earlier notifications to this host failed"
             if old:
-                _give_up(owed, why)
+                _give_up(owed, owed.error or _EARLIER)
             else:
-                # Spread, so that they do not all come when the breaker lets one through.
-                owed.postpone(turn.pause * (1 + self._random() / 2), why)
+                self._remember(owed, receiver, turn.pause)
+                self._postpone(owed, turn.pause)
+
+    def _postpone(self, owed: Notification, pause: float) -> None:
+        # Spread, so that they do not all come when the breaker lets one through.
+        owed.postpone(pause * (1 + self._random() / 2), owed.error or _EARLIER)
+
+    def _remember(self, owed: Notification, receiver: str, pause: float) -> None:
+        if len(self._open) >= _MOST_REMEMBERED:
+            self._open.clear()
+        begin = owed.claimed_at
+        until = begin + timedelta(seconds=min(pause, REMEMBERED)), begin + timedelta(seconds=pause)
+        self._open[owed.owner, receiver] = until
+
+    def _known_pause(self, owed: Notification, receiver: str) -> float | None:
+        """Return the seconds for which the receiver's breaker is known to stay open; None: ask."""
+        remembered, opened = self._open.get((owed.owner, receiver), (None, None))
+        if remembered is None or opened is None or owed.claimed_at >= remembered:
+            return None
+        return (opened - owed.claimed_at).total_seconds()
 
     def _send(self, owed: Notification, turn: Turn, deliver: Deliver) -> None:
         with logs.about(**owed.about):

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from jobs.claims import Due
 from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.receivers import FAILURES_TO_OPEN, LONGEST_PAUSE, MOST_TO_ONE
+from jobs.store.deliveries import Deliveries
 from tests.support.listener import Listener
 from tests.support.waiting import WaitFor
 from tests.support.world import MakeWorld, World, request_of
@@ -132,6 +134,29 @@ def test_a_damaged_request_stops_no_other_notification(
     shared.deliverer(ids)
     assert wait_for(lambda: len(listener.received) == 2)
     assert not any(ids[0].encode() in each.body for each in listener.received)
+
+
+def test_an_open_breaker_is_asked_about_once_for_all_that_it_postpones(
+    shared: World, hanging: Hanging, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    begin = Deliveries.begin_notification
+
+    def counted(self: Deliveries, due: Due, *args: Any, **more: Any) -> Any:
+        asked.append(due.job.id)
+        return begin(self, due, *args, **more)
+
+    monkeypatch.setattr(Deliveries, "begin_notification", counted)
+    shared.deliverer(cancelled(shared, "bad", hanging.url, FAILURES_TO_OPEN, "first"))
+    hanging.close()
+    wait_for(lambda: shared.redis.zcard("{b}:notifying") == 0)
+    asked.clear()
+    ids = cancelled(shared, "bad", hanging.url, 40)
+    shared.deliverer(ids)
+    assert len(asked) <= 2
+    postponed = [shared.job(each) for each in ids]
+    assert {job.delivery_tries for job in postponed} == {0}
+    assert all(job.owed and job.delivery_error for job in postponed)
 
 
 @pytest.mark.parametrize("status", [404, 503])
