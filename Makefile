@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Tests of one file run in one process and share fixtures. PARALLEL= runs all tests in one process.
-PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests of one file run in one process and share fixtures. PARALLEL= runs all tests in one process. One process more than
+# there are cores, because tests of the stack mostly wait.
+PARALLEL ?= -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Processes start seconds faster with the compiled modules of the last run, so keep them.
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help

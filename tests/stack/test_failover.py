@@ -111,7 +111,7 @@ def running(folder: Path, wait_for: WaitFor, simulator: str, **settings: str) ->
 
 @pytest.mark.parametrize("how", ["killed", "planned"])
 def test_a_failover_breaks_no_promise(how: str, tmp_path: Path, wait_for: WaitFor) -> None:
-    with running(tmp_path, wait_for, "--storm --seed 21", **LAG) as run:
+    with running(tmp_path, wait_for, "--storm --plain-images --seed 21", **LAG) as run:
         run.enqueue("storm")
         run.wait_for(lambda: run.ended("storm") > JOBS // 5, 60, "some jobs end")
         # A Celery producer waits for its result through the failover.

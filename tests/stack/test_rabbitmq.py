@@ -43,7 +43,7 @@ def test_a_kill_of_the_node_breaks_no_promise(kind: str, tmp_path: Path, wait_fo
             Options(
                 folder=tmp_path / "stack",
                 flower=False,
-                simulator="--storm --seed 31",
+                simulator="--storm --plain-images --seed 31",
                 settings={**SETTINGS, **SLOTS, "BOOMERANG_GENERATE_QUEUE_TYPE": kind},
                 warnings=False,
                 redis_url=redis.url,

@@ -24,6 +24,7 @@ JOBS = 300
 #: This and later versions load the append-only file as the default user.
 SINCE = (7, 0)
 VERSIONS = [version for version in binaries() if numbers(version) >= SINCE]
+NEWEST = max(VERSIONS, key=numbers, default="")
 
 
 def denials(url: str) -> list[dict[str, Any]]:
@@ -45,14 +46,21 @@ def test_a_current_redis_is_installed() -> None:
         pytest.skip("There is no Redis 7 or later: apt-get install redis-tools, or name one in BOOMERANG_TEST_REDIS.")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+#: The newest one each time, the others by `make chaos`: tests/jobs/store/test_restart.py restarts all of them.
+@pytest.mark.parametrize(
+    "version", [pytest.param(each, marks=[pytest.mark.chaos] if each != NEWEST else []) for each in VERSIONS]
+)
 def test_a_storm_with_kills_and_restarts_breaks_no_promise(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
     monkeypatch.setenv("PATH", on_path(tmp_path / "bin", version))
     monkeypatch.setenv("BOOMERANG_REDIS_SERVER", str(tmp_path / "bin" / "redis-server"))
     options = Options(
-        folder=tmp_path / "stack", flower=False, simulator="--storm --seed 11", settings=SETTINGS, warnings=False
+        folder=tmp_path / "stack",
+        flower=False,
+        simulator="--storm --plain-images --seed 11",
+        settings=SETTINGS,
+        warnings=False,
     )
     ids = [own(f"storm.{number}", LOCAL) for number in range(1, JOBS + 1)]
     with LocalStack(options, lambda *_: None) as stack, Client(stack.url, stack.key) as client, opened(stack) as store:

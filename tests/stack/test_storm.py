@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from boomerang_client import Client
+from jobs.errors import StoreUnavailable
+from jobs.store.store import Store
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
 from tests.support.producers import LOCAL, own
@@ -37,10 +40,15 @@ def run(
         with opened(stack) as store:
             # Not for ever: on a busy machine a process takes longer to start than the next kill leaves it.
             with killing(stack, kill, every=3.0, times=12) if kill else nothing():
-                wait_for(
-                    lambda: store.batches.get(own("storm", LOCAL)).done, timeout=300, message="every accepted job ends"
-                )
+                wait_for(partial(is_done, store), timeout=300, message="every accepted job ends")
             return outcome_of(stack, store, client, "storm", wait_for)
+
+
+def is_done(store: Store) -> bool:
+    # A busy machine may take longer to answer than this client waits.
+    with suppress(StoreUnavailable):
+        return store.batches.get(own("storm", LOCAL)).done
+    return False
 
 
 def hit(outcome: Outcome, *faults: str) -> None:
@@ -53,14 +61,14 @@ CALLBACKS = ("drop_callbacks", "repeat_callbacks", "early_callbacks", "reorder_c
 
 
 def test_all_faults_at_once_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
-    outcome = run(tmp_path, wait_for, "--storm --seed 7", {})
+    outcome = run(tmp_path, wait_for, "--storm --plain-images --seed 7", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS, "wrong_id", "status_down", "succeed_then_fail")
     assert {job.settled_by for job in outcome.jobs} >= {"callback", "poll"}
 
 
 def test_all_faults_without_callbacks_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
-    outcome = run(tmp_path, wait_for, "--storm --seed 8 --drop-callbacks 1", {})
+    outcome = run(tmp_path, wait_for, "--storm --plain-images --seed 8 --drop-callbacks 1", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS)
     # The simulator still sends early callbacks; all others are dropped.
@@ -68,13 +76,14 @@ def test_all_faults_without_callbacks_break_no_promise(tmp_path: Path, wait_for:
 
 
 def test_all_faults_and_killed_processes_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
-    outcome = run(tmp_path, wait_for, "--storm --seed 9", {}, kill=("worker", "webhook"))
+    outcome = run(tmp_path, wait_for, "--storm --plain-images --seed 9", {}, kill=("worker", "webhook"))
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS)
     assert outcome.restarts >= 4
 
 
+@pytest.mark.chaos  # tests/chaos/test_network.py loses answers and callbacks in every run
 def test_undetected_duplicates_and_lagging_look_ups_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
-    outcome = run(tmp_path, wait_for, "--storm --seed 10 --duplicates unnoticed --lookup-lag 3", {})
+    outcome = run(tmp_path, wait_for, "--storm --plain-images --seed 10 --duplicates unnoticed --lookup-lag 3", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS)

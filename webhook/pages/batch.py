@@ -21,6 +21,7 @@ from jobs.states import State
 from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
+from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import paths
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
@@ -59,7 +60,13 @@ def batch(batch_id: str) -> Response:
     """Show a batch."""
     found = services().store.batches.get(batch_id)
     return show(
-        "batch.html", part="batch_now.html", batch=found, name=name_of(batch_id), states=list(State), **_failed(found)
+        "batch.html",
+        part="batch_now.html",
+        batch=found,
+        name=name_of(batch_id),
+        states=list(State),
+        priorities=[(each, each) for each in PRIORITIES],
+        **_failed(found),
     )
 
 

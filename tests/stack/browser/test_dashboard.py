@@ -133,6 +133,7 @@ def test_every_page_without_parameters_is_reached_by_links(urls: Map, addresses:
 
 def test_the_switch_and_the_system_give_the_same_colours(page: Page, stack: LocalStack) -> None:
     def colours() -> list[str]:
+        expect(page.locator(".top")).to_be_visible()  # also after a button that loads the page again
         names = "(names) => names.map((n) => getComputedStyle(document.querySelector(n)).backgroundColor)"
         return list(page.evaluate(names, ["body", ".top"]))
 

@@ -43,7 +43,7 @@ def test_the_audit_log_names_who_approved(client: FlaskClient, caplog: pytest.Lo
     client.post("/v1/batches?id=b&paused=true", data=LINE)
     with caplog.at_level(logging.INFO, "boomerang.audit"):
         client.post("/v1/batches/b/approve")
-    (line,) = [each.message for each in caplog.records if each.name == "boomerang.audit"]
+    (line,) = [each.getMessage() for each in caplog.records if each.name == "boomerang.audit"]
     assert "operation=batch_actions.approve" in line
     assert "affected=1" in line
 

@@ -7,8 +7,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs.errors import StoreUnavailable
-from jobs.new_job import NewJob
-from jobs.store.batches import Batches
 from jobs.store.jobs import Enqueued, Jobs
 from jobs.store.store import Store
 from schemas.views.batches import BatchAccepted, BatchView
@@ -273,19 +271,20 @@ def test_results_of_an_empty_batch_are_empty(client: FlaskClient, store: Store) 
     assert (answer.status_code, answer.data) == (200, b"")
 
 
-def test_results_break_off_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
-    class Failing(Batches):
-        def jobs(self, batch_id: str, states: Any = (), classes: Any = (), *, text: bool = False) -> Iterator[Any]:
-            yield store.jobs.get("fox")
-            raise StoreUnavailable("gone")
+def test_results_break_off_when_the_store_fails(
+    store: Store, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = type(store.batches.members)
+    parts = members.parts
 
-    store.jobs.enqueue([NewJob(id="fox", text='{"model":"m","params":{}}', model="m")])
-    breaking = Store(store.context.client, settings)
-    breaking.batches = Failing(breaking.context, breaking.jobs)
-    producer = create_app(settings, breaking).test_client()
-    producer.environ_base = client.environ_base
+    def failing(*args: Any) -> Iterator[Any]:
+        yield next(parts(*args))
+        raise StoreUnavailable("gone")
+
+    assert client.post("/v1/batches?id=b", data=LINE).status_code == 201
+    monkeypatch.setattr(members, "parts", failing)
     with pytest.raises(StoreUnavailable):
-        producer.get("/v1/batches/b/results", buffered=True)
+        client.get("/v1/batches/b/results", buffered=True)
 
 
 def test_every_long_request_releases_its_place(client: FlaskClient, store: Store) -> None:

@@ -50,7 +50,9 @@ def test_a_review_is_in_the_views_the_counts_and_the_audit_log(
     assert client.get("/v1/jobs/foxes.2?include=reviews").json["reviews"] == [review]
     assert "reviews" not in client.get("/v1/jobs/foxes.2").json
     assert client.get("/v1/batches/foxes").json["reviews"] == {"accepted": 0, "rejected": 1, "starred": 0}
-    assert any("reviews.put" in each.message and "verdict=rejected" in each.message for each in caplog.records)
+    assert any(
+        "reviews.put" in each.getMessage() and "verdict=rejected" in each.getMessage() for each in caplog.records
+    )
     assert "paw" not in caplog.text
 
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from jobs.api_keys import Scope
 from jobs.failures import classify
-from jobs.job import Result
+from jobs.job import Priority, Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
@@ -88,6 +88,16 @@ def test_an_action_has_its_effect(shop: FlaskClient, foxes: Store) -> None:
     assert shop.get("/batches/foxes/cancel").text.count("3 jobs wait") == 1
     act(shop, "/batches/foxes/cancel", "/batches/foxes/cancel")
     assert foxes.batches.get("foxes@shop").counts[State.CANCELLED] == 3
+
+
+def test_the_priority_of_jobs_that_wait_is_changed_after_a_count(shop: FlaskClient, foxes: Store) -> None:
+    assert 'name="priority"' in shop.get("/batches/foxes").text
+    counted = act(shop, "/batches/foxes", "/bulk", batch="foxes", action="priority", priority="high")
+    assert counted.status_code == 303
+    assert act(shop, counted.location, f"{counted.location}/start").status_code == 303
+    foxes.bulks.advance(60)
+    changed = [job.priority for job in foxes.jobs.get_many([f"foxes.{number}@shop" for number in range(6)]) if job]
+    assert changed.count(Priority.HIGH) == 3
 
 
 def test_a_key_that_may_only_read_sees_no_button_and_may_press_none(log_in_as: Any, foxes: Store) -> None:
