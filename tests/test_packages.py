@@ -41,7 +41,9 @@ SINKS = {
     "ops/local/console.py", "ops/simulator/logs.py", "worker/notices/apprise_process.py",
 }  # fmt: skip
 #: Tools of developers, which print their own figures, and a process that only replaces itself.
-TOOLS = ("ops/bench/", "ops/compose_check/", "ops/release/", "ops/reference.py", "ops/local/tether.py")
+TOOLS = (
+    "ops/bench/", "ops/compose_check/", "ops/release/", "ops/screenshots/", "ops/reference.py", "ops/local/tether.py",
+)  # fmt: skip
 #: Child processes: their streams are pipes, and the parent treats what it reads from them as data from outside.
 PIPED = {"webhook/render_thumbnail.py"}
 WRITES = re.compile(

@@ -282,6 +282,10 @@ def test_all_jobs_of_a_filter_are_counted_and_changed(
     assert real.begin_bulk("pause", wanted, key="once").affected == 2
     assert real.begin_bulk("pause", wanted, key="once").id == real.bulk_actions()[0].id
     assert run("bulk", "resume", "--label", "team=web", "--dry-run").stdout.startswith("2 jobs would be resumed")
+    states, why = ["--status", "queued", "--status", "failed"], ["--class", "quota", "--code", "1203"]
+    counted_here = run("bulk", "cancel", *states, *why, "--label", "team=web", "--dry-run", "--json")
+    chosen = {"status": ["queued", "failed"], "class": ["quota"], "code": ["1203"]} | wanted
+    assert json.loads(counted_here.stdout)["filter"] == chosen
     assert json.loads(run("bulk", "cancel", "--label", "team=web", "--json").stdout)["affected"] == 2
     states = [real.job(f"fox:{number}").status for number in range(3)]
     assert states == [Status.QUEUED, Status.CANCELLED, Status.CANCELLED]

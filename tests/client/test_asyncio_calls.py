@@ -74,6 +74,24 @@ async def use_batches(client: AsyncClient, folder: Path) -> None:
     assert (await client.quote([OMNI] * 2)).accepted == 2
 
 
+async def use_bulk_actions(client: AsyncClient) -> None:
+    """Pause and resume the jobs that wait."""
+    wanted = {"batch": "b"}
+    counted = await client.begin_bulk("pause", wanted, dry_run=True)
+    assert (counted.affected, counted.status) == (3, "done")
+    assert await client.bulk(counted.id) == counted
+    done = await client.begin_bulk("pause", wanted, key="once")
+    assert (done.affected, done.dry_run) == (3, False)
+    assert (await client.begin_bulk("pause", wanted, key="once")).id == done.id
+    assert (await client.begin_bulk("resume", wanted)).affected == 3
+    assert (await client.begin_bulk("priority", wanted, priority="high")).affected == 3
+    assert [each.action for each in await client.bulk_actions()] == ["priority", "resume", "pause", "pause"]
+    # It is over, so there is nothing left to abort.
+    assert (await client.abort_bulk(done.id)).status == "done"
+    with pytest.raises(NotFound):
+        await client.bulk("0" * 16)
+
+
 async def use_others(client: AsyncClient) -> None:
     assert [each async for each in client.deliveries()] == []
     with pytest.raises(NotFound):
@@ -91,6 +109,7 @@ def test_every_call_works_against_the_service(redis_url: str, store: Store, tmp_
         client = Watched(provider.url, KEY)
         async with client:
             await use_changes(client)
+            await use_bulk_actions(client)
             with provider.working():
                 await use_jobs(client, tmp_path / "one")
                 await use_batches(client, tmp_path / "b")

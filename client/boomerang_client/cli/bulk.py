@@ -5,7 +5,16 @@ import time
 import click
 
 from boomerang_client.bulk_records import BulkAction
-from boomerang_client.cli.options import FAILURE_CLASSES, JOB_STATES, examples, json_option
+from boomerang_client.choices import FailureClass, JobState
+from boomerang_client.cli.id_completion import recent_batches
+from boomerang_client.cli.options import (
+    examples,
+    failure_option,
+    json_option,
+    label_option,
+    priority_option,
+    states_option,
+)
 from boomerang_client.cli.screen import FAILED, Screen
 from boomerang_client.client import Client
 from boomerang_client.terminal import clean
@@ -28,15 +37,15 @@ _DONE = {"cancel": "cancelled", "retry": "queued again", "pause": "paused", "res
 )
 @click.argument("action", type=click.Choice([*ACTIONS, "abort"]))
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option("--batch", metavar="ID", help="Only jobs of this batch.")
-@click.option("--status", multiple=True, type=click.Choice(JOB_STATES), help="Only jobs in this state. Repeatable.")
-@click.option("--class", "class_", multiple=True, type=click.Choice(FAILURE_CLASSES), help="Only jobs that failed so.")
-@click.option("--code", multiple=True, metavar="CODE", help="Only jobs that failed with this code. Repeatable.")
-@click.option("--label", multiple=True, metavar="NAME=VALUE", help="Only jobs with this label. Repeatable.")
-@click.option("--model", multiple=True, metavar="MODEL", help="Only jobs of this model. Repeatable.")
-@click.option("--lane", multiple=True, metavar="LANE", help="Only jobs that this lane submitted. Repeatable.")
+@click.option("--batch", metavar="BATCH", shell_complete=recent_batches, help="Only jobs of this batch.")
+@states_option
+@failure_option("Only jobs that failed for this class of reasons")
+@click.option("--code", multiple=True, metavar="CODE", help="Only jobs that failed with this code. May be repeated.")
+@label_option("Only jobs with this label. May be repeated.")
+@click.option("--model", multiple=True, metavar="MODEL", help="Only jobs of this model. May be repeated.")
+@click.option("--lane", multiple=True, metavar="LANE", help="Only jobs that this lane submitted. May be repeated.")
 @click.option("--all", "everything", is_flag=True, help="All your jobs: no filter.")
-@click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="The new one, with ACTION priority.")
+@priority_option("The new priority, for the action priority.")
 @click.option("--dry-run", is_flag=True, help="Only count the jobs and their expected cost.")
 @json_option
 @click.pass_obj
@@ -46,6 +55,9 @@ def bulk(
     *,
     action: str,
     id_: str | None,
+    statuses: tuple[JobState, ...],
+    classes: tuple[FailureClass, ...],
+    labels: tuple[tuple[str, str], ...],
     everything: bool,
     priority: str | None,
     dry_run: bool,
@@ -57,10 +69,8 @@ def bulk(
     `abort ID` ends the action. A retry without --status means failed jobs. Each attempt costs money: use --dry-run
     first.
     """
-    wanted = {
-        name.rstrip("_"): list(value) if isinstance(value, tuple) else value for name, value in conditions.items()
-    }
-    wanted = {name: value for name, value in wanted.items() if value}
+    conditions |= {"status": statuses, "class": classes, "label": tuple(f"{name}={value}" for name, value in labels)}
+    wanted = {name: list(value) if isinstance(value, tuple) else value for name, value in conditions.items() if value}
     client = screen.client()
     if action == "abort":
         if id_ is None or wanted or everything:

@@ -90,6 +90,18 @@ def label_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("--label", "labels", type=pair, multiple=True, metavar="NAME=VALUE", help=help_text)
 
 
+def states_option(command: Command) -> Command:
+    """Add `--status STATE`, which may be repeated."""
+    return click.option(
+        "--status",
+        "statuses",
+        multiple=True,
+        type=click.Choice(JOB_STATES),
+        metavar="STATE",
+        help=f"Only jobs in this state: {', '.join(JOB_STATES)}. May be repeated.",
+    )(command)
+
+
 def failure_option(help_text: str) -> Callable[[Command], Command]:
     """Add `--class CLASS`, which may be repeated."""
     return click.option(

@@ -14,12 +14,12 @@ from boomerang_client.cli.formats import FORMATS, columns_of, csv_writer, ndjson
 from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
 from boomerang_client.cli.options import (
-    JOB_STATES,
     examples,
     failure_option,
     json_option,
     patience_option,
     private_hosts_option,
+    states_option,
 )
 from boomerang_client.cli.progress_bars import counting
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
@@ -51,14 +51,7 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
     type=click.Choice(FORMATS),
     help="ndjson: each job completely, one a line. csv: the main columns. Default: by FILE's name, else ndjson.",
 )
-@click.option(
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice(JOB_STATES),
-    metavar="STATE",
-    help=f"Only jobs in this state: {', '.join(JOB_STATES)}. May be repeated.",
-)
+@states_option
 @failure_option("Only jobs that failed for this class of reasons")
 @click.option(
     "--include",

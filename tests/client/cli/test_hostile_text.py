@@ -56,6 +56,7 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("resume", "--job", "b.2"),
     ("retry", "--batch", "b"),
     ("bulk", "retry", "--label", HOSTILE, "--dry-run"),
+    ("bulk", "retry", "--label", f"team={HOSTILE}", "--dry-run"),
     ("bulk", "abort", HOSTILE),
     ("enqueue", "FILE", "--print"),
     ("enqueue", "FILE", "--dry-run"),
