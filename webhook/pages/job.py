@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
 from jobs.delivery_log import ReplayOutcome
-from jobs.errors import NotAllowed
+from jobs.errors import JobNotFound, NotAllowed
 from jobs.job import Job
 from jobs.producer_ids import given_id
 from jobs.serializers import read_request, serialize_job
@@ -196,7 +196,9 @@ def replay_job(job_id: str) -> ResponseReturnValue:
     """Send the notification of a job again."""
     (outcome,) = services().store.delivery_log.replay([job_id], caller().owner)
     annotate(outcome=outcome.value)
-    if outcome in (ReplayOutcome.UNKNOWN, ReplayOutcome.NOTHING):
+    if outcome is ReplayOutcome.UNKNOWN:
+        raise JobNotFound(job_id)
+    if outcome is ReplayOutcome.NOTHING:
         return not_done("The job has no notification to send again.", "pages.job", job_id=job_id)
     services().send(DELIVER, job_id)
     return done(f"The notification of job {given_id(job_id)} is sent again.", "pages.job", job_id=job_id)

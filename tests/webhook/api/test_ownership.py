@@ -5,17 +5,21 @@ import hashlib
 import json
 import re
 from decimal import Decimal
+from importlib.resources import files
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
 
 from jobs.api_keys import Scope
 from jobs.new_job import BatchOptions, NewJob
 from jobs.result import Result
 from jobs.states import State
+from jobs.store.bulks import Bulks
 from jobs.store.store import Store
+from tests.support.browser import log_in, token_of
 from tests.support.drawing import Draw
 from tests.support.producers import own
 from webhook.access.auth import scope_of
@@ -68,13 +72,38 @@ def line(job_id: str) -> bytes:
 OWNED = {
     "job_id": "job-one",
     "batch_id": "batch-1",
+    "bulk_id": "",  # the service makes this id
     "task_id": "job-one",
     "index": "0",
     "receiver": "shop.eu",
 }
+#: What does not exist, in as many characters as what does.
+ABSENT = dict.fromkeys(OWNED, "missing") | {"bulk_id": "a-missing-action"}
 SHARED = {"image_id"}
 #: Those of calls for operators only.
 OPERATORS = {"lane", "producer"}
+
+
+@pytest.fixture
+def owned(shop: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Path parameters that name what `shop` has: a job, a batch, and a bulk action that is under way."""
+    assert make(shop, "job-one").status_code == 201
+    assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
+    with monkeypatch.context() as no_step:
+        no_step.setattr("jobs.store.bulks.AT_ONCE", 0)
+        bulk = shop.post("/v1/bulk", json={"action": "pause", "filter": {}})
+    assert (bulk.status_code, bulk.json["status"]) == (201, "running")
+    return OWNED | {"bulk_id": bulk.json["id"]}
+
+
+def path_of(rule: Rule, named: dict[str, str]) -> str:
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: named[found[1]], rule.rule)
+
+
+def is_unchanged(shop: FlaskClient, owned: dict[str, str]) -> bool:
+    counts = shop.get("/v1/batches/batch-1").json["counts"]
+    states = [shop.get(f"/v1/{path}").json["status"] for path in ("jobs/job-one", f"bulk/{owned['bulk_id']}")]
+    return [counts["queued"], *states] == [1, "queued", "running"]
 
 
 def headers_of(answer: Any) -> dict[str, str]:
@@ -83,10 +112,8 @@ def headers_of(answer: Any) -> dict[str, str]:
 
 
 def test_another_producers_resources_look_absent(
-    producers: Flask, shop: FlaskClient, press: FlaskClient, boss: FlaskClient
+    producers: Flask, owned: dict[str, str], shop: FlaskClient, press: FlaskClient, boss: FlaskClient
 ) -> None:
-    assert make(shop, "job-one").status_code == 201
-    assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
     checked = 0
     for rule in producers.url_map.iter_rules():
         if not rule.rule.startswith(("/v1", "/model/v1")) or not rule.arguments:
@@ -96,38 +123,56 @@ def test_another_producers_resources_look_absent(
             assert scope_of(producers, rule.endpoint) is Scope.ADMIN
         if rule.arguments <= SHARED | OPERATORS:
             continue
-        for method in (rule.methods or set()) & {"GET", "POST", "HEAD"}:
-            theirs = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
-            absent = re.sub(r"<(?:\w+:)?(\w+)>", "missing", rule.rule)
+        for method in (rule.methods or set()) - {"OPTIONS"}:
+            theirs, absent = path_of(rule, owned), path_of(rule, ABSENT)
             with press.open(theirs, method=method) as one, press.open(absent, method=method) as other:
                 assert one.status_code == 404, (method, theirs)
                 assert headers_of(one) == headers_of(other)
-                text = re.sub(r"job-one|batch-1|shop\.eu", "missing", one.get_data(as_text=True))
+                text = one.get_data(as_text=True)
+                for name in rule.arguments - {"index"}:
+                    text = text.replace(owned[name], ABSENT[name])
                 assert text == other.get_data(as_text=True)
             checked += 1
     assert checked > 15
     # The owner's resources exist and have not changed
-    assert shop.get("/v1/jobs/job-one").json["status"] == "queued"
-    assert boss.get("/v1/jobs/job-one").json["status"] == "queued"
-    assert boss.get("/v1/batches/batch-1").json["counts"]["queued"] == 1
+    assert is_unchanged(shop, owned)
+    assert is_unchanged(boss, owned)
+    assert [len(client.get("/v1/bulk").json["bulk"]) for client in (shop, press, boss)] == [1, 0, 1]
+
+
+#: A form that every action on the pages takes: without what it requires, it is refused before the owner is compared.
+FORM = {"request": LINE.decode(), "class": "moderation", "verdict": "accepted"}
+REVIEW = {"verdict": "accepted"}
 
 
 def test_a_change_compares_the_owner_again_when_it_happens(
-    producers: Flask, shop: FlaskClient, press: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    producers: Flask, owned: dict[str, str], shop: FlaskClient, press: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job that the view checked may be gone by then, and its id may be another producer's."""
-    assert make(shop, "job-one").status_code == 201
-    assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
-    for name in ("find_job", "find_batch"):
-        monkeypatch.setattr(f"webhook.api.ownership.{name}", lambda given: own(given, "shop"))
-    changes = [
-        re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
-        for rule in producers.url_map.iter_rules()
-        if rule.arguments & OWNED.keys() and "POST" in (rule.methods or ()) and not rule.rule.startswith("/callbacks")
-    ]
-    assert len(changes) >= 8
-    assert {change: press.post(change).status_code for change in changes} == dict.fromkeys(changes, 404)
-    assert shop.get("/v1/jobs/job-one").json["status"] == "queued"
+    browser = producers.test_client()
+    assert log_in(browser, "two").status_code == 303
+    form = FORM | {"csrf_token": token_of(browser.get("/"))}
+    read = Bulks.get
+    answers: dict[str, int] = {}
+    expected: dict[str, int] = {}
+    with monkeypatch.context() as late:
+        for name in ("find_job", "find_batch"):
+            late.setattr(f"webhook.api.ownership.{name}", lambda given: own(given, "shop"))
+        late.setattr(Bulks, "get", lambda bulks, bulk_id, **_: read(bulks, bulk_id))
+        for rule in producers.url_map.iter_rules():
+            if not rule.arguments & OWNED.keys() or rule.rule.startswith("/callbacks"):
+                continue
+            for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
+                path = path_of(rule, owned)
+                if rule.endpoint.startswith("pages."):
+                    answer = browser.open(path, method=method, data=form)
+                else:
+                    answer = press.open(path, method=method, json=REVIEW if method == "PUT" else None)
+                answers[f"{method} {path}"] = answer.status_code
+                expected[f"{method} {path}"] = 403 if scope_of(producers, rule.endpoint) is Scope.ADMIN else 404
+    assert answers == expected
+    assert len(answers) >= 25
+    assert is_unchanged(shop, owned)
 
 
 def test_a_job_in_a_batch_belongs_to_the_batchs_owner(shop: FlaskClient, press: FlaskClient) -> None:
@@ -220,13 +265,23 @@ def test_lists_contain_only_the_callers_resources(shop: FlaskClient, press: Flas
     assert listed(boss, "", "batches") == ["pb", "sb"]
 
 
+@pytest.mark.parametrize("in_id", [True, False], ids=["by its id", "by its record"])
 def test_a_sparse_page_scans_a_bounded_number_and_its_cursor_continues(
-    shop: FlaskClient, press: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
+    in_id: bool, shop: FlaskClient, press: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.store.pages.SCAN", 40)
-    monkeypatch.setattr("jobs.store.pages.CHUNK", 20)
+    """A page passes 40 of another producer's jobs. One whose id names the producer counts as less than a record."""
+    selection = files("jobs.lua").joinpath("shared/selection.lua").read_text("utf-8")
+    work_of_id = float(re.findall(r"WORK_OF_ID = ([\d.]+)", selection)[0])
+    scan = round(40 * work_of_id) if in_id else 40
+    monkeypatch.setattr("jobs.store.job_lists.SCAN", scan)
+    monkeypatch.setattr("jobs.store.job_lists.STEP", scan // 2)
     make(shop, "old")
-    press.post("/v1/batches?id=many", data=LINE * 100)
+    if in_id:
+        press.post("/v1/batches?id=many", data=LINE * 100)
+    else:
+        store.jobs.enqueue(
+            [NewJob(id=f"c{n}", text="{}", model="kirin_image_omni", owner="celery") for n in range(100)]
+        )
     make(shop, "new")
     pages: list[list[str]] = []
     cursor: Any = ""
