@@ -92,6 +92,7 @@ def test_a_broken_download_continues_where_it_broke(
     assert list(files_in(folder)) == ["fox-1.png"]
 
 
+@pytest.mark.slow
 def test_the_next_call_continues_it_too(
     real: Client, save: Save, folder: Path, breaking: Callable[[int], list[int]]
 ) -> None:
@@ -124,6 +125,7 @@ def test_what_was_there_of_another_file_is_replaced(content: bytes, real: Client
     assert list(files_in(folder)) == ["fox-1.png"]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_never_saved_under_its_name(real: Client, save: Save, folder: Path, tmp_path: Path) -> None:
     save("fox@shop", IMAGE)
     (stored,) = (tmp_path / "results").rglob("*.png")

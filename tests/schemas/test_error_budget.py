@@ -60,6 +60,7 @@ def test_the_errors_that_are_not_named_are_counted(count: int) -> None:
     assert omitted <= 0 or f"{omitted:,}" in kept["request"][0]
 
 
+@pytest.mark.slow
 @given(st.sampled_from([FOX, SUBJECT]), st.dictionaries(_names | _text, _json, max_size=60), st.booleans())
 def test_any_request_is_accepted_or_refused_within_the_budget(
     sound: dict[str, Any], more: dict[str, Any], pass_unknown: bool

@@ -24,6 +24,7 @@ class RawServer:
         self.tls = tls
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._threads: list[threading.Thread] = []
+        self._open: list[socket.socket] = []
         self._main = threading.Thread(target=self._accept, daemon=True)
         self._main.start()
 
@@ -32,6 +33,7 @@ class RawServer:
             while True:
                 connection, _ = self._socket.accept()
                 self.connections += 1
+                self._open.append(connection)
                 thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 thread.start()
                 self._threads.append(thread)
@@ -54,9 +56,10 @@ class RawServer:
                     return
 
     def close(self) -> None:
-        # shutdown wakes the thread that waits in accept
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        # shutdown wakes the threads: the one that waits in accept, and those whose client keeps its connection open
+        for each in (self._socket, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._main.join(5)
         for thread in self._threads:

@@ -31,6 +31,7 @@ def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(
     assert w.store.lanes.get().slots == 1
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_message_are_sent_concurrently(world: MakeWorld) -> None:
     ids = [f"job-{n}" for n in range(8)]
     # Given a provider that answers none before all are there

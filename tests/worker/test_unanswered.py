@@ -84,6 +84,7 @@ def rounds(w: World, seconds: float, step: float = 60.0) -> None:
         w.round(step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
 def test_a_job_without_an_answer_ends_although_it_is_alone(answer: Answer, w: World, provider: Provider) -> None:
     provider.by_id = {"job-1": answer, "t1": answer}
@@ -103,6 +104,7 @@ def test_a_job_without_an_answer_ends_although_it_is_alone(answer: Answer, w: Wo
     assert provider.posts == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
 def test_an_outage_ends_no_job_however_long_it_takes(answer: Answer, w: World, provider: Provider) -> None:
     w.start()

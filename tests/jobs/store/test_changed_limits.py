@@ -72,6 +72,7 @@ def test_a_change_ends_by_itself_and_by_a_reset(two_lanes: Bench) -> None:
     assert fresh.limits.overrides(Subject.LANE, "a") == {}
 
 
+@pytest.mark.slow
 def test_thousands_of_limits_are_read_and_ended_ones_are_deleted(bench: Bench) -> None:
     context = bench.store.context
     texts: dict[Any, Any] = {

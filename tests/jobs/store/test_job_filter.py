@@ -152,6 +152,7 @@ def filters(draw: Any) -> dict[str, Any]:
     return {name: draw(kinds[name]) for name in names}
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(chosen=filters(), limit=st.sampled_from([1, 7, 100]), work=st.sampled_from([3, 1_000]))
 def test_a_list_and_a_count_find_what_a_filter_means(zoo: Any, chosen: dict[str, Any], limit: int, work: int) -> None:

@@ -409,6 +409,7 @@ def test_a_notification_of_an_earlier_end_is_not_recorded(notifying: Notifying) 
     assert notifying.begin("shop.0") == "granted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("owed", ["n", "cn"])
 def test_a_worker_killed_before_it_claims_what_it_was_given_costs_a_lease(bench: Bench, owed: str) -> None:
     notifying = Notifying(bench, limit=1)

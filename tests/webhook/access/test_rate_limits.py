@@ -144,6 +144,7 @@ def test_a_refused_guess_does_not_extend_the_wait() -> None:
     assert [refusals(limits, GUESSER) for _ in range(2)] == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_memory_of_the_limiter_is_bounded() -> None:
     limits = RateLimits([], lambda: 0.0)
     tracemalloc.start()

@@ -121,6 +121,7 @@ def test_what_a_client_compresses_is_accepted(client: FlaskClient, lines: int, p
     assert (answer.status_code, answer.json["accepted"]) == (201, lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", [LINE, b"\n", LINE[:-1] + b" " * 5_000 + b"\n"], ids=["equal lines", "blank lines", "spaces"]
 )

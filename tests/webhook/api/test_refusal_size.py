@@ -45,6 +45,7 @@ def test_the_answer_about_a_job_has_a_limit(client: FlaskClient, path: str, body
         assert len(answer.json.get("errors", {}).keys() - {"request"}) <= MOST_FIELDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_error", ["skip", "abort"])
 @pytest.mark.parametrize(
     "line",

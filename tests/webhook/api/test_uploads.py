@@ -90,6 +90,7 @@ def test_an_incomplete_upload_leaves_nothing(
     assert keys(raw) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["?id=b", ""])
 @pytest.mark.parametrize(
     "upload",

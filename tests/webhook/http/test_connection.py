@@ -52,6 +52,7 @@ def test_a_silent_sender_is_too_slow(pair: tuple[Connection, socket.socket, list
     assert (connection.too_slow, slow) == (True, ["body"])
 
 
+@pytest.mark.slow
 def test_a_reader_that_reads_nothing_is_too_slow(pair: tuple[Connection, socket.socket, list[str]]) -> None:
     connection, _, slow = pair
     with pytest.raises(TooSlow):
