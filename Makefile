@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Tests of one file run in one process and share fixtures. PARALLEL= runs all tests in one process. One process more than
-# there are cores, because tests of the stack mostly wait.
-PARALLEL ?= -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests of one file run in one process and share fixtures. PARALLEL= runs all tests in one process.
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Processes start seconds faster with the compiled modules of the last run, so keep them.
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
@@ -21,7 +20,7 @@ demo: preflight $(STAMP) ## run 200 jobs through the whole service against a sim
 up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
 
-check: preflight $(STAMP) ## run the fast tests, which start no processes (about a minute)
+check: preflight $(STAMP) ## run the fast tests, which start no processes (two to three minutes)
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: preflight $(STAMP) ## run all tests
