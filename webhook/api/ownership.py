@@ -51,6 +51,11 @@ def find_batch(batch_id: str) -> str:
     return found or batch_id  # the view then finds that there is none
 
 
+def name_of(internal_id: str) -> str:
+    """Return the id by which the caller names a job or batch: an administrator's names the producer, too."""
+    return internal_id if caller().admin else given_id(internal_id)
+
+
 def batch_to_fill(batch_id: str) -> str:
     """Return the service's id of the batch to which an upload adds: the caller's own, which need not exist yet.
 

@@ -25,6 +25,7 @@ from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import paths
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
+from webhook.api.ownership import name_of
 from webhook.pages.blueprint import done, not_done, page, show
 from webhook.services import services
 
@@ -48,11 +49,6 @@ class Failures:
     failure: FailureClass
     codes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Job] = field(default_factory=dict)
-
-
-def name_of(internal_id: str) -> str:
-    """Return the id by which the caller names a job or batch: an administrator's names the producer, too."""
-    return internal_id if caller().admin else given_id(internal_id)
 
 
 @page("/batches/<batch_id>", scope=Scope.READ)

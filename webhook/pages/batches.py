@@ -8,13 +8,11 @@ from marshmallow import ValidationError
 
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
-from jobs.producer_ids import given_id
-from jobs.read_models import Batch, BatchPage, Progress
+from jobs.read_models import BatchPage, Progress
 from jobs.states import State
 from schemas.queries.batches import BATCH_STATES, BatchListQuery
 from schemas.requests.fields import paths
-from webhook.access.auth import caller
-from webhook.api.ownership import filter_from, find_batch
+from webhook.api.ownership import filter_from, find_batch, name_of
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import page, show
 from webhook.services import services
@@ -67,11 +65,6 @@ def batches() -> Response:
         name_of=name_of,
         label_address=lambda name, value: _address(label=[f"{name}={value}"]),
     )
-
-
-def name_of(batch: Batch) -> str:
-    """Return the id by which the caller names a batch: an administrator's names the producer, too."""
-    return batch.id if caller().admin else given_id(batch.id)
 
 
 def _list(query: dict[str, Any]) -> BatchPage:

@@ -21,9 +21,9 @@ from schemas.views.reviews import LONGEST_NOTE, ReviewRequest
 from webhook.api.batch_images import archive
 from webhook.api.batch_results import table
 from webhook.api.outputs import stored_output
+from webhook.api.ownership import name_of
 from webhook.api.reviews import review
 from webhook.http.problems import ProblemError
-from webhook.pages.batch import name_of
 from webhook.pages.blueprint import done, not_done, page, show
 from webhook.services import services
 

@@ -19,9 +19,8 @@ from schemas.queries.parameters import page_cursor
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
-from webhook.access.auth import caller
 from webhook.api.job_filters import job_filter_from
-from webhook.api.ownership import owner
+from webhook.api.ownership import name_of, owner
 from webhook.bulk import SCOPES
 from webhook.pages.blueprint import page, page_url, show
 from webhook.pages.formats import words
@@ -67,7 +66,7 @@ def jobs() -> Response:
         choices={name: [("", "Any"), *((each, words(each)) for each in names)] for name, names in CHOICES.items()},
         states=JOB_STATES,
         chosen={state for text in asked.get("status", ()) for state in text.split(",")},
-        named=_named,
+        named=name_of,
         given=given_id,
         job_address=_job_address,
         owner_of=_owner_of,
@@ -125,14 +124,9 @@ def _cursor() -> tuple[str | None, dict[str, str]]:
         return None, {"cursor": str(error.messages[0])}
 
 
-def _named(internal: str) -> str:
-    """Return an id as the caller may name it: an administrator's names the producer."""
-    return internal if caller().admin else given_id(internal)
-
-
 def _job_address(job: Job) -> str | None:
     """Return the address of a job's page; None while there is none."""
-    return page_url("pages.job", job_id=_named(job.id))
+    return page_url("pages.job", job_id=name_of(job.id))
 
 
 def _owner_of(job: Job) -> str:
