@@ -26,6 +26,7 @@ from worker.settings import Settings
 pytestmark = pytest.mark.stack
 SNAPSHOTS = sorted((Path(__file__).parent / "snapshots").glob("*.json"))
 HOOK = "http://listener.example/hook"
+EPOCH = "{b}:epoch"
 #: How each job ends. The others are completed.
 ENDS = {
     "failed": State.FAILED,
@@ -62,6 +63,9 @@ def restore(redis: Any, snapshot: dict[str, Any], hook: str) -> None:
     for key, each in snapshot["keys"].items():
         write[each["type"]](key, each["value"])
     redis.delete("test:ahead", "test:clock")
+    if redis.hexists(EPOCH, "run"):
+        # A deploy does not replace Redis. A new run of Redis would make every job wait for look-ups first.
+        redis.hset(EPOCH, "run", redis.info("server")["run_id"])
 
 
 def test_a_snapshot_of_the_previous_version_exists() -> None:
