@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -54,12 +54,14 @@ _PART = "HX-Request"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
 
 View = TypeVar("View", bound=Callable[..., Any])
+#: Scopes of which each also suffices, and the query parameter with which it does; "": with any query.
+OrScopes = tuple[Collection[Scope], str]
 
 
-def needs(scope: Scope, view: View, or_scope: tuple[Scope, str] | None = None) -> View:
+def needs(scope: Scope, view: View, or_scope: OrScopes | None = None) -> View:
     """Mark a view with the scope that it requires. `webhook.api.openapi.operation` does it for each operation.
 
-    `or_scope` is a scope that also suffices for calls with a query parameter; the view then permits less.
+    With one of the other scopes, the view permits less, and checks that itself.
     """
     view.scope, view.or_scope = scope, or_scope  # type: ignore[attr-defined] # decorators pass attributes on
     return view
@@ -76,9 +78,9 @@ def scope_of(app: Flask, endpoint: str) -> Scope:
     return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
 
 
-def or_scope_of(app: Flask, endpoint: str) -> tuple[Scope, str] | None:
-    """Return a scope that also opens an endpoint, and the query parameter with which it does; None: no other scope."""
-    return cast("tuple[Scope, str] | None", getattr(app.view_functions[endpoint], "or_scope", None))
+def or_scope_of(app: Flask, endpoint: str) -> OrScopes:
+    """Return the scopes that also open an endpoint, and the query parameter with which they do."""
+    return cast("OrScopes | None", getattr(app.view_functions[endpoint], "or_scope", None)) or ((), "")
 
 
 def is_page(endpoint: str) -> bool:
@@ -236,9 +238,9 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
         if connection := connection_of(request.environ):
             connection.producer = g.caller.holder
         if endpoint is not None:
-            or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
-            if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):
-                _check_scope(g.caller, scope_of(current_app, endpoint))
+            others, parameter = or_scope_of(current_app, endpoint)
+            suffice = others if not parameter or parameter in request.args else ()
+            _check_scope(g.caller, scope_of(current_app, endpoint), suffice)
         return None
 
 
@@ -277,16 +279,17 @@ def _address_of_page() -> str:
     return request.full_path.removesuffix("?") if request.method == "GET" else "/"
 
 
-def _check_scope(caller: Caller, scope: Scope) -> None:
-    if not caller.may(scope):
-        raise lacks(scope)
+def _check_scope(caller: Caller, scope: Scope, others: Collection[Scope] = ()) -> None:
+    if not any(map(caller.may, (scope, *others))):
+        raise lacks(scope, others)
 
 
-def lacks(scope: Scope) -> ProblemError:
-    """Return the problem, 403, of a caller without the scope."""
+def lacks(scope: Scope, others: Collection[Scope] = ()) -> ProblemError:
+    """Return the problem, 403, of a caller without the scope, and without any of `others`, which suffice, too."""
+    wanted = " or ".join(f"`{each}`" for each in (scope, *others))
     return ProblemError(
         403,
-        f"This requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
+        f"This requires a key with the scope {wanted}, which yours lacks. Ask the operator for such a key.",
         scope=scope.value,
     )
 
