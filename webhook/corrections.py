@@ -14,7 +14,7 @@ from typing import Any
 from jobs.errors import JobNotFound, NoLane, NotAllowed
 from jobs.job import Job
 from jobs.new_job import BatchOptions, NewJob
-from jobs.producer_ids import internal_id, owner_in
+from jobs.producer_ids import given_id, internal_id, owner_in
 from jobs.revision import MOST_REVISIONS
 from jobs.serializers import read_request
 from jobs.states import State
@@ -83,13 +83,14 @@ def check(batch_id: str, rows: Sequence[Row]) -> Checked:
     shared = services()
     batch = shared.store.batches.get(batch_id)
     options = shared.store.batches.options(batch_id) or BatchOptions()
-    found, classes, pools, size, named = list[Correction](), Counter[str](), set[str](), 0, 0
+    found, classes, pools, size, named = list[Correction](), Counter[str](), set[str](), 0, set[str]()
     for part in chunks(_wanted(shared, batch_id, rows)):
         news = {each.row.number: _load(shared, each, options) for each in part if each.instead is None}
         absent = _absent(shared, [new for new, _ in news.values() if isinstance(new, NewJob)])
         for each in part:
             new, images = news.get(each.row.number, (None, frozenset[str]()))
-            named += each.job is not None and each.job.batch == batch_id and each.job.state is State.FAILED
+            if each.job and each.job.batch == batch_id and each.job.state is State.FAILED:
+                named.add(each.job.id)
             if isinstance(new, NewJob) and (missing := absent & set(_REFERENCE.findall(new.text)) - images):
                 request = GenerationRequest.from_text(new.text)
                 new = _explain(without_images(request, missing.intersection))
@@ -114,7 +115,7 @@ def check(batch_id: str, rows: Sequence[Row]) -> Checked:
         blocks.append(Block("paused", f"the batch is paused: {batch.reason}"))
     blocks += [Block("stalled", trouble.what) for trouble in shared.store.liveness.troubles()]
     annotate(dry_run="yes", **_counts(found))
-    return Checked(found, forecast, blocks, max(0, batch.counts[State.FAILED] - named))
+    return Checked(found, forecast, blocks, max(0, batch.counts[State.FAILED] - len(named)))
 
 
 def correct(batch_id: str, rows: Sequence[Row], key: str) -> list[Correction]:
@@ -152,10 +153,9 @@ def correct(batch_id: str, rows: Sequence[Row], key: str) -> list[Correction]:
 
 def _wanted(shared: Services, batch_id: str, rows: Sequence[Row]) -> Iterator[_Wanted]:
     """Read the jobs that lines name, in chunks, and combine each with its line. The first MOST_CORRECTED are used."""
-    owner, used = owner_in(batch_id) or "", 0
+    owner, used = owner_in(batch_id) or shared.store.batches.owner(batch_id) or "", 0
     for part in chunks(iter(rows)):
-        names = {row.id: internal_id(row.id.partition("@")[0], owner) for row in part if not row.problem}
-        jobs = dict(zip(names, shared.store.jobs.get_many(list(names.values()), text=True), strict=True))
+        jobs = _jobs(shared, [row.id for row in part if not row.problem], owner)
         for row in part:
             each = _combine(row, jobs.get(row.id), batch_id)
             if each.instead is None:
@@ -164,6 +164,16 @@ def _wanted(shared: Services, batch_id: str, rows: Sequence[Row]) -> Iterator[_W
                     why = f"is beyond {MOST_CORRECTED:,} corrections at once: upload the file again for the others"
                     each = _Wanted(row, each.job, instead=_refused(row, why))
             yield each
+
+
+def _jobs(shared: Services, named: Sequence[str], owner: str) -> dict[str, Job | None]:
+    """Read a producer's jobs by the ids that lines name; an id may have the producer's name after it."""
+    own = [each for each in named if owner_in(each) in (None, owner)]
+    ids = [internal_id(given_id(each), owner) for each in own]
+    found = dict(zip(own, shared.store.jobs.get_many(ids, text=True), strict=True))
+    # Version 1 recorded a job under the given id.
+    rest = [name for name, job in found.items() if job is None and owner_in(name) is None]
+    return found | dict(zip(rest, shared.store.jobs.get_many(rest, text=True) if rest else (), strict=True))
 
 
 def _combine(row: Row, job: Job | None, batch_id: str) -> _Wanted:

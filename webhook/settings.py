@@ -174,7 +174,7 @@ class Settings(shared.Settings):
         "BOOMERANG_TRACE_URL",
         ma.String,
         None,
-        "The address of a job's trace, to which [its page](guides/read-logs.md#from-a-job-to-its-logs) then has a link: "
+        "The address of a job's trace, for a link on [its page](guides/read-logs.md#from-a-job-to-its-logs): "
         "`https://traces.example/search?q={id}`. Placeholders: `{id}`, the service's id, which the logs have; "
         "`{external_id}`, that of the present attempt; `{task_id}`, the provider's. Everybody who may see the job sees "
         "the link.",

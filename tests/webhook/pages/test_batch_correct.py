@@ -198,6 +198,7 @@ def test_each_line_says_why_it_corrects_nothing(shop: FlaskClient, foxes: Store)
 
 def test_the_same_form_twice_makes_one_revision_also_after_another_correction(shop: FlaskClient, foxes: Store) -> None:
     page = upload(shop, "id,prompt\nf0,a calm fox\n")
+    assert re.search("Failed jobs not in the file</dt><dd>3", page.text)
     assert outcomes(shop, confirm(shop, page)) == {"f0": "corrected"}
     again = confirm(shop, page)
     assert outcomes(shop, again) == {"f0": "unchanged"}
@@ -293,9 +294,9 @@ def test_who_may_correct(
         token = token_of(browser.get("/"))
         for path in (READ, CHECK, OUTCOME):
             assert browser.post(path, data={"csrf_token": token, "do": "correct"}).status_code == status
-    page = upload(admin, "id,prompt\nf0,a calm fox\nf4,x\n")
+    page = upload(admin, "id,prompt\nf0@shop,a calm fox\nf1@press,x\n")
     assert admin.post(CHECK, data={**hidden(page), "csrf_token": "x", "do": "correct"}).status_code == 400
     with caplog.at_level(logging.INFO, "boomerang.audit"):
-        assert outcomes(admin, confirm(admin, page)) == {"f0": "corrected", "f4": "refused"}
+        assert outcomes(admin, confirm(admin, page)) == {"f0@shop": "corrected", "f1@press": "refused"}
     lines = [each.getMessage() for each in caplog.records if "check_corrections" in each.getMessage()]
     assert any("corrected=1" in line and "refused=1" in line and "batch_id=foxes@shop" in line for line in lines)

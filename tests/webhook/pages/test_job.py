@@ -277,7 +277,9 @@ def test_a_job_leads_to_its_trace_and_logs_where_they_are_configured(
     make()
     assert "Elsewhere" not in shop.get("/jobs/fox").text
     where = {"trace_url": "https://traces.example/{id}?a=1&b={task_id}", "logs_url": "https://logs.example/q={id}"}
-    app = create_app(replace(settings, api_keys=("shop:one",), session_secret="a-session-secret-for-tests", **where), store)
+    app = create_app(
+        replace(settings, api_keys=("shop:one",), session_secret="a-session-secret-for-tests", **where), store
+    )
     page = app.test_client().get("/jobs/fox", headers={"Authorization": "Bearer one"}).text
     assert "https://logs.example/q=fox%40shop" in page
     assert "traces.example" not in page
@@ -308,7 +310,10 @@ def test_a_job_leads_to_its_trace_and_logs_where_they_are_configured(
 def test_a_template_of_an_address_is_checked_at_the_start(template: str, problem: str) -> None:
     for name in ("BOOMERANG_TRACE_URL", "BOOMERANG_LOGS_URL"):
         if not problem:
-            assert template in (Settings.from_env({name: template}).trace_url, Settings.from_env({name: template}).logs_url)
+            assert template in (
+                Settings.from_env({name: template}).trace_url,
+                Settings.from_env({name: template}).logs_url,
+            )
             continue
         with pytest.raises(SettingsInvalid) as caught:
             Settings.from_env({name: template})
