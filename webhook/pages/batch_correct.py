@@ -92,7 +92,7 @@ def corrections_file(batch_id: str) -> ResponseReturnValue:
 
 def _check(batch_id: str, draft: Draft, packed: str, uses: tuple[str, ...]) -> ResponseReturnValue:
     """Show what the file would do; or, where it cannot be used with these columns, why."""
-    more = {"packed": packed, "once": new_id(), "columns": columns(draft, uses)}
+    more: dict[str, Any] = {"packed": packed, "once": new_id(), "columns": columns(draft, uses)}
     try:
         checked = check(batch_id, rows(draft, uses))
     except FileRefused as error:

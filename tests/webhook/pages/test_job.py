@@ -276,10 +276,14 @@ def test_a_job_leads_to_its_trace_and_logs_where_they_are_configured(
 ) -> None:
     make()
     assert "Elsewhere" not in shop.get("/jobs/fox").text
-    where = {"trace_url": "https://traces.example/{id}?a=1&b={task_id}", "logs_url": "https://logs.example/q={id}"}
-    app = create_app(
-        replace(settings, api_keys=("shop:one",), session_secret="a-session-secret-for-tests", **where), store
+    settings = replace(
+        settings,
+        api_keys=("shop:one",),
+        session_secret="a-session-secret-for-tests",
+        trace_url="https://traces.example/{id}?a=1&b={task_id}",
+        logs_url="https://logs.example/q={id}",
     )
+    app = create_app(settings, store)
     page = app.test_client().get("/jobs/fox", headers={"Authorization": "Bearer one"}).text
     assert "https://logs.example/q=fox%40shop" in page
     assert "traces.example" not in page
