@@ -11,7 +11,7 @@ from jobs.delivery_log import Attempt
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.producer_ids import given_id, owner_in
 from jobs.receivers import Turn
-from jobs.serializers import serialize_batch
+from jobs.serializers.batches import serialize_batch
 from jobs.store.batch_events import BatchEvent
 from jobs.store.store import Store
 from worker.notification import Notifier

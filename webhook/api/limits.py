@@ -11,7 +11,7 @@ from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneLimitsSchema
 from jobs.limits import Subject
 from jobs.owners import CELERY
-from jobs.serializers import serialize_key_limits, serialize_lane
+from jobs.serializers.lanes import serialize_key_limits, serialize_lane
 from jobs.task_names import SUBMIT
 from schemas.body import parse_json
 from schemas.requests.fields import paths
