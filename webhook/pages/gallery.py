@@ -16,7 +16,7 @@ from jobs.review import Mark, Verdict
 from jobs.serializers.requests import read_request
 from jobs.store.reviews import Reviewed
 from schemas.queries.batches import ImagesQuery
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.views.reviews import LONGEST_NOTE, ReviewRequest
 from webhook.api.batch_images import archive
 from webhook.api.batch_results import table
