@@ -20,7 +20,8 @@ from tests.support.raw_server import Answer, RawServer, close, drip, reset, resp
 from tests.support.waiting import within
 from worker.errors import DownloadFailed
 from worker.http import download as module
-from worker.http.download import MOST_REDIRECTS, TRIES, Body, Bounds, Downloader
+from worker.http.download import MOST_REDIRECTS, TRIES, Downloader
+from worker.http.transfer import Body, Bounds
 
 DATA = Random(1).randbytes(300_000)
 BODY = Body(sha256(DATA).hexdigest(), len(DATA))
