@@ -1,6 +1,6 @@
-"""The transfer of a file over one or more connections: how much has come, how long it may take, whether it can continue.
+"""The transfer of a file, over all its connections: what has come, how long it may take, whether it can continue.
 
-A peer that is silent or too slow ends it. One that breaks off is continued where the server can do that (RFC 9110, 14).
+A peer that is silent or too slow ends it. What breaks off is continued where the server can do that (RFC 9110, 14).
 """
 
 import time
@@ -38,7 +38,7 @@ class Body:
 
 @dataclass(slots=True)
 class Transfer:
-    """The state of a download over all its connections."""
+    """The state of a transfer: it writes the bytes that come into `file`, and counts them."""
 
     file: IO[bytes]
     bounds: Bounds
