@@ -25,7 +25,8 @@ from boomerang_client.following import PAUSE, BatchChanges, EndedJobs
 from boomerang_client.ids import new_id, spellings
 from boomerang_client.image_folders import Folders
 from boomerang_client.jobs import Jobs
-from boomerang_client.parsing import read_changed, read_list
+from boomerang_client.parsing.batches import read_changed
+from boomerang_client.parsing.values import read_list
 from boomerang_client.progress_line import show_on_stderr
 from boomerang_client.record_fields import Status, update
 from boomerang_client.records import Batch, Job, read_batch, read_job

@@ -27,7 +27,8 @@ from boomerang_client.choices import BatchState, FailureClass, Include, JobState
 from boomerang_client.errors import NotFound, StillRunning, UsageError
 from boomerang_client.ids import new_id, spellings
 from boomerang_client.image_folders import Folders
-from boomerang_client.parsing import read_changed, read_list
+from boomerang_client.parsing.batches import read_changed
+from boomerang_client.parsing.values import read_list
 from boomerang_client.progress_line import show_on_stderr
 from boomerang_client.record_fields import Status, update
 from boomerang_client.responses import BatchAccepted, BatchChanged
