@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from boomerang_client import Client
+from boomerang_client import Client, request_retries
 from tests.support.command import Command
 from tests.support.fake_boomerang import KEY, FakeService
 from tests.support.fake_boomerang_http import served
