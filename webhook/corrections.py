@@ -16,7 +16,7 @@ from jobs.job import Job
 from jobs.new_job import BatchOptions, NewJob
 from jobs.producer_ids import given_id, internal_id, owner_in
 from jobs.revision import MOST_REVISIONS
-from jobs.serializers import read_request
+from jobs.serializers.requests import read_request
 from jobs.states import State
 from jobs.store.chunks import chunks
 from jobs.store.forecasts import Block, Forecast
