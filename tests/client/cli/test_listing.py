@@ -91,7 +91,7 @@ def test_list_counts_failed_and_cancelled_jobs_of_batches_apart(
     assert {"created_after", "created_before", "label", "limit"} <= set(service.seen[-1].query)
     for what in ("jobs", "batches"):
         run("list", what, "--producer", "shop")
-        assert service.seen[-1].query["producer"] == ["shop"]
+        assert service.seen[-1].query["producer"] == "shop"
 
 
 @pytest.mark.parametrize(("state", "ids"), [("running", ["c"]), ("paused", ["b"]), ("done", ["a"])])

@@ -262,13 +262,18 @@ def test_reference_images_are_pictures_for_their_producer_only(
     assert whole.headers["Cache-Control"].startswith("private")
     again = shop.get("/files/jobs/fox/references/0", headers={"If-None-Match": whole.headers["ETag"]})
     assert again.status_code == 304
-    small = shop.get("/files/jobs/fox/references/0?size=256")
-    assert (small.status_code, small.mimetype) == (200, "image/webp")
     assert admin.get("/files/jobs/fox@shop/references/0").data == picture
     for index in ("1", "2", "-1", "00x", "9" * 9):
         assert shop.get(f"/files/jobs/fox/references/{index}").status_code == 404
     assert log_in_as("press").get("/files/jobs/fox/references/0").status_code == 404
     assert log_in_as("shop", Scope.ENQUEUE).get("/files/jobs/fox/references/0").status_code == 403
+
+
+@pytest.mark.stack
+def test_a_reference_image_has_a_thumbnail(make: Callable[..., None], shop: FlaskClient, draw: Draw) -> None:
+    make(image_list=[{"image": base64.b64encode(draw()).decode()}])
+    small = shop.get("/files/jobs/fox/references/0?size=256")
+    assert (small.status_code, small.mimetype) == (200, "image/webp")
 
 
 def test_a_job_leads_to_its_trace_and_logs_where_they_are_configured(
