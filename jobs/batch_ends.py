@@ -1,9 +1,9 @@
 """When the jobs of a batch ended, from its first end to its last one, in a bounded number of columns.
 
-The ends of the last minute are counted in the ring of `jobs.eta`. A span that leaves the ring, once in `SPAN` seconds at
-most, is added to the field `ends` of the batch's hash: the spans of a column, the number of the first column (the number
-of its first span / spans of a column), and the count of each column. Where they would be more than `COLUMNS`, each two
-become one of twice the width. So no end is left out, and an end costs no further command of Redis.
+The ends of the last minute are counted in the ring of `jobs.eta`. A span that leaves the ring, at most one every `SPAN`
+seconds, is added to the field `ends` of the batch's hash: how many spans a column has, the number of the first column
+(that of its first span, divided by it), and the count of each column. If they would be more than `COLUMNS`, each two
+become one. So no end is left out, and most ends cost no further command of Redis.
 """
 
 import re
@@ -57,7 +57,7 @@ def is_damaged(text: str) -> bool:
 
 
 def _stored(text: str) -> tuple[int, Counter[int]]:
-    """Return the spans of a column, and the first span of each column with its count. Nothing where the text is damaged."""
+    """Return the width of a column, and the first span of each with its count. Nothing where the text is damaged."""
     if is_damaged(text):
         return 1, Counter()
     width, first, *counts = map(int, text.split())

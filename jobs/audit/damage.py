@@ -15,7 +15,6 @@ from jobs.audit.spending import ENTRY_BARS
 from jobs.batch_ends import is_damaged
 from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
-
 from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions, Hold
