@@ -24,9 +24,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "dashboard"
 SIZE: ViewportSize = {"width": 1200, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 780}
 QUALITY = 70
-#: The batch that has ended, and one that is under way.
-BATCH, NEXT = "autumn-catalogue", "winter-catalogue"
+#: The batch that has ended, one that is under way, and one that waits for money.
+BATCH, NEXT, CAPPED = "autumn-catalogue", "winter-catalogue", "spring-teaser"
 JOBS = 60
+#: Pictures of the whole page, however long.
+WHOLE = {"new-batch-check"}
+#: Some jobs fail for good, so that a batch has failures.
+MORE = "--fail 0.1 --fail-permanent 0.08"
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 #: What a person pastes into the page of a new batch: the last line is refused.
 LINES = """\
@@ -48,7 +52,11 @@ def take(folder: Path) -> list[Path]:
         before.unlink()
     with tempfile.TemporaryDirectory(prefix="boomerang-") as temporary:
         options = Options(
-            folder=Path(temporary), flower=False, simulator=f"--seed 7 {FAULTS}", settings=SETTINGS, warnings=False
+            folder=Path(temporary),
+            flower=False,
+            simulator=f"--seed 7 {FAULTS} {MORE}",
+            settings=SETTINGS,
+            warnings=False,
         )
         with LocalStack(options, lambda *_: None) as stack, chromium.running(path) as browser:
             return list(_pictures(browser, stack, folder))
@@ -85,6 +93,8 @@ def _run_jobs(stack: LocalStack, well: str, gone: str) -> None:
                 each["callback_url"] = gone if number % 20 == 0 else well
         client.enqueue_batch(plain[:JOBS], id=BATCH, labels={"season": "autumn"})
         client.wait(BATCH, timeout=180, every=0.5)
+        # It reaches its cap at once, and needs a person.
+        client.enqueue_batch(plain[:12], id=CAPPED, labels={"season": "spring"}, max_cost="0.03")
         client.enqueue_batch(plain[JOBS:], id=NEXT, labels={"season": "winter"}, max_cost="1.50")
 
 
@@ -116,8 +126,8 @@ def _check_new_batch(page: Page, url: str) -> None:
 
 
 def _count_bulk(page: Page, url: str) -> None:
-    page.goto(f"{url}/jobs?status=failed")
-    page.get_by_role("button", name="Retry…").click()
+    page.goto(f"{url}/jobs?batch={CAPPED}")
+    page.get_by_role("button", name="Cancel…").click()
     page.get_by_role("heading", name="Which jobs").wait_for()
 
 
@@ -140,7 +150,7 @@ def _picture(page: Page, folder: Path, name: str) -> Iterator[Path]:
         page.emulate_media(color_scheme=theme)
         page.wait_for_load_state("networkidle")
         path = folder / f"{name}-{theme}.webp"
-        with Image.open(io.BytesIO(page.screenshot(animations="disabled"))) as image:
+        with Image.open(io.BytesIO(page.screenshot(animations="disabled", full_page=name in WHOLE))) as image:
             image.convert("RGB").save(path, quality=QUALITY, method=6)
         yield path
 
