@@ -22,6 +22,7 @@ from jobs.new_job import NewJob
 from jobs.store.store import Store
 from schemas import callback_path
 from tests.support.producers import BOSS
+from tests.support.waiting import load
 from tests.support.webhook_server import AtProvider, CallBack, Messages, Serve, WebhookServer
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -182,7 +183,7 @@ def serve() -> Iterator[Serve]:
         follower = threading.Thread(target=follow)
         follower.start()
         running.append((process, follower))
-        assert started.wait(30), log
+        assert started.wait(30 * load()), log
         found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "\n".join(log))
         if found is None:
             raise RuntimeError("\n".join(log))
