@@ -216,21 +216,20 @@ def test_callbacks_are_answered_while_all_long_polls_wait(
     store.attempts.admit(2)
     assert len(store.attempts.claim(["fox", "slow"])) == 2
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
-    waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(200)]
-    for connection in waiting:
-        connection.sendall(f"GET /v1/jobs/slow?wait=30 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+    with contextlib.ExitStack() as opened:
+        waiting = [opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 30)) for _ in range(200)]
+        for connection in waiting:
+            connection.sendall(f"GET /v1/jobs/slow?wait=30 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
 
-    # Then a callback is answered
-    assert ask("POST", callback_path("fox", secret), json.dumps(completed))[0] == 204
-    assert store.jobs.get("fox").state is State.COMPLETED
-    # And all waits end with the job, not with their time
-    assert ask("POST", callback_path("slow", secret), json.dumps(completed))[0] == 204
-    statuses = []
-    for connection in waiting:
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        statuses.append(json.load(answer)["status"])
-        connection.close()
+        # Then a callback is answered
+        assert ask("POST", callback_path("fox", secret), json.dumps(completed))[0] == 204
+        assert store.jobs.get("fox").state is State.COMPLETED
+        # And all waits end with the job, not with their time
+        assert ask("POST", callback_path("slow", secret), json.dumps(completed))[0] == 204
+        answers = [opened.enter_context(http.client.HTTPResponse(connection)) for connection in waiting]
+        for answer in answers:
+            answer.begin()
+        statuses = [json.load(answer)["status"] for answer in answers]
     # Those without a place were answered at once
     assert statuses.count("completed") >= WAITS
 
