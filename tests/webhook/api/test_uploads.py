@@ -33,6 +33,7 @@ def keys(raw: redis.Redis) -> set[str]:
     return {key for key in raw.scan_iter() if not key.startswith("{b}:wake")}
 
 
+@pytest.mark.slow
 def test_a_valid_upload_enqueues_all_lines(
     client: FlaskClient, store: Store, messages: Messages, raw: redis.Redis
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_conflicting_id_aborts_the_upload(client: FlaskClient, store: Store) -
     assert [job.given_id for job in store.jobs.page().jobs] == ["taken"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "headers"),
     [

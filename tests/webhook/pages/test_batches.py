@@ -119,6 +119,7 @@ def test_pages_follow_each_other(store: Store, shop: FlaskClient) -> None:
     assert seen == [f"b{number:02}" for number in reversed(range(60))]
 
 
+@pytest.mark.slow
 def test_a_page_costs_the_same_whatever_there_is(
     store: Store, shop: FlaskClient, admin: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
