@@ -48,6 +48,11 @@ local function find_recorded(id, text, caller)
   return has_request(recorded, text) and is_job_of(recorded, caller) and 'known' or 'conflict'
 end
 
+-- Write many members of one key by few commands. Lua passes only so many arguments.
+local function write_all(command, key, values)
+  for from = 1, #values, 1000 do redis.call(command, key, unpack(values, from, math.min(from + 999, #values))) end
+end
+
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
 -- membership. `free`: how many new ones are allowed; nil: no limit. `caller`: ANYONE to whom jobs of other producers are
 -- known. Returns an outcome for each (created | known | conflict | imageless: an image that it names is not stored
@@ -56,6 +61,7 @@ local function accept(batch, specs, now, recheck, free, caller)
   local created = math.max(now, read_number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
   local outcomes, count, seen, queued, uses, classes, held = {}, 0, {}, {}, {}, {}, {}
+  local places, alarms, members = {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
@@ -102,24 +108,27 @@ local function accept(batch, specs, now, recheck, free, caller)
       redis.call('SET', KEY.text .. id, text)
       if facts.labels then
         redis.call('SET', KEY.labels .. id, facts.labels)
-        index_labels(KEY.labelled, facts.labels, id, at)
+        guarded(id, now, function() index_labels(KEY.labelled, facts.labels, id, at) end)
       end
-      redis.call('ZADD', KEY.state .. 'queued', at, id)
-      if facts.delay then
-        alarm(job, recheck_at(job, now, facts.delay)) -- it joins the queue at that time
-      else
+      members[#members + 1] = id
+      places[#places + 1], places[#places + 2] = at, id
+      if not facts.delay then
         local queue = queue_of(job)
-        redis.call('ZADD', KEY.ready .. queue, at, id)
-        queued[queue] = (queued[queue] or 0) + 1
-        alarm(job, recheck_at(job, now, recheck))
-      end
-      publish_change(job, '', facts.delay and whole(now + facts.delay))
-      if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
+        queued[queue] = queued[queue] or {}
+        table.insert(queued[queue], at)
+        table.insert(queued[queue], id)
+      end -- else it joins the queue at that time
+      alarms[#alarms + 1], alarms[#alarms + 2] = whole(recheck_at(job, now, facts.delay or recheck)), id
+      publish_change(job, '', now, facts.delay and whole(now + facts.delay))
       classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
       outcomes[#outcomes + 1] = 'created'
     end
   end
+  write_all('ZADD', KEY.alarms, alarms)
+  write_all('ZADD', KEY.state .. 'queued', places)
+  for queue, waiting in pairs(queued) do write_all('ZADD', KEY.ready .. queue, waiting) end
+  if batch ~= '' then write_all('RPUSH', KEY.members .. batch, members) end
   count_uses(uses, 1, now)
   for owner, more in pairs(held) do
     count_held(KEY.unfinished, owner, more[1])
@@ -134,11 +143,11 @@ local function accept(batch, specs, now, recheck, free, caller)
       for each, more in pairs(classes) do count_unfinished(batch, each, more) end
     end
   end
-  for queue, more in pairs(queued) do
+  for queue, waiting in pairs(queued) do
     local pool, class_of_it = split_queue(queue)
     if batch ~= '' then note_place(batch, pool .. '|' .. class_of_it) end
     redis.call('HSETNX', KEY.pools, pool, '')
-    count_waiting(queue, more)
+    count_waiting(queue, #waiting / 2)
   end
   if batch ~= '' and count > 0 and batch_of(batch).hold then pause_until_approved(batch) end
   return outcomes, count
