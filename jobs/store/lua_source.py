@@ -72,6 +72,7 @@ _SHARED = (
     "moves",
     "deliveries",
     "ends",
+    "owners",
     "selection",
     "revisions",
     "reviews",
