@@ -117,8 +117,8 @@ class Records:
             for job_id, (record, *_) in rows.items():
                 pipe.zscore(of("state", record[Field.STATE]), job_id)
             places = reader.ask(pipe)
-        for index in self._others:
-            yield from index.lacking({job_id: record for job_id, (record, *_) in rows.items()})
+        for others in self._others:
+            yield from others.lacking({job_id: record for job_id, (record, *_) in rows.items()})
         for (job_id, (record, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
             at = dict(zip((*_INDEXES.values(), "index"), (*scores, indexed), strict=True))
             broken = {rule for rule, is_broken in _broken(record, text, at).items() if is_broken}

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
+from secrets import token_urlsafe
 from statistics import median
 from typing import Any, Self
 
@@ -64,7 +65,6 @@ PRODUCER_NAME, ADMIN_NAME = "press", "boss"
 #: Open pages while the whole path is measured.
 WARM_UP = "warm-up"
 OPEN = ("/", "/batches", f"/batches/{WARM_UP}", "/jobs", "/lanes")
-_SECRET = "a-session-secret-of-the-benchmark"
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 _LIVE = re.compile(r'data-live="(\d+)" hx-get="([^"]+)"')
 _FORBIDDEN = 403
@@ -82,17 +82,18 @@ class PageCost:
 @contextmanager
 def counted_trips(trips: Counter[str]) -> Iterator[None]:
     """Count what is sent to Redis. A pipeline is sent at once."""
-    send = AbstractConnection.send_packed_command
+    connection_type: Any = AbstractConnection
+    send = connection_type.send_packed_command
 
     def counting(connection: Any, *args: Any, **options: Any) -> Any:
         trips["sent"] += 1
         return send(connection, *args, **options)
 
-    AbstractConnection.send_packed_command = counting  # type: ignore[method-assign]
+    connection_type.send_packed_command = counting
     try:
         yield
     finally:
-        AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
+        connection_type.send_packed_command = send
 
 
 def measure_pages(folder: Path, jobs: int) -> dict[tuple[str, str], PageCost]:
@@ -101,7 +102,7 @@ def measure_pages(folder: Path, jobs: int) -> dict[tuple[str, str], PageCost]:
     with filled(folder, jobs) as store:
         url = store.context.client.connection_pool.connection_kwargs
         address = f"redis://:{url['password']}@{url['host']}:{url['port']}/0"
-        settings = Settings(redis_url=address, broker_url=address, session_secret=_SECRET)
+        settings = Settings(redis_url=address, broker_url=address, session_secret=token_urlsafe(32))
         app = create_app(settings, store, lambda *_: True)
         ring = KeyRing(store.context.client, store.context.keys)
         for name, scopes in ((ADMIN_NAME, [Scope.ADMIN]), (PRODUCER_NAME, PRODUCER)):
