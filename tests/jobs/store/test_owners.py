@@ -172,3 +172,19 @@ def test_a_wrong_entry_is_found_and_corrected(bench: Bench, command: tuple[Any, 
     assert audit(bench.store) == []
     assert ids_of(bench, "shop") == ["a@shop"]
     assert [each.id for each in bench.store.batches.page(only=Filter(owner="shop")).batches] == ["x@shop"]
+
+
+def test_jobs_under_way_are_counted_by_owner(bench: Bench) -> None:
+    add(bench, "shop", "a", "b", "c")
+    add(bench, "press", "a")
+    taken = bench.store.attempts.admit(10).ids[:3]
+    claims = bench.store.attempts.claim(taken)
+    bench.store.attempts.mark_in_progress(claims[0].external_task_id, claims[0].fence, "t1")
+
+    counts = {owner: bench.store.jobs.count_under_way(owner) for owner in ("shop", "press", "crowd")}
+
+    for owner, found in counts.items():
+        own = [job for job in bench.store.jobs.get_many(taken) if job and job.id.endswith(f"@{owner}")]
+        for state, count in found.items():
+            assert (count.jobs, count.exact) == (sum(job.state is state for job in own), True)
+    assert sum(count.jobs for found in counts.values() for count in found.values()) == len(taken)
