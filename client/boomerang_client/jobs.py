@@ -113,10 +113,12 @@ class Jobs(Connection):
         include: Iterable[Include] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        producer: str | None = None,
     ) -> Generator[Job, None]:
         """Yield jobs, newest first; those of a `batch` in input order. At most `limit`.
 
         `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
+        `producer` limits an administrator's list to one.
 
         The iterator requests one page at a time.
         """
@@ -127,6 +129,7 @@ class Jobs(Connection):
             include=list(include),
             created_after=to_iso(created_after),
             created_before=to_iso(created_before),
+            producer=producer,
         )
         params |= {"class": list(classes)} if classes else {}
         for view in self._list("/v1/jobs", "jobs", params, limit):
@@ -211,7 +214,8 @@ class Jobs(Connection):
         and a file that exists is not downloaded again, so you may repeat the call. An image that the service has saved
         comes from there: a download that breaks is continued, also by the next call, and its SHA-256 is checked.
         Others come from the generation API. An image that cannot be downloaded does not stop the others:
-        `Saved.error` says why. Raises NotSaved when the folder cannot be created.
+        `Saved.error` says why. Raises NotSaved when the folder cannot be created, and when the disk is full: that ends
+        the other downloads, too. What has been saved stays; free some space and repeat the call.
         """
         private_hosts = self._may_call_private_hosts()
         saver = Saver(folder, at_once, transport=self._transport.in_threads(), private_hosts=private_hosts)

@@ -12,10 +12,11 @@ from schemas.queries.parameters import (
     dry_run,
     failure_classes,
     included,
+    producer_name,
     review_marks,
 )
 from schemas.requests.base import PRIORITIES
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 from schemas.states import JOB_STATES
 
 BATCH_STATES = ("running", "paused", "done")
@@ -49,6 +50,7 @@ class BatchListQuery(ListQuery):
             "description": "done: every job has ended. paused: on request, or at its max_cost. running: all others."
         },
     )
+    producer = producer_name("Only batches of this producer.")
 
 
 class BatchQuery(Schema):

@@ -7,10 +7,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from schemas.error_text import quoted
-from schemas.requests.fields import Labels, Options, Pattern, paths
+from schemas.requests.messages import paths
+from schemas.requests.producer_texts import Labels
+from schemas.requests.validators import Options, Pattern
 from schemas.states import FAILURE_CLASSES, REVIEW_MARKS
 
 MAX_PAGE = 500
+#: Characters of the name of a producer.
+_LONGEST_NAME = 128
 #: What a view of a job has only on request.
 INCLUDED = ("request", "revisions", "reviews", "timeline")
 #: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
@@ -126,6 +130,14 @@ def dry_run() -> fields.Boolean:
         load_default=False,
         error_messages={"invalid": "must be true or false"},
         metadata={"description": "Enqueue nothing, and answer with a quote, as `POST /v1/quote` does."},
+    )
+
+
+def producer_name(description: str) -> fields.String:
+    """Return a parameter that is the name of a producer."""
+    return fields.String(
+        validate=validate.Length(1, _LONGEST_NAME, error=f"must have 1 to {_LONGEST_NAME} characters"),
+        metadata={"description": f"{description} Administrators see those of all."},
     )
 
 
