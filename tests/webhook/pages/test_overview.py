@@ -131,7 +131,8 @@ def test_the_page_takes_as_many_round_trips_with_many_jobs(
 def test_a_producer_sees_its_unfinished_jobs_by_state(log_in_as: Callable[..., FlaskClient], store: Store) -> None:
     text = '{"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
     own = [NewJob(id=f"{number}@shop", text=text, model="kirin_image_omni", owner="shop") for number in range(3)]
-    store.jobs.enqueue([*own, NewJob(id="a@press", text=text, model="kirin_image_omni", owner="press")])
+    store.jobs.enqueue(own)
+    store.jobs.enqueue([NewJob(id="a@press", text=text, model="kirin_image_omni", owner="press")])
     store.attempts.claim([store.attempts.admit(1).ids[0]])
     figures = {}
     for name in ("shop", "press"):
