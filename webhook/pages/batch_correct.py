@@ -12,6 +12,8 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
+from jobs.errors import BatchNotFound
+from webhook.access.auth import caller
 from webhook.api.batch_results import CSV
 from webhook.api.enqueue import new_id
 from webhook.api.ownership import name_of
@@ -48,6 +50,7 @@ def choose_corrections(batch_id: str) -> Response:
 @page("/files/batches/<batch_id>/correct", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=FORM_BYTES)
 def read_corrections(batch_id: str) -> ResponseReturnValue:
     """Read the file, and show what it would do."""
+    _compare_owner(batch_id)
     try:
         with services().transfers.enter():
             account()
@@ -60,6 +63,7 @@ def read_corrections(batch_id: str) -> ResponseReturnValue:
 @page("/files/batches/<batch_id>/correct/check", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=FORM_BYTES)
 def check_corrections(batch_id: str) -> ResponseReturnValue:
     """Show what the file would do with these columns; or correct the jobs, and show the outcome."""
+    _compare_owner(batch_id)
     form = request.form
     try:
         with services().transfers.enter():
@@ -77,6 +81,7 @@ def check_corrections(batch_id: str) -> ResponseReturnValue:
 @page("/files/batches/<batch_id>/correct/outcome", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=FORM_BYTES)
 def corrections_file(batch_id: str) -> ResponseReturnValue:
     """Send the outcome of each line, which the page carries, as CSV."""
+    _compare_owner(batch_id)
     account()
     try:
         found = unpack(request.form.get("outcome", ""))
@@ -88,6 +93,13 @@ def corrections_file(batch_id: str) -> ResponseReturnValue:
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _compare_owner(batch_id: str) -> None:
+    """Raise `BatchNotFound` unless the batch is the caller's: its id may have become another producer's since."""
+    owner = services().store.batches.owner(batch_id)
+    if owner is None or not caller().sees(owner):
+        raise BatchNotFound(batch_id)
 
 
 def _check(batch_id: str, draft: Draft, packed: str, uses: tuple[str, ...]) -> ResponseReturnValue:
