@@ -17,7 +17,7 @@ from jobs.serializers import serialize_batch
 from schemas.queries.batches import BatchListQuery, QuoteQuery, UploadQuery
 from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from schemas.views.quotes import QuoteView
-from webhook.access.audit_log import annotate
+from webhook.access.audit_log import annotate, leave_out_of_trail
 from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
@@ -97,6 +97,8 @@ def enqueue_lines(batch: str, query: dict[str, Any], given: Collection[str], rea
         _explain_continuation(problem, done, whole=store_lines is upload_whole)
         raise problem from error
     finally:
+        if not done.is_new:
+            leave_out_of_trail()
         annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
         count = shared.counters.jobs.labels
         count("created").inc(done.accepted)
@@ -141,6 +143,7 @@ def quote_lines(batch: str, query: dict[str, Any], given: Collection[str], read_
     whole = query.get("on_error") == "abort"
     with shared.transfers.enter(Direction.BODY):
         view = make_quote(shared, done, read_lines(shared), shared.memory.for_body(), whole=whole)
+    leave_out_of_trail()
     annotate(dry_run="yes", accepted=done.accepted, known=done.known, rejected=done.rejected)
     return view
 
