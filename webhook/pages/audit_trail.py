@@ -67,7 +67,7 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
 def _address(name: str, value: str) -> str | None:
     endpoint, parameter = _LINKS.get(name, (None, ""))
     # A name with a slash has no page.
-    return page_url(endpoint, **{parameter: value}) if endpoint and "/" not in value else None
+    return page_url(endpoint, **{parameter: value}) if endpoint and value and "/" not in value else None
 
 
 def _values(filters: Mapping[str, str]) -> dict[str, Any]:
