@@ -186,7 +186,7 @@ class Settings(LinkSettings):
         "BOOMERANG_AUDIT_TRAIL_RETENTION",
         ma.Float,
         90 * A_DAY,
-        "How long entries of the [audit trail](guides/dashboard.md#audit-trail) are kept, at least 60. Of each "
+        "How long entries of the [audit trail](guides/manage-keys.md#the-audit-trail) are kept, at least 60. Of each "
         f"producer, the newest {ENTRIES_KEPT:,} are kept, and as many of all operators together.",
         validate=_A_MINUTE,
     )

@@ -33,7 +33,7 @@ NOT_IN_TRAIL = frozenset(
         "pages.count_bulk",  # a dry run
     }
 )
-#: Answers after which the audit trail gets no entry: nothing was changed, and Redis may be away.
+#: Answers after which the audit trail usually gets no entry: nothing was changed, and Redis may be away.
 _UNRECORDED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 Record = Callable[[Action], None]
@@ -59,14 +59,16 @@ def install(app: Flask, record: Record, is_page: Callable[[str], bool]) -> None:
     def end(response: Response) -> Response:
         status = response.status_code
         changes = "caller" in g and request.method not in _SAFE_METHODS
+        # An upload that ends early may have enqueued some of its lines.
+        did_something = status not in _UNRECORDED or bool(g.get("audited", {}).get("accepted"))
         # A request over the rate limit changes nothing, and must not fill the log.
-        if (changes or "audited" in g) and status != HTTPStatus.TOO_MANY_REQUESTS:
+        if (changes or "audited" in g) and (did_something or status != HTTPStatus.TOO_MANY_REQUESTS):
             number = secrets.token_hex(8)
             response.headers[HEADER] = number
             _write_request(status, number)
             endpoint = request.endpoint or ""
-            left_out = not endpoint or endpoint in NOT_IN_TRAIL or "not_in_trail" in g or status in _UNRECORDED
-            if changes and not left_out:
+            left_out = not endpoint or endpoint in NOT_IN_TRAIL or "not_in_trail" in g
+            if changes and did_something and not left_out:
                 note(record, _action(status, number, Via.PAGE if is_page(endpoint) else Via.API))
         return response
 

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from jobs.audit_trail import Action, AuditEntry, Via
 from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable
+from jobs.key_limits import KeyLimits
 from jobs.owners import ANYONE
 from jobs.store.store import Store
 from tests.support.browser import log_in, token_of
@@ -122,6 +123,19 @@ def test_a_batch_is_recorded_once(shop: FlaskClient, store: Store) -> None:
     assert len(entries(store)) == 1
     shop.post("/v1/batches/b/cancel")
     assert last(store).details == {"batch_id": "b@shop", "affected": "2", "pending": "0"}
+
+
+def test_a_batch_that_is_cut_off_is_recorded(settings: Settings, store: Store) -> None:
+    """The rest of it, sent later, is no new batch."""
+    limits = {"shop": KeyLimits(max_unfinished=2)}
+    limited = replace(settings, api_keys=("shop:one",), key_limits=limits)
+    client = create_app(limited, Store(store.context.client, limited), lambda *_: True).test_client()
+    for _ in range(2):
+        answer = client.post("/v1/batches?id=b", data=LINE * 5, headers={"Authorization": "Bearer one"})
+        assert answer.status_code == 429
+    (entry,) = entries(store)
+    assert entry.action is not None
+    assert (entry.action.status, entry.action.details["accepted"]) == (429, "2")
 
 
 def test_a_dry_run_of_a_bulk_action_is_not_recorded(shop: FlaskClient, store: Store) -> None:
