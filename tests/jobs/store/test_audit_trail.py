@@ -87,8 +87,8 @@ def test_a_busy_producer_pushes_out_only_its_own_entries(
     monkeypatch.setattr(audit_trail, "ENTRIES_KEPT", 200)
     for owner in ("press", ANYONE):
         trail.record(action(owner))
-    for _ in range(600):
-        trail.record(action("shop"))
+    add(raw, "shop", *(f"{NOW}-{number}" for number in range(600)))
+    trail.record(action("shop"))
     assert 200 <= raw.xlen(KEY("trail", "shop")) < 400
     assert len(trail.page("press").entries) == len(trail.page(ANYONE).entries) == 1
     assert {each.owner for each in trail.page(None, limit=500).entries} == {"shop", "press", ANYONE}
@@ -97,14 +97,14 @@ def test_a_busy_producer_pushes_out_only_its_own_entries(
 def test_the_memory_of_a_producer_is_bounded(trail: AuditTrail, raw: redis.Redis) -> None:
     """What docs/reference/limits.md says, with the longest entries that anybody can cause."""
     worst = action(job_id="\U0001f98a" * 128, batch_id="b" * 128, reason="x" * 300, lane="y" * 300)
-    for _ in range(300):
+    for _ in range(60):
         trail.record(worst)
     size = raw.memory_usage(KEY("trail", "shop"), samples=0)
     assert size / raw.xlen(KEY("trail", "shop")) * ENTRIES_KEPT < 10_000_000
     usual = action("press", job_id="order-4711@press", outcome="cancelled")
-    for _ in range(300):
+    for _ in range(60):
         trail.record(usual)
-    assert raw.memory_usage(KEY("trail", "press"), samples=0) / 300 * ENTRIES_KEPT < 2_000_000
+    assert raw.memory_usage(KEY("trail", "press"), samples=0) / 60 * ENTRIES_KEPT < 2_000_000
 
 
 def test_old_entries_go(trail: AuditTrail, raw: redis.Redis) -> None:
@@ -124,7 +124,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(15))
 @given(entries=ENTRIES, later=ENTRIES, limit=st.integers(1, 7))
 def test_pages_have_each_entry_once_newest_first(
     redis_server: Any, entries: list[tuple[str, int, int]], later: list[tuple[str, int, int]], limit: int
@@ -160,11 +160,11 @@ def test_a_full_last_page_leads_nowhere(trail: AuditTrail) -> None:
 
 
 def test_many_producers_cost_few_round_trips(trail: AuditTrail, raw: redis.Redis) -> None:
-    for number in range(200):
+    for number in range(100):
         add(raw, f"p{number}", *(f"{NOW}-{each}" for each in range(12)))
     before = raw.info("commandstats").get("cmdstat_xrevrange", {"calls": 0})["calls"]
     assert len(trail.page(None, limit=50).entries) == 50
-    assert raw.info("commandstats")["cmdstat_xrevrange"]["calls"] - before <= 400
+    assert raw.info("commandstats")["cmdstat_xrevrange"]["calls"] - before <= 200
 
 
 def test_filters(trail: AuditTrail) -> None:
