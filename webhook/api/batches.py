@@ -97,8 +97,6 @@ def enqueue_lines(batch: str, query: dict[str, Any], given: Collection[str], rea
         _explain_continuation(problem, done, whole=store_lines is upload_whole)
         raise problem from error
     finally:
-        if not done.is_new:
-            leave_out_of_trail()
         annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
         count = shared.counters.jobs.labels
         count("created").inc(done.accepted)

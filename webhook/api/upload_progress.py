@@ -41,7 +41,6 @@ class Upload:
     errors: list[dict[str, Any]] = field(default_factory=list)
     pilot: int | None = None
     warnings: tuple[Block, ...] = ()
-    is_new: bool = True  #: it begins its batch
     _sample: Sample | None = None
     _bytes_left: int = MOST_ERROR_BYTES
 
@@ -57,7 +56,6 @@ class Upload:
         """
         if existing is None:
             return
-        self.is_new = False
         if not caller().sees(existing.owner):
             raise ProblemError(409, TAKEN)
         errors = {

@@ -139,7 +139,7 @@ def test_a_batch_that_is_cut_off_is_recorded(settings: Settings, store: Store) -
 
 
 def test_a_dry_run_of_a_bulk_action_is_not_recorded(shop: FlaskClient, store: Store) -> None:
-    wanted = {"action": "cancel", "filter": {"state": ["queued"]}}
+    wanted = {"action": "cancel", "filter": {"status": ["queued"]}}
     assert shop.post("/v1/bulk", json=wanted | {"dry_run": True}).status_code < 300
     assert entries(store) == []
     assert shop.post("/v1/bulk", json=wanted).status_code < 300

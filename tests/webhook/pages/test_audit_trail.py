@@ -68,7 +68,7 @@ def test_hostile_text_is_text(name: str, admin: FlaskClient, store: Store) -> No
     assert "evil()" in text
     assert "<script>evil" not in text
     assert "<b>" not in text
-    assert not re.search(r'href="[^"]*/\.\./', text)
+    assert not re.search(r'href="[^"?]*/\.\./', text)
 
 
 def test_filters_pages_and_bad_ones(shop: FlaskClient, store: Store) -> None:
