@@ -17,6 +17,7 @@ from flask import Flask, Response, g, request
 from jobs.audit_trail import Action, Via, bounded
 from jobs.logs import about
 from webhook.access.api_keys import Caller
+from webhook.access.scopes import is_page
 
 _log = logging.getLogger("boomerang.audit")
 _trail_log = logging.getLogger(__name__)
@@ -49,11 +50,8 @@ def leave_out_of_trail() -> None:
     g.not_in_trail = True
 
 
-def install(app: Flask, record: Record, is_page: Callable[[str], bool]) -> None:
-    """Write a line after each request that changes something or is annotated, and record changes in the audit trail.
-
-    `is_page`: whether an endpoint is a page.
-    """
+def install(app: Flask, record: Record) -> None:
+    """Write a line after each request that changes something or is annotated, and record changes in the audit trail."""
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -13,10 +13,10 @@ from jobs.errors import JobNotFound, NotAllowed
 from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.review import Mark, Verdict
-from jobs.serializers import read_request
+from jobs.serializers.requests import read_request
 from jobs.store.reviews import Reviewed
 from schemas.queries.batches import ImagesQuery
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.views.reviews import LONGEST_NOTE, ReviewRequest
 from webhook.api.batch_images import archive
 from webhook.api.batch_results import table

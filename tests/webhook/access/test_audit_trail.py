@@ -19,7 +19,7 @@ from jobs.owners import ANYONE
 from jobs.store.store import Store
 from tests.support.browser import log_in, token_of
 from webhook.access.audit_log import NOT_IN_TRAIL
-from webhook.access.auth import PUBLIC, is_page
+from webhook.access.scopes import PUBLIC, is_page
 from webhook.app import create_app
 from webhook.settings import Settings
 
