@@ -42,7 +42,8 @@ def add(raw: redis.Redis, owner: str, *ids: str, **fields: str) -> None:
     with raw.pipeline(transaction=False) as pipe:
         pipe.sadd(Keys().singleton("trails"), owner)
         for each in ids:
-            pipe.xadd(KEY("trail", owner), {**FIELDS, "by": owner, **fields}, each)
+            entry: Any = {**FIELDS, "by": owner, **fields}
+            pipe.xadd(KEY("trail", owner), entry, each)
         pipe.execute()
 
 
