@@ -1,5 +1,7 @@
 """The check of every request before its view runs: who calls, and whether the key suffices."""
 
+from collections.abc import Collection
+
 from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -35,9 +37,9 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
         if connection := connection_of(request.environ):
             connection.producer = g.caller.holder
         if endpoint is not None:
-            or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
-            if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):
-                _check_scope(g.caller, scope_of(current_app, endpoint))
+            others, parameter = or_scope_of(current_app, endpoint)
+            suffice = others if not parameter or parameter in request.args else ()
+            _check_scope(g.caller, scope_of(current_app, endpoint), suffice)
         return None
 
 
@@ -75,6 +77,6 @@ def _address_of_page() -> str:
     return request.full_path.removesuffix("?") if request.method == "GET" else "/"
 
 
-def _check_scope(caller: Caller, scope: Scope) -> None:
-    if not caller.may(scope):
-        raise lacks(scope)
+def _check_scope(caller: Caller, scope: Scope, others: Collection[Scope] = ()) -> None:
+    if not any(map(caller.may, (scope, *others))):
+        raise lacks(scope, others)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,16 +18,17 @@ from jobs.job import Job
 from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id
 from jobs.read_models import Batch
-from jobs.states import State
+from jobs.states import FINAL, State
 from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
 from schemas.requests.base import PRIORITIES
-from schemas.requests.messages import paths
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.ownership import name_of
 from webhook.pages.blueprint import done, not_done, page, show
+from webhook.pages.charts import columns
+from webhook.pages.forms import errors_of
 from webhook.services import services
 
 #: Failed jobs among which an example of each error is looked for.
@@ -63,6 +65,7 @@ def batch(batch_id: str) -> Response:
         states=list(State),
         priorities=[(each, each) for each in PRIORITIES],
         **_failed(found),
+        **_ends(found),
     )
 
 
@@ -91,7 +94,7 @@ def resume_batch(batch_id: str) -> ResponseReturnValue:
     try:
         given = BatchResumeQuery().load({name: text for name, text in request.form.items() if name == "max_cost"})
     except ValidationError as error:
-        problems = "; ".join(paths(error.messages).get("max_cost", ["is not valid"]))
+        problems = errors_of(error).get("max_cost", "is not valid")
         return not_done(f"The cap {problems}. Nothing was changed.", "pages.batch", batch_id=name_of(batch_id))
     cap: Decimal | None = given.get("max_cost")
     return _act(batch_id, lambda: services().store.batches.resume(batch_id, max_cost=cap, caller=caller().owner))
@@ -139,6 +142,21 @@ def _act(batch_id: str, act: Any) -> ResponseReturnValue:
     if result.pending:
         text += f" Up to {result.pending:,} more follow."
     return done(text, "pages.batch", batch_id=name)
+
+
+def _ends(batch: Batch) -> dict[str, Any]:
+    """Return the chart of when its jobs ended, with its numbers; without `ends` where none has."""
+    if batch.ends is None or not batch.ends.counts:
+        return {"ends": None}
+    step = timedelta(seconds=batch.ends.seconds)
+    rows = [(batch.ends.begun + number * step, count) for number, count in enumerate(batch.ends.counts)]
+    ended = sum(batch.counts[state] for state in FINAL - {State.CANCELLED})
+    return {
+        "ends": columns([(f"{count:,} ended", {"first": count}) for _, count in rows]),
+        "ends_rows": rows,
+        "ends_until": rows[-1][0] + step,
+        "ends_missing": max(0, ended - sum(batch.ends.counts)),
+    }
 
 
 def _failed(batch: Batch) -> dict[str, Sequence[Failures] | Any]:

@@ -16,7 +16,6 @@ from jobs.review import Mark, Verdict
 from jobs.serializers.requests import read_request
 from jobs.store.reviews import Reviewed
 from schemas.queries.batches import ImagesQuery
-from schemas.requests.messages import paths
 from schemas.views.reviews import LONGEST_NOTE, ReviewRequest
 from webhook.api.batch_images import archive
 from webhook.api.batch_results import table
@@ -25,6 +24,8 @@ from webhook.api.ownership import name_of
 from webhook.api.reviews import review
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import done, not_done, page, show
+from webhook.pages.forms import all_errors
+from webhook.pages.job_images import IMAGES, pictures
 from webhook.services import services
 
 #: Jobs on a page of the gallery.
@@ -78,9 +79,9 @@ def batch_image(batch_id: str, job_id: str, index: str) -> Response:
         parameters=[
             (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
             for key, value in asked.items()
-            if key != "image_list"
+            if key not in IMAGES
         ],
-        references=[each for each in asked.get("image_list") or () if isinstance(each, dict)],
+        pictures=pictures(job),
         earlier=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=number - 1)
         if number
         else None,
@@ -104,8 +105,7 @@ def review_image(batch_id: str, job_id: str, index: str) -> ResponseReturnValue:
     try:
         review(job_id, index, ReviewRequest().load(given))
     except ValidationError as error:
-        text = "; ".join(f"{name} {', '.join(texts)}" for name, texts in paths(error.messages).items())
-        return not_done(f"The review was not recorded: {text}.", "pages.batch_image", **where)
+        return not_done(f"The review was not recorded: {all_errors(error)}.", "pages.batch_image", **where)
     except (NotAllowed, ProblemError) as error:
         text = error.detail if isinstance(error, ProblemError) else str(error)
         return not_done(text, "pages.batch_image", **where)
@@ -127,7 +127,7 @@ def images_archive(batch_id: str) -> Response:
     try:
         query = ImagesQuery(unknown=EXCLUDE).load(asked)
     except ValidationError as error:
-        raise ProblemError(422, "The address is not valid.", errors=paths(error.messages)) from None
+        raise ProblemError(422, f"The address is not valid: {all_errors(error)}.") from None
     return archive(batch_id, [Mark(each) for each in query["review"]], int(query.get("after", 0)))
 
 
