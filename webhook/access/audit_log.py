@@ -31,6 +31,8 @@ NOT_IN_TRAIL = frozenset(
         "images.create",
         "batches.quote",
         "pages.read_new_batch",  # shows what is in a file
+        "pages.read_corrections",  # the same
+        "pages.corrections_file",  # a download
         "pages.count_bulk",  # a dry run
     }
 )

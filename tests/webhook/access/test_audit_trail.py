@@ -27,7 +27,7 @@ LINE = b'{"model": "kirin_image_omni", "prompt": "a fox"}\n'
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 #: Changes that this test makes in another way, or not at all: those without a caller, those that end the session, and
 #: forms that change nothing until they name a start.
-APART = PUBLIC | {"pages.leave", "pages.check_new_batch"}
+APART = PUBLIC | {"pages.leave", "pages.check_new_batch", "pages.check_corrections"}
 
 
 @pytest.fixture
