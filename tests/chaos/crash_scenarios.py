@@ -723,7 +723,10 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "batch_actions.resume": {batch_resumed: "pause messages.submit audited answer"},
     "batch_actions.approve": {batch_approved: "approve messages.submit audited answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit audited answer"},
-    "bulk.begin": {bulk_cancelled: "begin_bulk bulk messages.submit audited answer", bulk_retried: "bulk messages.submit"},
+    "bulk.begin": {
+        bulk_cancelled: "begin_bulk bulk messages.submit audited answer",
+        bulk_retried: "bulk messages.submit",
+    },
     "bulk.abort": {bulk_aborted: "abort_bulk audited answer"},
     "batch_actions.retry": {batch_retried: "begin_sweep sweep messages.submit audited answer"},
 }
