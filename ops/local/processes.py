@@ -156,8 +156,9 @@ def service_processes(
             env={
                 **env("webhook"),
                 **plan.keys,
-                **({_KEYS_URL: keys_url} if keys_url else {}),
                 **_given(plan, _WEBHOOK_ONLY),
+                # A given address counts, even where this stack has a Redis of its own.
+                **({_KEYS_URL: keys_url} if keys_url and not plan.environ.get(_KEYS_URL) else {}),
             },
             ready=responds(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),

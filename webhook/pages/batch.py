@@ -62,6 +62,7 @@ def batch(batch_id: str) -> Response:
         part="batch_now.html",
         batch=found,
         name=name_of(batch_id),
+        named=name_of,
         states=BAR,
         priorities=[(each, each) for each in PRIORITIES],
         **_failed(found),
