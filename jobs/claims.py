@@ -1,9 +1,10 @@
-"""What a worker has claimed: a job whose alarm was due, or the right to send an attempt."""
+"""What a worker has claimed: jobs whose alarm was due, admitted jobs, or the right to send an attempt."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.attempt_ids import external_id
+from jobs.errors import RecordDamaged
 from jobs.job import LANE, Delivery, Job
 
 
@@ -60,3 +61,25 @@ class Claim:
     def external_task_id(self) -> str:
         """The external id of the attempt."""
         return external_id(self.id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Jobs that were admitted; `more`: others could follow at once."""
+
+    ids: tuple[str, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DueJobs:
+    """Claimed jobs whose alarm is due, and how many were due in all (`due_count`).
+
+    `admit_hint`: send an admission hint. `epoch`: Redis's. `damaged`: due jobs whose records cannot be read.
+    """
+
+    dues: tuple[Due, ...]
+    due_count: int
+    admit_hint: bool
+    epoch: int
+    damaged: tuple[RecordDamaged, ...] = ()

@@ -6,7 +6,7 @@ from jobs.api_keys import KeyRing
 from jobs.ended_sessions import EndedSessions
 from jobs.store.store import Store
 from webhook import callbacks, health, pages, places
-from webhook.access import audit_log, auth, sessions
+from webhook.access import audit_log, auth, protection, sessions
 from webhook.access.api_keys import KnownKeys
 from webhook.access.rate_limits import RateLimits, read_rates
 from webhook.api import (
@@ -89,8 +89,8 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     )
     places.set_up(app)
     audit_log.install(app)
-    auth.protect(app, authenticator)
+    protection.protect(app, authenticator)
     ownership.protect(app)
-    # After `auth.protect`: without a session, a form without its token leads to the login page.
+    # After `protection.protect`: without a session, a form without its token leads to the login page.
     security_headers.set_up(app, machines_only=callbacks.blueprint, api=API)
     return app

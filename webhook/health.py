@@ -13,7 +13,7 @@ from jobs.api_keys import KeyRing
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Trouble, TroubleCode
 from jobs.read_models import Lane
-from jobs.serializers import serialize_liveness
+from jobs.serializers.liveness import serialize_liveness
 from webhook.access.auth import authenticator
 from webhook.condition import OK, Condition, examine
 from webhook.http.connection import Direction, connection_of

@@ -11,7 +11,7 @@ from jobs.delivery_log import Attempt
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.producer_ids import given_id, owner_in
 from jobs.receivers import Turn
-from jobs.serializers import serialize_batch
+from jobs.serializers.batches import serialize_batch
 from jobs.store.batch_events import BatchEvent
 from jobs.store.store import Store
 from worker.notification import Notifier
@@ -30,8 +30,10 @@ class BatchNotifications:
 
     def begin(self, event: BatchEvent, deliver: Deliver) -> None:
         """Begin a claimed notification, or leave it waiting. `deliver` gets the ids of those that are next."""
-        if not self._sender.stopping:
-            self._sender.begin(_OfBatch(event.url, event, self._store, self._notifier), deliver)
+        if self._sender.stopping:
+            return
+        if found := self._sender.begin(_OfBatch(event.url, event, self._store, self._notifier), deliver):
+            self._store.batch_events.postpone(event, found.seconds, found.why)
 
 
 @dataclass(slots=True)
@@ -80,9 +82,6 @@ class _OfBatch:
 
     def post(self) -> int:
         return self.notifier.post(self.url, self.message_id, json.dumps(self._view(), ensure_ascii=False))
-
-    def postpone(self, seconds: float, why: str) -> object:
-        return self.store.batch_events.postpone(self.event, seconds, why)
 
     def give_up(self, why: str) -> object:
         return self.store.batch_events.give_up(self.event, why)

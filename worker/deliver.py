@@ -56,19 +56,11 @@ class Deliverer:
         dues = self._store.deliveries.claim([each for each in ids if not each.startswith(EVENT_MARK)])
         list(self._executor.map(self._finish, [due for due in dues if Delivery.CELERY in due.owed]))
         notify = [due for due in dues if Delivery.NOTIFY in due.owed]
-        for due, text in zip(notify, self._store.jobs.get_texts([due.job.id for due in notify]), strict=True):
-            with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
-                self._notify(due, text)
+        texts = self._store.jobs.get_texts([due.job.id for due in notify])
+        self._notifications.begin(list(zip(notify, texts, strict=True)), self)
         if self._of_batches:
             for event in self._store.batch_events.claim([each for each in ids if each.startswith(EVENT_MARK)]):
                 self._of_batches.begin(event, self)
-
-    def _notify(self, due: Due, text: str | None) -> None:
-        try:
-            self._notifications.begin(due, text, self)
-        except RecordDamaged as error:
-            # Other jobs' deliveries are not affected.
-            log.error("job %s: its producer is not notified: %s", due.job.id, error)  # noqa: TRY400 - no traceback needed
 
     def _finish(self, due: Due) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):

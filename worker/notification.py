@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 from jobs.job import Job
 from jobs.links import Links
-from jobs.serializers import serialize_job, serialize_task
+from jobs.serializers.jobs import serialize_job
+from jobs.serializers.tasks import serialize_task
 from schemas import CallbackForm
 from schemas.signatures import signed
 from worker.errors import NotifyFailed

@@ -1,14 +1,16 @@
 """Notifications of ended jobs."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from jobs import logs
 from jobs.claims import Due
 from jobs.decoding import UNREADABLE
 from jobs.delivery_log import Attempt
+from jobs.errors import RecordDamaged
 from jobs.jitter import Random, draw
 from jobs.job import Delivery
 from jobs.producer_ids import owner_in
@@ -16,7 +18,7 @@ from jobs.receivers import Turn, receiver_of
 from jobs.store.store import Store
 from schemas import GenerationRequest
 from worker.notification import Notifier
-from worker.sender import Deliver, Sender, next_try
+from worker.sender import Deliver, Postponed, Sender, next_try
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +32,31 @@ class Notifications:
         self._sender = sender
         self._random = random
 
-    def begin(self, due: Due, text: str | None, deliver: Deliver) -> None:
-        """Begin a claimed notification, or leave it waiting. `text`: the job's request, as it is stored.
+    def begin(self, claimed: Sequence[tuple[Due, str | None]], deliver: Deliver) -> None:
+        """Begin claimed notifications, or leave them waiting. With each comes the job's request, as it is stored.
 
-        `deliver` gets the ids of jobs that are next.
+        `deliver` gets the ids of jobs that are next. Those that are postponed are recorded in one round trip.
         """
+        postponed: list[tuple[Due, float, str]] = []
+        try:
+            for due, text in claimed:
+                with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
+                    if found := self._begin(due, text, deliver):
+                        postponed.append((due, found.seconds, found.why))
+        finally:
+            self._store.deliveries.postpone_notifications(postponed)
+
+    def _begin(self, due: Due, text: str | None, deliver: Deliver) -> Postponed | None:
+        try:
+            return self._begin_one(due, text, deliver)
+        except RecordDamaged as error:
+            # Other jobs' notifications are not affected.
+            log.error("job %s: its producer is not notified: %s", due.job.id, error)  # noqa: TRY400 - no traceback needed
+            return None
+
+    def _begin_one(self, due: Due, text: str | None, deliver: Deliver) -> Postponed | None:
         if self._sender.stopping:
-            return
+            return None
         try:
             request = GenerationRequest.from_text(text) if text else None
             url = request.callback_url if request else None
@@ -44,11 +64,11 @@ class Notifications:
         except UNREADABLE as error:
             log.exception("job %s: its callback_url cannot be read", due.job.id)
             retry_later(self._store, due, Delivery.NOTIFY, type(error).__name__, self._random())
-            return
+            return None
         if request is None or url is None or not receiver:
             self._store.deliveries.record(due, Delivery.NOTIFY)
-            return
-        self._sender.begin(_OfJob(url, due, request, self._store, self._notifier), deliver)
+            return None
+        return self._sender.begin(_OfJob(url, due, request, self._store, self._notifier), deliver)
 
 
 @dataclass(slots=True)
@@ -99,9 +119,6 @@ class _OfJob:
 
     def post(self) -> int:
         return self.notifier(self.due.job, self.url, self.request.callback_form)
-
-    def postpone(self, seconds: float, why: str) -> object:
-        return self.store.deliveries.postpone(self.due, Delivery.NOTIFY, seconds, why)
 
     def give_up(self, why: str) -> object:
         return self.store.deliveries.give_up(self.due, Delivery.NOTIFY, why)

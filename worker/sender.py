@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -71,14 +71,19 @@ class Notification(Protocol):
     def post(self) -> int:
         """Send it and return the status, a 2xx. Raises `NotifyFailed`."""
 
-    def postpone(self, seconds: float, why: str) -> object:
-        """Record that it was not attempted, and is in so many seconds."""
-
     def give_up(self, why: str) -> object:
         """Record that it is not repeated."""
 
     def end(self, turn: Turn, attempt: Attempt, **how: Any) -> list[str]:
         """Record an attempt. Returns the ids of those that have a place now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A notification that is to be attempted in so many `seconds`, because its receiver's breaker is open (`why`)."""
+
+    seconds: float
+    why: str
 
 
 class Sender:
@@ -111,13 +116,15 @@ class Sender:
         """Return whether it begins no more. The alarm of a notification then lets another worker send it."""
         return self._stopping.is_set()
 
-    def begin(self, owed: Notification, deliver: Deliver) -> None:
-        """Begin a notification, or leave it waiting. `deliver` gets the ids of those that are next."""
+    def begin(self, owed: Notification, deliver: Deliver) -> Postponed | None:
+        """Begin a notification, or leave it waiting. `deliver` gets the ids of those that are next.
+
+        The caller records a notification that is postponed: there may be thousands, and one round trip suffices.
+        """
         receiver = receiver_of(owed.url)
         old = owed.caused_at is not None and owed.claimed_at - owed.caused_at > LONGEST_POSTPONED
         if not old and (pause := self._known_pause(owed, receiver)) is not None:
-            self._postpone(owed, pause)
-            return
+            return self._postponed(owed, pause)
         turn = owed.begin(receiver, self._limit, last_chance=old and owed.tries == 0)
         if turn.outcome is BeginOutcome.GRANTED:
             self._executor.submit(self._send, owed, turn, deliver)
@@ -128,11 +135,12 @@ class Sender:
                 _give_up(owed, owed.error or _EARLIER)
             else:
                 self._remember(owed, receiver, turn.pause)
-                self._postpone(owed, turn.pause)
+                return self._postponed(owed, turn.pause)
+        return None
 
-    def _postpone(self, owed: Notification, pause: float) -> None:
+    def _postponed(self, owed: Notification, pause: float) -> Postponed:
         # Spread, so that they do not all come when the breaker lets one through.
-        owed.postpone(pause * (1 + self._random() / 2), owed.error or _EARLIER)
+        return Postponed(pause * (1 + self._random() / 2), owed.error or _EARLIER)
 
     def _remember(self, owed: Notification, receiver: str, pause: float) -> None:
         if len(self._open) >= _MOST_REMEMBERED:

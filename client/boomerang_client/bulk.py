@@ -8,7 +8,7 @@ from uuid import uuid4
 from boomerang_client.arguments import path_segment
 from boomerang_client.bulk_records import BulkAction, read_bulk
 from boomerang_client.connection import Connection
-from boomerang_client.parsing import read_list
+from boomerang_client.parsing.values import read_list
 
 
 class Bulk(Connection):

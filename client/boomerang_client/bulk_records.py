@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from boomerang_client.parsing import MALFORMED, read_time, unexpected
+from boomerang_client.parsing.values import MALFORMED, read_time, unexpected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from boomerang_client.connection import Connection
 from boomerang_client.deliveries import Deliveries
 from boomerang_client.execution import Lines, open_lines
 from boomerang_client.image_folders import Folders
-from boomerang_client.parsing import read_overview, read_spend
+from boomerang_client.parsing.lanes import read_overview
+from boomerang_client.parsing.spending import read_spend
 from boomerang_client.quotes import Quote
 from boomerang_client.responses import Lane, Overview, Spend
 from boomerang_client.retrying import PatientCaller

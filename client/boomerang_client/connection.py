@@ -13,7 +13,7 @@ from boomerang_client.errors import NotFound
 from boomerang_client.execution import CallById, Sleep, in_thread, sleep
 from boomerang_client.ids import spellings
 from boomerang_client.image_uploads import ImageUploader
-from boomerang_client.parsing import read_list
+from boomerang_client.parsing.values import read_list
 from boomerang_client.public_hosts import is_at_private_address
 from boomerang_client.transport import Transport
 

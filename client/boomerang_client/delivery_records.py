@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from boomerang_client.parsing import MALFORMED, read_time, unexpected
+from boomerang_client.parsing.values import MALFORMED, read_time, unexpected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

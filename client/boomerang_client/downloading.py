@@ -26,8 +26,8 @@ from urllib3.util import connection as sockets
 from urllib3.util.retry import Retry
 
 from boomerang_client.public_hosts import public_addresses
+from boomerang_client.sessions import ClosingAdapter, Session
 from boomerang_client.stopping import Stop, current_stop, is_stopped, stopped_by
-from boomerang_client.transport import ClosingAdapter, Session
 
 #: Seconds for a whole download with its redirects and repeats; to connect, and to wait for the next bytes.
 LONGEST = 900.0

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from boomerang_client.errors import LineError, line_errors
-from boomerang_client.parsing import MALFORMED, as_money, as_number, as_object, read_notes, unexpected
+from boomerang_client.parsing.batches import read_notes
+from boomerang_client.parsing.values import MALFORMED, as_money, as_number, as_object, unexpected
 from boomerang_client.responses import Note
 
 #: Refused lines that are listed, of a quote as of an upload; and first lines of each mistake.

@@ -17,10 +17,11 @@ from boomerang_client.new_files import new_file, resumed_file
 from boomerang_client.outputs import Output
 from boomerang_client.public_hosts import NotPublic
 from boomerang_client.record_fields import JobFields
+from boomerang_client.request_retries import UNAVAILABLE, JitteredRetry, pause_before
 from boomerang_client.responses import Saved
 from boomerang_client.saved_files import SavedFiles, WrongContent
 from boomerang_client.stopping import Stop
-from boomerang_client.transport import UNAVAILABLE, JitteredRetry, Transport, pause_before
+from boomerang_client.transport import Transport
 
 AT_ONCE = 8
 TRIES = 4

@@ -1,180 +1,33 @@
 """Send requests to the service: one session, retries, and errors of this package. No other module does."""
 
 import json
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from secrets import SystemRandom
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, RequestException, SSLError, Timeout
 from requests.models import REDIRECT_STATI
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, ResponseError
-from urllib3.util.retry import Retry
+from urllib3.exceptions import ReadTimeoutError
 
 from boomerang_client import spooling
 from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
 from boomerang_client.ndjson import encode
-from boomerang_client.stopping import POOLS, is_stopped
+from boomerang_client.request_retries import JitteredRetry, retries_of
+from boomerang_client.sessions import Adapter, Session
 
-BACKOFF_MAX = 20.0
-RETRY_AFTER_MAX = 60.0
 # urllib3 keeps the connect time-out on the socket while it sends a body. An upload must survive a service that stops
 # reading while it stores what it has received.
 UPLOAD_STALL = 30.0
 # The service sends something on an event stream at least every 15 s.
 EVENTS_STALL = 40.0
-#: Connections kept open, so that as many threads can share a client.
-THREADS = 32
 ACCEPT = "application/json, application/x-ndjson, application/problem+json"
-#: Statuses of a service, or a proxy before it, that is temporarily unavailable.
-UNAVAILABLE = (502, 503, 504)
-#: Ends of paths that are never repeated here: a second retry would mean more, and readers of events reconnect.
-SENT_ONCE = ("/retry", "/events")
 
 Params: TypeAlias = Mapping[str, str | int | float | Sequence[str]]
-
-Uniform: TypeAlias = Callable[[float, float], float]
-_uniform: Uniform = SystemRandom().uniform
-
-
-def full_jitter(longest: float, uniform: Uniform = _uniform) -> float:
-    """Return a random number of seconds between 0 and `longest`, so that clients do not repeat at the same moment.
-
-    Source: "full jitter" in Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-    """
-    return uniform(0, longest)
-
-
-def pause_before(repeat: int, backoff: float, uniform: Uniform = _uniform) -> float:
-    """Return the number of seconds to wait before repeat 1, 2, …: full jitter of an exponential backoff."""
-    return full_jitter(min(BACKOFF_MAX, backoff * 2.0 ** min(repeat - 1, 60)), uniform)
-
-
-class JitteredRetry(Retry):
-    """Retries with full jitter: before repeat k it waits a random time, up to backoff × 2^(k-1) seconds.
-
-    The maximum is BACKOFF_MAX. (urllib3's `backoff_jitter` only adds to a fixed wait, and its first repeat is
-    immediate.) A `Retry-After` is honoured up to RETRY_AFTER_MAX. A longer one is returned to the caller, who can
-    decide how to wait.
-    """
-
-    def get_backoff_time(self) -> float:
-        return pause_before(max(1, len(self.history)), self.backoff_factor)
-
-    def get_retry_after(self, response: Any) -> float | None:
-        try:
-            return super().get_retry_after(response)
-        except InvalidHeader:
-            return None
-
-    def sleep_for_retry(self, response: Any) -> bool:
-        # Clients that got the same Retry-After must not all return at the same moment.
-        after = self.pause_after(response)
-        if after:
-            time.sleep(after)
-        return bool(after)
-
-    def pause_after(self, response: Any) -> float:
-        """Return the number of seconds to wait as an answer says, 0 if it says nothing."""
-        after = self.get_retry_after(response)
-        return after + full_jitter(min(after, self.backoff_factor)) if after else 0
-
-    def sleep(self, response: Any = None) -> None:
-        if not is_stopped():
-            super().sleep(response)
-
-    def increment(self, *args: Any, **kwargs: Any) -> "JitteredRetry":
-        if is_stopped():
-            raise MaxRetryError(kwargs["_pool"], str(args[1]), ResponseError("it was stopped"))
-        response = kwargs.get("response")
-        if response is not None and (self.get_retry_after(response) or 0) > RETRY_AFTER_MAX:
-            raise MaxRetryError(kwargs["_pool"], str(args[1]), ResponseError("Retry-After is too long to wait here"))
-        return super().increment(*args, **kwargs)
-
-
-class UploadRetry(JitteredRetry):
-    """Retries an upload while the service is unavailable, but not while it accepts no work (429)."""
-
-    RETRY_AFTER_STATUS_CODES = frozenset({503})
-
-
-class ClosingAdapter(HTTPAdapter):
-    """Closes its sockets when it is closed.
-
-    urllib3 2 only drops its pools. Their sockets stay open until the garbage collector finds them, which may take long
-    after an error, because the frames of the traceback refer to the pool.
-    """
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def close(self) -> None:
-        pools = self.poolmanager.pools
-        for key in pools.keys():  # noqa: SIM118 -- not a dict: it cannot be iterated
-            pool = pools.get(key)
-            if pool is not None:
-                pool.close()
-        super().close()
-
-
-def sent_once(path: str, *, has_body: bool) -> bool:
-    """Return whether a request is never repeated. A retry with a corrected request changes nothing when repeated."""
-    return path.endswith(SENT_ONCE) and not has_body
-
-
-def is_upload(method: str | None, path: str) -> bool:
-    """Return whether a request uploads lines of a batch."""
-    return path.endswith("/batches") and method == "POST"
-
-
-def retries_of(retries: int, backoff: float) -> tuple[JitteredRetry, JitteredRetry, JitteredRetry]:
-    """Return how requests are repeated: most, uploads, and those that are not."""
-    # POSTs are repeated too, because the client generates their ids.
-    options: Mapping[str, Any] = {"allowed_methods": None, "backoff_factor": backoff, "raise_on_status": False}
-    usual = JitteredRetry(retries, status_forcelist=(429, *UNAVAILABLE), **options)
-    return usual, UploadRetry(retries, status_forcelist=UNAVAILABLE, **options), JitteredRetry(0, read=False)
-
-
-class Adapter(ClosingAdapter):
-    """Repeats every request except retries of jobs and streams of events.
-
-    A retry has no id. If the service carried out the first one and that attempt has failed since, a repeat would start
-    one more attempt, which was not wanted and may cost money. The answer that the service is full (429) to an upload is
-    also returned to the caller, who may have to wait long and must know it.
-    """
-
-    def __init__(self, usual: Retry, uploads: Retry, never: Retry) -> None:
-        super().__init__(max_retries=usual, pool_maxsize=THREADS)
-        self._unrepeated = ClosingAdapter(max_retries=never)
-        self._uploads = ClosingAdapter(max_retries=uploads)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        path = request.path_url.partition("?")[0]
-        if sent_once(path, has_body=bool(request.body)):
-            return self._unrepeated.send(request, *args, **kwargs)
-        if is_upload(request.method, path):
-            return self._uploads.send(request, *args, **kwargs)
-        return super().send(request, *args, **kwargs)
-
-    def close(self) -> None:
-        self._unrepeated.close()
-        self._uploads.close()
-        super().close()
-
-
-class Session(requests.Session):
-    """A session to which no answer is a redirect: requests would read and decode what a redirect says, unbounded."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 -- the signature of requests
-        return None
 
 
 class Transport:

@@ -19,7 +19,7 @@ from boomerang_client.image_folders import Folders
 from boomerang_client.image_uploads import resolve_images
 from boomerang_client.local_images import ImagesRefused
 from boomerang_client.ndjson import Line, NotEncodable, Numbered, encode, parse_request
-from boomerang_client.parsing import read_accepted
+from boomerang_client.parsing.batches import read_accepted
 from boomerang_client.quotes import Quote, read_quote
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.retrying import PatientCaller

@@ -3,11 +3,9 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
 
 from jobs.attempt_ids import parse_external_id
-from jobs.claims import Claim, Due
+from jobs.claims import Admission, Claim, Due, DueJobs
 from jobs.errors import RecordDamaged
 from jobs.fields import printable
 from jobs.jitter import Random, draw
@@ -16,7 +14,6 @@ from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
 from jobs.policy import RECHECK, next_attempts
 from jobs.result import Result
-from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
@@ -31,7 +28,7 @@ from jobs.store.outcomes.jobs import (
     MoveOutcome,
     RequeueOutcome,
 )
-from jobs.store.spending import budgets, rules
+from jobs.store.script_limits import ScriptLimits
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
 
@@ -49,41 +46,6 @@ UNFINISHED = "the provider did not finish it in time"
 DUE_LEASE = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Jobs that were admitted; `more`: others could follow at once."""
-
-    ids: tuple[str, ...]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DueJobs:
-    """Claimed jobs whose alarm is due, and how many were due in all (`due_count`).
-
-    `admit_hint`: send an admission hint. `epoch`: Redis's. `damaged`: due jobs whose records cannot be read.
-    """
-
-    dues: tuple[Due, ...]
-    due_count: int
-    admit_hint: bool
-    epoch: int
-    damaged: tuple[RecordDamaged, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What scripts get of the limits in force, made once for each change: by lane, and for all."""
-
-    settings: Settings
-    rules: Mapping[str, str]
-    budgets: str
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        return cls(settings, {lane.name: rules(settings, lane) for lane in settings.lanes}, budgets(settings))
-
-
 class Attempts:
     """The verbs of workers and of callbacks. All raise `StoreUnavailable`.
 
@@ -94,7 +56,7 @@ class Attempts:
         self._scripts = context.scripts
         self._settings = context.configured
         self._context = context
-        self._prepared = _Prepared.of(context.configured)
+        self._prepared = ScriptLimits.of(context.configured)
         self._cost_log = CostLog()
 
     # --- admission and submission -----------------------------------------------------------------------------------
@@ -121,10 +83,10 @@ class Attempts:
         )
         return Admission(tuple(ids), bool(more))
 
-    def _prepare(self) -> "_Prepared":
+    def _prepare(self) -> ScriptLimits:
         settings = self._context.settings
         if settings is not self._prepared.settings:
-            self._prepared = _Prepared.of(settings)
+            self._prepared = ScriptLimits.of(settings)
         return self._prepared
 
     def claim(self, ids: Sequence[str]) -> list[Claim]:

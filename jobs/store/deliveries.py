@@ -60,16 +60,27 @@ class Deliveries:
         """Record that a delivery was made, or that it failed (`why`) and is retried in `retry_in` seconds."""
         return self._record(due, kind, "" if retry_in is None else duration_micros(retry_in), why)
 
-    def postpone(self, due: Due, kind: str, seconds: float, why: str) -> DeliveryOutcome:
-        """Record that a delivery was not attempted, and is in so many seconds."""
-        return self._record(due, kind, duration_micros(seconds), why, attempts=0)
+    def postpone_notifications(self, postponed: Sequence[tuple[Due, float, str]]) -> None:
+        """Record of each that it was not attempted, and is in so many seconds, and why. One round trip.
+
+        What is not recorded is due again when the lease of its claim ends.
+        """
+        if not postponed:
+            return
+        calls = [
+            ("delivered", *self._arguments(due, Delivery.NOTIFY, duration_micros(seconds), why, attempts=0), "")
+            for due, seconds, why in postponed
+        ]
+        for answer in self._scripts.call_each(calls):
+            if isinstance(answer, RecordDamaged):
+                log.error("A notification is not postponed, so it is due when its claim ends: %s", answer)
 
     def give_up(self, due: Due, kind: str, why: str) -> DeliveryOutcome:
         """Stop retrying a delivery until `retry` is called."""
         return self._record(due, kind, "never", why)
 
-    def _record(self, due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> DeliveryOutcome:
-        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why, attempts), ""))
+    def _record(self, due: Due, kind: str, wait: str | int, why: str) -> DeliveryOutcome:
+        return DeliveryOutcome(self._scripts.call("delivered", *self._arguments(due, kind, wait, why), ""))
 
     @staticmethod
     def _arguments(due: Due, kind: str, wait: str | int, why: str, attempts: int = 1) -> tuple[str | int, ...]:

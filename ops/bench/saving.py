@@ -30,7 +30,8 @@ from jobs.results.results import open_results
 from jobs.states import State
 from ops.bench.beside_saving import measure
 from ops.bench.memory import Memory
-from worker.http.download import Bounds, Downloader
+from worker.http.download import Downloader
+from worker.http.transfer import Bounds
 from worker.save.outputs import OutputSaver
 from worker.save_settings import MIN_RATE
 

@@ -14,7 +14,7 @@ from jobs.lanes import LaneLimitsSchema, LaneSettings, flat
 from jobs.limits import SCHEMAS, Overrides, Subject
 from jobs.logs import to_stderr
 from jobs.owners import CELERY
-from jobs.serializers import serialize_key_limits, serialize_lane
+from jobs.serializers.lanes import serialize_key_limits, serialize_lane
 from jobs.store.store import Store
 from ops.commands.durations import parse_duration
 from ops.commands.help_text import examples

@@ -1,7 +1,7 @@
 """Write the client without asyncio from the client for asyncio, so that both follow the same rules. `make client`.
 
 Unasync (the tool of Elastic's client) removes `async` and `await` and renames what belongs to them. What differs beyond
-that is written by hand twice: how each client waits (`execution`), and how it sends requests (`transport`).
+that is written by hand twice: how each client waits (`execution`), and how it sends requests (`transport`, `sending`).
 """
 
 import subprocess
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "client" / "boomerang_client"
 SOURCE = CLIENT / "asynchronous"
 #: Modules that are written by hand on both sides.
-BY_HAND = frozenset({"__init__.py", "execution.py", "spooling.py", "transport.py"})
+BY_HAND = frozenset({"__init__.py", "execution.py", "sending.py", "spooling.py", "transport.py"})
 #: Names that unasync does not know by itself.
 RENAMED = {
     "AsyncBatch": "Batch",

@@ -15,7 +15,7 @@ from schemas.queries.parameters import (
     review_marks,
 )
 from schemas.requests.base import PRIORITIES
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 from schemas.states import JOB_STATES
 
 BATCH_STATES = ("running", "paused", "done")

@@ -6,7 +6,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 
 from schemas.queries.job_filter import JobFilterSchema
 from schemas.requests.base import PRIORITIES
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 
 ACTIONS = ("cancel", "retry", "pause", "resume", "priority")
 MOST_LISTED = 50

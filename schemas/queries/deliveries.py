@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from schemas.queries.parameters import Moment, page_cursor, page_limit
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 
 DELIVERY_STATES = ("pending", "failed", "delivered", "given_up")
 

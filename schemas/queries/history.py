@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 
 #: Periods that the service keeps, by their length (jobs.history).
 MOST_PERIODS = {"minute": 120, "hour": 192}

@@ -7,7 +7,9 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from schemas.error_text import quoted
-from schemas.requests.fields import Labels, Options, Pattern, paths
+from schemas.requests.messages import paths
+from schemas.requests.producer_texts import Labels
+from schemas.requests.validators import Options, Pattern
 from schemas.states import FAILURE_CLASSES, REVIEW_MARKS
 
 MAX_PAGE = 500

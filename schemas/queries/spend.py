@@ -6,7 +6,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.error_text import quoted
-from schemas.requests.fields import Labels, Options
+from schemas.requests.producer_texts import Labels
+from schemas.requests.validators import Options
 
 #: Before the name of a label, by whose values spending is summed.
 BY_LABEL = "label:"

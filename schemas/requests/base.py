@@ -8,21 +8,10 @@ from typing import Any
 
 from marshmallow import validate
 
-from schemas.requests.fields import (
-    Between,
-    CallbackUrl,
-    Characters,
-    Flag,
-    Item,
-    Labels,
-    Metadata,
-    Options,
-    Pattern,
-    Prompt,
-    StrictSchema,
-    Text,
-    Whole,
-)  # fmt: skip
+from schemas.requests.fields import CallbackUrl, Flag, Item, Prompt, Text, Whole
+from schemas.requests.producer_texts import Labels, Metadata
+from schemas.requests.strict_schema import StrictSchema
+from schemas.requests.validators import Between, Characters, Options, Pattern
 
 PROMPT_MISSING, PROMPT_TOO_LONG, COUNT_OUT_OF_RANGE = "002016001", "002016002", "002016003"
 MAX_PROMPT = 2500

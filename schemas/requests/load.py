@@ -11,7 +11,8 @@ from schemas.error_text import nearest, quoted
 from schemas.errors import RequestInvalid
 from schemas.requests import models as models  # importing the package registers every model
 from schemas.requests.base import MODELS, RequestSchema
-from schemas.requests.fields import CallbackUrl, Message, paths
+from schemas.requests.fields import CallbackUrl
+from schemas.requests.messages import Message, paths
 from schemas.requests.record import GenerationRequest
 from schemas.requests.unknown import unknown_problems
 from schemas.urls import PRIVATE_HOSTS_ALLOWED

@@ -4,7 +4,7 @@ from marshmallow import Schema, fields
 
 from schemas.queries.batches import MOST_WEIGHT
 from schemas.requests.base import PRIORITIES
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 from schemas.views.fields import described, instant, money
 
 

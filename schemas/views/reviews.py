@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.requests.fields import Options
+from schemas.requests.validators import Options
 from schemas.states import VERDICTS
 from schemas.views.fields import described, instant
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from boomerang_client import Client, transport
+from boomerang_client import Client, request_retries
 from tests.support.command import Command
 from tests.support.fake_boomerang import KEY, FakeService
 from tests.support.fake_boomerang_http import served
@@ -59,7 +59,7 @@ def client(service: FakeService, pauses: list[float]) -> Iterator[Client]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command, without pauses between retries."""
-    monkeypatch.setattr(transport, "BACKOFF_MAX", 0)
+    monkeypatch.setattr(request_retries, "BACKOFF_MAX", 0)
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     return Command()

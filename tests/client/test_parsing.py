@@ -9,7 +9,8 @@ import pytest
 from boomerang_client import Review, Status, UnexpectedAnswer
 from boomerang_client.cli.formats import csv_row
 from boomerang_client.cli.render import job_lines
-from boomerang_client.parsing import read_accepted, read_lane, read_overview
+from boomerang_client.parsing.batches import read_accepted
+from boomerang_client.parsing.lanes import read_lane, read_overview
 from boomerang_client.record_fields import JobError, update
 from boomerang_client.records import read_batch, read_job
 

@@ -65,7 +65,7 @@ def serve() -> Iterator[Callable[[Answer], RawServer]]:
 @pytest.fixture
 def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str | None]]:
     """`save(url)` saves a result from there and returns the error."""
-    monkeypatch.setattr("boomerang_client.transport.BACKOFF_MAX", 0)
+    monkeypatch.setattr("boomerang_client.request_retries.BACKOFF_MAX", 0)
     savers: list[Saver] = []
 
     def run(url: str, **options: Any) -> str | None:

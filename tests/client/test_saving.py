@@ -18,7 +18,7 @@ REQUEST: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "A red boat"}
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boomerang_client.transport.BACKOFF_MAX", 0)
+    monkeypatch.setattr("boomerang_client.request_retries.BACKOFF_MAX", 0)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boomerang_client.transport import BACKOFF_MAX, JitteredRetry, pause_before
+from boomerang_client.request_retries import BACKOFF_MAX, JitteredRetry, pause_before
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (50, BACKOFF_MAX)], ids=str)

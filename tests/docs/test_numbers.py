@@ -10,7 +10,7 @@ from jobs.store.lua_source import CHANGES_KEPT
 from schemas.queries.jobs import LONGEST_WAIT
 from schemas.queries.parameters import MAX_PAGE
 from schemas.requests import base
-from schemas.requests.fields import Labels
+from schemas.requests.producer_texts import Labels
 from schemas.urls import MAX_IMAGE_URL, MAX_URL
 from webhook import gunicorn_conf, places
 from webhook.api.upload_progress import MOST_ERRORS

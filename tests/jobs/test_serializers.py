@@ -11,7 +11,8 @@ from jobs.job import Job
 from jobs.links import NO_LINKS, Links
 from jobs.result import Result
 from jobs.saved import Saved, SavedOutput, SaveProgress
-from jobs.serializers import serialize_job, serialize_task
+from jobs.serializers.jobs import serialize_job
+from jobs.serializers.tasks import serialize_task
 from jobs.states import State
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)

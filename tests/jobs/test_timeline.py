@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobs.fields import Field
 from jobs.job import Job, Result
 from jobs.new_job import NewJob
-from jobs.serializers import serialize_timeline
+from jobs.serializers.jobs import serialize_timeline
 from jobs.states import State
 from jobs.store.lua_source import assemble
 from jobs.timeline import CAUSES, LONGEST, NAMES, Event, decode, timeline_of

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, R
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from webhook.access.auth import PAGES_BLUEPRINT
+from webhook.access.scopes import PAGES_BLUEPRINT
 
 #: How many addresses of one page are opened. Two: a batch that has ended, and one that has not.
 MOST = 2

@@ -3,18 +3,17 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from jobs.claims import Due
 from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.receivers import FAILURES_TO_OPEN, LONGEST_PAUSE, MOST_TO_ONE
-from jobs.store.deliveries import Deliveries
+from jobs.store.scripts import Scripts
 from tests.support.listener import Listener
 from tests.support.waiting import WaitFor
 from tests.support.world import MakeWorld, World, request_of
@@ -136,24 +135,28 @@ def test_a_damaged_request_stops_no_other_notification(
     assert not any(ids[0].encode() in each.body for each in listener.received)
 
 
-def test_an_open_breaker_is_asked_about_once_for_all_that_it_postpones(
+def test_what_an_open_breaker_postpones_costs_a_few_round_trips(
     shared: World, hanging: Hanging, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    begin = Deliveries.begin_notification
+    #: The verbs of each round trip.
+    trips: list[list[str]] = []
+    call_each = Scripts.call_each
 
-    def counted(self: Deliveries, due: Due, *args: Any, **more: Any) -> Any:
-        asked.append(due.job.id)
-        return begin(self, due, *args, **more)
+    def counted(self: Scripts, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        trips.append([verb for verb, *_ in calls])
+        return call_each(self, calls)
 
-    monkeypatch.setattr(Deliveries, "begin_notification", counted)
+    monkeypatch.setattr(Scripts, "call_each", counted)
     shared.deliverer(cancelled(shared, "bad", hanging.url, FAILURES_TO_OPEN, "first"))
     hanging.close()
     wait_for(lambda: shared.redis.zcard("{b}:notifying") == 0)
-    asked.clear()
     ids = cancelled(shared, "bad", hanging.url, 40)
+    trips.clear()
     shared.deliverer(ids)
-    assert len(asked) <= 2
+    assert sum(trip.count("begin_notification") for trip in trips) <= 2
+    # They are recorded together, too
+    assert [trip.count("delivered") for trip in trips if "delivered" in trip] == [40]
+    assert len(trips) <= 5
     postponed = [shared.job(each) for each in ids]
     assert {job.delivery_tries for job in postponed} == {0}
     assert all(job.owed and job.delivery_error for job in postponed)

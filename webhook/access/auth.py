@@ -1,14 +1,15 @@
-"""Authentication and authorization: every view but the public ones requires a key, and its scope."""
+"""Authentication: who makes a request, by a key, a session or a link, and how often they may.
+
+`webhook.access.protection` checks every request with it.
+"""
 
 import hmac
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import cast
 
-from flask import Flask, current_app, flash, g, redirect, request, url_for
-from flask.typing import ResponseReturnValue
+from flask import current_app, g, request
 
 from jobs.api_keys import Scope
 from jobs.ended_sessions import EndedSessions
@@ -21,70 +22,13 @@ from webhook.access.api_keys import Caller, KnownKeys
 from webhook.access.audit_log import annotate
 from webhook.access.rate_limits import RateLimits, network_of
 from webhook.http.client_address import Address, Network, client_address
-from webhook.http.connection import connection_of
 from webhook.http.problems import ProblemError
 
-_EXTENSION = "boomerang-authenticator"
-_DOCUMENT = "api-docs.openapi_json"
-#: Endpoints without a key. A callback's path carries its own proof. The others are for operators and the login.
-PUBLIC = frozenset(
-    {
-        "callbacks.take",
-        "callbacks.verify",
-        "health.healthz",
-        "health.readyz",
-        "health.metrics",
-        "pages.login",
-        "pages.enter",
-        "pages.choose_theme",
-        "pages.asset",
-        "pages.favicon",
-        "static",
-    }
-)
-#: The blueprint of the pages for people: a session opens them, and so does a key.
-PAGES_BLUEPRINT = "pages"
-#: Pages that every key opens.
-_FOR_ALL = frozenset({"pages.leave", "api-docs.openapi_swagger_ui", _DOCUMENT})
-#: Below these paths a caller without a key does not even learn which addresses exist.
-_PRODUCERS = ("/v1", "/model/v1")
+#: Where an app keeps its authenticator.
+EXTENSION = "boomerang-authenticator"
 #: What a link with a signature may be, before anything is computed.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,11}")
-#: htmx sends it when it asks for a part of a page.
-_PART = "HX-Request"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
-
-View = TypeVar("View", bound=Callable[..., Any])
-
-
-def needs(scope: Scope, view: View, or_scope: tuple[Scope, str] | None = None) -> View:
-    """Mark a view with the scope that it requires. `webhook.api.openapi.operation` does it for each operation.
-
-    `or_scope` is a scope that also suffices for calls with a query parameter; the view then permits less.
-    """
-    view.scope, view.or_scope = scope, or_scope  # type: ignore[attr-defined] # decorators pass attributes on
-    return view
-
-
-def opens_with_link(view: View) -> View:
-    """Mark a view of `job_id` and `index` that a signed link opens, too (jobs.links)."""
-    view.opens_with_link = True  # type: ignore[attr-defined] # decorators pass attributes on
-    return view
-
-
-def scope_of(app: Flask, endpoint: str) -> Scope:
-    """Return the scope that an endpoint requires: `admin` if its view names none."""
-    return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
-
-
-def or_scope_of(app: Flask, endpoint: str) -> tuple[Scope, str] | None:
-    """Return a scope that also opens an endpoint, and the query parameter with which it does; None: no other scope."""
-    return cast("tuple[Scope, str] | None", getattr(app.view_functions[endpoint], "or_scope", None))
-
-
-def is_page(endpoint: str) -> bool:
-    """Return whether an endpoint is a page for people."""
-    return endpoint in _FOR_ALL or endpoint.partition(".")[0] == PAGES_BLUEPRINT
 
 
 class Authenticator:
@@ -220,77 +164,6 @@ class Authenticator:
         return cast("Address | None", g.address)
 
 
-def protect(app: Flask, authenticator: Authenticator) -> None:
-    """Check every request except the public ones. New views are protected without further code."""
-    app.extensions[_EXTENSION] = authenticator
-
-    @app.before_request
-    def check() -> ResponseReturnValue | None:
-        endpoint = request.endpoint
-        if endpoint is None and not request.path.startswith(_PRODUCERS):
-            return None  # a plain 404 or 405
-        if endpoint in PUBLIC:
-            return None
-        if endpoint is not None and is_page(endpoint):
-            return _check_page(authenticator, endpoint)
-        g.caller = _caller(authenticator, endpoint)
-        if connection := connection_of(request.environ):
-            connection.producer = g.caller.holder
-        if endpoint is not None:
-            or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
-            if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):
-                _check_scope(g.caller, scope_of(current_app, endpoint))
-        return None
-
-
-def _caller(authenticator: Authenticator, endpoint: str | None) -> Caller:
-    """Return who calls: by a link where the view takes one and the request has no key."""
-    view = current_app.view_functions.get(endpoint or "")
-    by_link = getattr(view, "opens_with_link", False) and SIGNATURE in request.args
-    if by_link and "Authorization" not in request.headers and request.view_args:
-        return authenticator.of_link(request.view_args["job_id"], request.view_args["index"])
-    return authenticator.of_request()
-
-
-def _check_page(authenticator: Authenticator, endpoint: str) -> ResponseReturnValue | None:
-    """Find out who opens a page, and whether the key suffices. Without a session, answer with the way to the login."""
-    found = authenticator.of_session()
-    if found is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
-        found = authenticator.of_header(request.headers.get("Authorization"))
-    elif found is not None:
-        authenticator.count(found)
-    if found is None:
-        had_one = sessions.is_begun()
-        if had_one:
-            sessions.forget()
-        if _PART in request.headers:  # a script, which would show the login within the page
-            raise ProblemError(401, "Your session has ended. Log in again.")
-        if request.method != "GET":
-            flash("Your session has ended, so nothing was changed. Log in and send the form again.", "problem")
-        elif had_one:
-            flash("Your session has ended. Log in again.", "note")
-        return redirect(url_for("pages.login", to=_address_of_page()), 303)
-    g.caller = found
-    if connection := connection_of(request.environ):
-        connection.producer = found.holder
-    if endpoint not in _FOR_ALL:
-        _check_scope(found, scope_of(current_app, endpoint))
-    return None
-
-
-def _address_of_page() -> str:
-    """Return the address to show after the login: for a form, that of the page that it was on."""
-    if request.method == "GET":
-        return request.full_path.removesuffix("?")
-    page = urlsplit(request.referrer or "")
-    return page._replace(scheme="", netloc="", fragment="").geturl() if page.netloc == request.host else "/"
-
-
-def _check_scope(caller: Caller, scope: Scope) -> None:
-    if not caller.may(scope):
-        raise lacks(scope)
-
-
 def lacks(scope: Scope) -> ProblemError:
     """Return the problem, 403, of a caller without the scope."""
     return ProblemError(
@@ -302,7 +175,7 @@ def lacks(scope: Scope) -> ProblemError:
 
 def authenticator() -> Authenticator:
     """Return the authenticator of the current app."""
-    return cast("Authenticator", current_app.extensions[_EXTENSION])
+    return cast("Authenticator", current_app.extensions[EXTENSION])
 
 
 def caller() -> Caller:

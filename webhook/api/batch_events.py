@@ -13,7 +13,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound, JobsError
 from jobs.read_models import Batch
-from jobs.serializers import serialize_batch
+from jobs.serializers.batches import serialize_batch
 from schemas.views.batches import BatchView
 from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import operation

@@ -14,8 +14,8 @@ from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.links import Links
 from jobs.review import Mark, Review
-from jobs.serialized_outputs import serialize_outputs
-from jobs.serializers import warnings_of
+from jobs.serializers.jobs import warnings_of
+from jobs.serializers.outputs import serialize_outputs
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.queries.batches import ResultsQuery

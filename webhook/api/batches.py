@@ -13,7 +13,7 @@ from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.producer_ids import owner_in
 from jobs.read_models import Progress
-from jobs.serializers import serialize_batch
+from jobs.serializers.batches import serialize_batch
 from schemas.queries.batches import BatchListQuery, QuoteQuery, UploadQuery
 from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from schemas.views.quotes import QuoteView

@@ -14,7 +14,7 @@ from jobs.owners import ANYONE
 from schemas.body import parse_json
 from schemas.queries.batches import EXAMPLE_BATCH
 from schemas.queries.bulk import BulkListQuery, BulkRequest
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.views.bulk import BulkList, BulkView
 from webhook.access.auth import caller
 from webhook.api.batches import idempotency_key

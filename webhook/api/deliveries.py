@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.delivery_log import EnableOutcome, NotificationPage, NotificationState, ReceiverHealth, ReplayOutcome
 from jobs.errors import JobNotFound
-from jobs.serializers import serialize_notification, serialize_receiver
+from jobs.serializers.deliveries import serialize_notification, serialize_receiver
 from schemas.queries.deliveries import DeliveryQuery, ReplayQuery
 from schemas.views.deliveries import DeliveriesOfOne, DeliveryList, ReceiverList, Replayed
 from webhook.access.auth import caller

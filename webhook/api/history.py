@@ -6,7 +6,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serialized_history import serialize_period
+from jobs.serializers.history import serialize_period
 from schemas.queries.history import HistoryQuery
 from schemas.views.history import HistoryView
 from webhook.api.openapi import operation

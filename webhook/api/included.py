@@ -9,7 +9,7 @@ from jobs.links import Links
 from jobs.read_models import Page
 from jobs.review import Review
 from jobs.revision import Revision
-from jobs.serializers import serialize_job, serialize_timeline
+from jobs.serializers.jobs import serialize_job, serialize_timeline
 from jobs.store.store import Store
 
 #: Requests that are read at once; each has up to 90 KB.

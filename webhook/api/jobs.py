@@ -12,7 +12,7 @@ from jobs.api_keys import Scope
 from jobs.job import Job
 from jobs.producer_ids import given_id
 from jobs.read_models import Page
-from jobs.serializers import serialize_job
+from jobs.serializers.jobs import serialize_job
 from jobs.store.outcomes.jobs import RegenerateOutcome
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT

@@ -9,7 +9,8 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.liveness import find_troubles
 from jobs.read_models import Lane
-from jobs.serializers import serialize_lane, serialize_liveness
+from jobs.serializers.lanes import serialize_lane
+from jobs.serializers.liveness import serialize_liveness
 from schemas.views.lanes import LaneList
 from webhook.access.auth import caller
 from webhook.api.openapi import operation

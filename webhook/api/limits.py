@@ -11,10 +11,10 @@ from jobs.key_limits import KeyLimits, KeyLimitsSchema
 from jobs.lanes import LaneLimitsSchema
 from jobs.limits import Subject
 from jobs.owners import CELERY
-from jobs.serializers import serialize_key_limits, serialize_lane
+from jobs.serializers.lanes import serialize_key_limits, serialize_lane
 from jobs.task_names import SUBMIT
 from schemas.body import parse_json
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.views.lanes import LaneView
 from schemas.views.limits import KeyLimitsView
 from webhook.access.audit_log import annotate

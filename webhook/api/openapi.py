@@ -18,7 +18,7 @@ from schemas.queries.batches import EXAMPLE_BATCH
 from schemas.requests.openapi import component_names, example_requests, generation_request_openapi
 from schemas.views.images import EXAMPLE_IMAGE
 from schemas.views.problems import EXAMPLES, MEANINGS, Problem
-from webhook.access.auth import needs
+from webhook.access.scopes import needs
 from webhook.services import services
 
 #: Path of Swagger UI's files (webhook.pages). The page loads nothing from elsewhere.

@@ -15,7 +15,7 @@ from jobs.job import Job
 from jobs.saved import SavedOutput
 from jobs.states import State
 from schemas.queries.jobs import OutputQuery
-from webhook.access.auth import opens_with_link
+from webhook.access.scopes import opens_with_link
 from webhook.api.openapi import operation
 from webhook.http.connection import Direction
 from webhook.http.fair_pool import Place

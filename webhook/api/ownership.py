@@ -24,7 +24,7 @@ Find = Callable[[str, str], str | None]
 
 
 def protect(app: Flask) -> None:
-    """Check every request whose path names a job or a batch. Call it after `webhook.access.auth.protect`."""
+    """Check every request whose path names a job or a batch. Call it after `webhook.access.protection.protect`."""
 
     @app.before_request
     def check() -> None:

@@ -14,7 +14,7 @@ from jobs.api_keys import Scope
 from jobs.attempt_ids import parse_external_id
 from jobs.errors import JobNotFound
 from jobs.job import Job
-from jobs.serializers import RUNNING, serialize_task
+from jobs.serializers.tasks import RUNNING, serialize_task
 from schemas import CallbackForm, RequestInvalid
 from schemas.views.problems import MEANINGS
 from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from jobs.job import Job
-from jobs.serializers import read_request
+from jobs.serializers.requests import read_request
 
 #: Columns of each kind. The column `labels` has all labels anyway, and `metadata` the texts without a column.
 MOST_NAMES = 256

@@ -11,9 +11,9 @@ from marshmallow import ValidationError
 from jobs.api_keys import Scope
 from jobs.producer_ids import owner_in
 from jobs.review import Verdict
-from jobs.serializers import serialize_job
+from jobs.serializers.jobs import serialize_job
 from schemas import parse_json
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.views.jobs import JobView
 from schemas.views.reviews import ReviewRequest
 from webhook.access.audit_log import annotate

@@ -8,7 +8,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serializers import serialize_spend
+from jobs.serializers.spending import serialize_spend
 from jobs.store.spending import By, Only, Spend
 from schemas.queries.spend import BY_LABEL, MOST_DAYS, USUAL_DAYS, SpendQuery
 from schemas.views.spending import SpendView

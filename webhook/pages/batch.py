@@ -22,7 +22,7 @@ from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
 from schemas.requests.base import PRIORITIES
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.ownership import name_of

@@ -11,7 +11,7 @@ from jobs.errors import BatchNotFound
 from jobs.read_models import BatchPage, Progress
 from jobs.states import State
 from schemas.queries.batches import BATCH_STATES, BatchListQuery
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from webhook.api.ownership import filter_from, find_batch, name_of
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import page, show

@@ -9,7 +9,8 @@ from flask import Blueprint, Response, current_app, flash, make_response, redire
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
-from webhook.access.auth import PAGES_BLUEPRINT, caller, needs, scope_of
+from webhook.access.auth import caller
+from webhook.access.scopes import PAGES_BLUEPRINT, needs, scope_of
 from webhook.http.bodies import MOST_FORM, read_form
 from webhook.pages import formats
 from webhook.pages.navigation import entries, is_current

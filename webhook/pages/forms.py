@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from webhook.http.problems import ProblemError
 
 

@@ -13,11 +13,11 @@ from jobs.errors import ImageNotFound, JobNotFound, NotAllowed
 from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.review import Mark, Verdict
-from jobs.serializers import read_request
+from jobs.serializers.requests import read_request
 from jobs.store.reviews import Reviewed
 from schemas import REFERENCE, is_reference
 from schemas.queries.batches import ImagesQuery
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.views.reviews import LONGEST_NOTE, ReviewRequest
 from webhook.access.auth import caller
 from webhook.api.batch_images import archive

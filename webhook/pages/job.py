@@ -16,7 +16,8 @@ from jobs.delivery_log import ReplayOutcome
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.job import Job
 from jobs.producer_ids import given_id
-from jobs.serializers import read_request, serialize_job
+from jobs.serializers.jobs import serialize_job
+from jobs.serializers.requests import read_request
 from jobs.states import State
 from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT

@@ -17,7 +17,7 @@ from schemas.queries.job_filter import CONDITIONS, SETTLED_BY, JobFilterSchema
 from schemas.queries.jobs import JOB_CURSOR, LONGEST_SEARCH
 from schemas.queries.parameters import page_cursor
 from schemas.requests.base import PRIORITIES
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 from webhook.api.job_filters import job_filter_from
 from webhook.api.ownership import name_of, owner

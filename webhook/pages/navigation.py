@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from flask import current_app, request
 
-from webhook.access.auth import caller, scope_of
+from webhook.access.auth import caller
+from webhook.access.scopes import scope_of
 
 
 @dataclass(frozen=True, slots=True)

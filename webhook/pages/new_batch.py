@@ -17,7 +17,7 @@ from jobs.api_keys import Scope
 from jobs.producer_ids import given_id
 from schemas import MODELS, BodyInvalid, RequestInvalid, parse_json
 from schemas.queries.batches import QuoteQuery
-from schemas.requests.fields import paths
+from schemas.requests.messages import paths
 from webhook.access.auth import caller
 from webhook.api.batches import enqueue_lines, quote_lines
 from webhook.api.enqueue import new_id

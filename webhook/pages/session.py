@@ -8,7 +8,8 @@ from werkzeug.routing import RequestRedirect
 
 from webhook.access import sessions
 from webhook.access.audit_log import annotate
-from webhook.access.auth import PUBLIC, authenticator, is_page
+from webhook.access.auth import authenticator
+from webhook.access.scopes import PUBLIC, is_page
 from webhook.api.openapi import ASSETS
 from webhook.http.problems import ProblemError
 from webhook.pages import theme

@@ -16,7 +16,7 @@ from jobs.job import Job
 from jobs.links import NO_LINKS, Links
 from jobs.new_job import NewJob, Outcome
 from jobs.owners import CELERY
-from jobs.serializers import serialize_job
+from jobs.serializers.jobs import serialize_job
 from jobs.states import State
 from jobs.store.celery_identity import identity_of
 from jobs.store.celery_messages import MOST_PARKED

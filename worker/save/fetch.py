@@ -7,7 +7,8 @@ from mmap import ACCESS_READ, mmap
 from jobs.blobs.blob import Draft
 from schemas.media import MediaFile, MediaInvalid, read_media
 from worker.errors import DownloadFailed, SaveFailed
-from worker.http.download import Body, Downloader, host_of
+from worker.http.download import Downloader, host_of
+from worker.http.transfer import Body
 
 
 def fetch(downloader: Downloader, url: str, draft: Draft, alive: Callable[[], None]) -> tuple[Body, MediaFile]:

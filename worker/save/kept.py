@@ -8,7 +8,7 @@ from jobs.blobs.blob import KEPT, Draft
 from jobs.blobs.bucket import Bucket
 from jobs.errors import ResultsUnavailable
 from jobs.job import Job
-from worker.http.download import Body
+from worker.http.transfer import Body
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from jobs.store.saves import LONGEST_WHY
 from jobs.store.store import Store
 from schemas.media import MediaFile, MediaInvalid
 from worker.errors import SaveFailed
-from worker.http.download import Body, Bounds, Downloader
+from worker.http.download import Downloader
+from worker.http.transfer import Body, Bounds
 from worker.save.fetch import check, fetch
 from worker.save.kept import KeptOutputs
 from worker.settings import Settings

@@ -14,7 +14,8 @@ from boomerang_client.asynchronous.retrying import PatientCaller
 from boomerang_client.asynchronous.uploading import Upload
 from boomerang_client.choices import OnError, Priority
 from boomerang_client.image_folders import Folders
-from boomerang_client.parsing import read_overview, read_spend
+from boomerang_client.parsing.lanes import read_overview
+from boomerang_client.parsing.spending import read_spend
 from boomerang_client.quotes import Quote
 from boomerang_client.responses import Lane, Overview, Spend
 

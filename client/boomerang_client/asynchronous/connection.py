@@ -13,7 +13,7 @@ from boomerang_client.asynchronous.image_uploads import ImageUploader
 from boomerang_client.asynchronous.transport import Transport
 from boomerang_client.errors import NotFound
 from boomerang_client.ids import spellings
-from boomerang_client.parsing import read_list
+from boomerang_client.parsing.values import read_list
 from boomerang_client.public_hosts import is_at_private_address
 
 PAGE = 500  # the service's maximum for ?limit=

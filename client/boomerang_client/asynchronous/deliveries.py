@@ -7,7 +7,7 @@ from boomerang_client.arguments import Query, path_segment, query, to_iso
 from boomerang_client.asynchronous.connection import PAGE, Connection, try_spellings
 from boomerang_client.choices import DeliveryState
 from boomerang_client.delivery_records import Delivery, Receiver, read_delivery, read_receiver, read_replayed
-from boomerang_client.parsing import read_list
+from boomerang_client.parsing.values import read_list
 
 
 class Deliveries(Connection):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from boomerang_client.choices import FailureClass, JobState
-from boomerang_client.parsing import parse_batch, parse_job
+from boomerang_client.parsing.batches import parse_batch
+from boomerang_client.parsing.jobs import parse_job
 from boomerang_client.record_fields import BatchFields, JobFields, Status, required, update
 from boomerang_client.responses import BatchChanged, Saved
 

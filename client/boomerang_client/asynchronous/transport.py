@@ -1,15 +1,15 @@
 """Send requests to the service with aiohttp: sessions, retries, and errors of this package.
 
-What is repeated, how long it waits, and what an error means is in `boomerang_client.transport`, for both clients.
+Which requests are repeated is in `boomerang_client.request_retries`, and what an answer means in
+`boomerang_client.transport`, for both clients.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from io import SEEK_END, BytesIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -18,22 +18,20 @@ from urllib3.exceptions import MaxRetryError, ProtocolError
 
 from boomerang_client import transport
 from boomerang_client.asynchronous import spooling
+from boomerang_client.asynchronous.sending import send
 from boomerang_client.errors import NotFound, ServiceUnavailable, UsageError
 from boomerang_client.ndjson import encode
+from boomerang_client.request_retries import JitteredRetry, is_upload, retries_of, sent_once
 from boomerang_client.transport import (
     ACCEPT,
     EVENTS_STALL,
     UPLOAD_STALL,
-    JitteredRetry,
     Params,
     checked_key,
     checked_url,
     is_redirect,
-    is_upload,
     parsed,
     refusal,
-    retries_of,
-    sent_once,
 )
 
 try:
@@ -55,21 +53,6 @@ except ImportError as error:
 CALLS, STREAMS = 32, 100
 _PIECE = 64 * 1024
 _BROKEN = (ClientError, asyncio.TimeoutError, OSError)
-
-
-@dataclass
-class _Sending:
-    """A body that is sent, when its last piece was taken, and whether that was the last one."""
-
-    body: BinaryIO
-    at: float = field(default_factory=time.monotonic)
-    over: bool = False
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        while piece := self.body.read(_PIECE):
-            self.at = time.monotonic()
-            yield piece
-        self.over = True
 
 
 @dataclass(frozen=True)
@@ -222,10 +205,11 @@ class Transport:
             "timeout": ClientTimeout(total=None, sock_connect=self.timeout[0], sock_read=stall or self.timeout[1]),
         }
         url = URL(f"{self._base}{path}{'?' + urlencode(params, doseq=True) if params else ''}", encoded=True)
+        stall_after = max(self.timeout[0], UPLOAD_STALL)
         retry = self._retry_for(method, path, has_body=body is not None)
         while True:
             try:
-                response = await self._answer(partial(session.request, method, url), options, body)
+                response = await send(partial(session.request, method, url), options, body, stall_after)
             except _BROKEN as error:
                 again = _next(retry, method, path, error=ProtocolError(str(error)))
                 if again is None:
@@ -245,21 +229,6 @@ class Transport:
                     response.release()  # an answer that was not read to its end closes its connection
             retry = again
             await asyncio.sleep(pause)
-
-    async def _answer(
-        self, request: Callable[..., Awaitable[ClientResponse]], options: Mapping[str, Any], body: BinaryIO | None
-    ) -> ClientResponse:
-        if body is None:
-            return await request(**options)
-        size = body.seek(0, SEEK_END)
-        body.seek(0)
-        sending = _Sending(body)
-        headers = {**options["headers"], "Content-Length": str(size)}
-
-        async def send() -> ClientResponse:
-            return await request(**{**options, "headers": headers, "data": sending.pieces()})
-
-        return await _watched(asyncio.create_task(send()), sending, max(self.timeout[0], UPLOAD_STALL))
 
     def _session(self, *, stays_open: bool) -> ClientSession:
         if stays_open:
@@ -281,30 +250,6 @@ class Transport:
         if sent_once(path, has_body=has_body):
             return self._never
         return self._uploads if is_upload(method, path) else self._usual
-
-
-async def _watched(request: "asyncio.Task[ClientResponse]", sending: _Sending, longest: float) -> ClientResponse:
-    """Return the answer. Raises TimeoutError when the service takes nothing of the body for `longest` seconds."""
-    try:
-        while not request.done():
-            await asyncio.wait({request}, timeout=min(1.0, longest))
-            if not sending.over and time.monotonic() - sending.at > longest:
-                break
-    except BaseException:
-        request.add_done_callback(_release)  # it may have an answer that nothing else closes
-        raise
-    finally:
-        if not request.done():
-            request.cancel()
-            await asyncio.wait({request})
-    if request.cancelled():
-        raise asyncio.TimeoutError
-    return request.result()
-
-
-def _release(request: "asyncio.Task[ClientResponse]") -> None:
-    if not request.cancelled() and request.exception() is None:
-        request.result().close()
 
 
 def _next(retry: JitteredRetry, method: str, path: str, **outcome: Any) -> "JitteredRetry | None":

@@ -8,8 +8,10 @@ from marshmallow import ValidationError, validates_schema
 
 from schemas.error_text import quoted
 from schemas.requests.base import PROMPT_MISSING, RATIOS, ModelName, RequestSchema, aspect_ratio, prompt, register
-from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item, Options, StrictSchema, Text
+from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item, Text
 from schemas.requests.placeholders import PLACEHOLDER, near_misses
+from schemas.requests.strict_schema import StrictSchema
+from schemas.requests.validators import Options
 
 _NAMED = 10
 

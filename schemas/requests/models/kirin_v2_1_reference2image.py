@@ -1,7 +1,8 @@
 """kirin_v2_1_reference2image: an image from one to four subjects and optionally a scene and a style."""
 
 from schemas.requests.base import RATIOS, ModelName, RequestSchema, aspect_ratio, prompt, register
-from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item, StrictSchema
+from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item
+from schemas.requests.strict_schema import StrictSchema
 
 
 class SubjectImage(StrictSchema):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from boomerang_client.cli.top import Snapshot, View
-from boomerang_client.parsing import read_lane
+from boomerang_client.parsing.lanes import read_lane
 from boomerang_client.records import read_batch
 from boomerang_client.responses import Trouble
 from tests.support.command import Command, without_styles

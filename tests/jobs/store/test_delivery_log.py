@@ -12,9 +12,11 @@ from jobs.delivery_log import (
     ReplayOutcome,
     address_without_secrets,
 )
+from jobs.fields import Field
 from jobs.job import Delivery
 from jobs.receivers import FAILURES_TO_OPEN, LONGEST_PAUSE, BeginOutcome
 from jobs.states import State
+from jobs.store.attempts import DUE_LEASE
 from jobs.units import from_micros
 from tests.support.bench import Bench
 
@@ -105,8 +107,27 @@ def test_a_waiting_notification_is_no_attempt(shop: Producer) -> None:
     shop.ended("a")
     (due,) = shop.bench.store.deliveries.claim(["a"])
     assert shop.bench.store.deliveries.begin_notification(due, HOST, 0).outcome == "waits"
-    shop.bench.store.deliveries.postpone(due, Delivery.NOTIFY, 5, "open")
+    shop.bench.store.deliveries.postpone_notifications([(due, 5, "open")])
     assert shop.state("a") == "pending"
+
+
+def test_notifications_are_postponed_together(shop: Producer) -> None:
+    for each in ("a", "b", "c", "d"):
+        shop.ended(each)
+    deliveries = shop.bench.store.deliveries
+    stale, *others = deliveries.claim(["a", "b", "c", "d"])
+    deliveries.claim(["a"])
+    shop.bench.raw.hset("{b}:j:b", Field.STATE, "frozen")
+    for _ in range(2):  # an answer that got lost: the same again
+        deliveries.postpone_notifications([(stale, 500, "away"), *((due, 500, "away") for due in others)])
+    jobs = [shop.bench.store.jobs.get(each) for each in ("a", "c", "d")]
+    assert [job.delivery_error for job in jobs] == [None, "away", "away"]
+    assert {job.delivery_tries for job in jobs} == {0}
+    assert {job.owed for job in jobs} == {frozenset({Delivery.NOTIFY})}
+    of_a, of_c = shop.bench.alarm("a"), shop.bench.alarm("c")
+    assert of_a is not None
+    assert of_c is not None
+    assert of_a <= DUE_LEASE < 400 < of_c <= 500  # whoever claimed `a` since then sends it
 
 
 def test_the_log_of_a_job_is_bounded_and_deleted_with_it(shop: Producer) -> None:

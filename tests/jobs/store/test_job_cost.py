@@ -11,7 +11,7 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.result import Result
 from jobs.results.sidecar import write_sidecar
 from jobs.saved import Saved, SavedOutput
-from jobs.serializers import serialize_job
+from jobs.serializers.jobs import serialize_job
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.units import dollars, nano

@@ -12,7 +12,7 @@ from jobs.audit.audit import audit
 from jobs.lanes import LaneSettings, pooled, route
 from jobs.new_job import NewJob
 from jobs.result import Result
-from jobs.serializers import serialize_lane
+from jobs.serializers.lanes import serialize_lane
 from jobs.states import State
 from tests.support.bench import Bench
 

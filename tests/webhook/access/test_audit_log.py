@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from jobs.logs import Guarded
 from jobs.store.store import Store
-from webhook.access.auth import PUBLIC, is_page
+from webhook.access.scopes import PUBLIC, is_page
 from webhook.app import create_app
 from webhook.settings import Settings
 

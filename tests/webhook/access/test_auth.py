@@ -15,8 +15,9 @@ from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
 from tests.support.waiting import WaitFor
 from webhook.access.api_keys import FRESH, Caller, Key, KnownKeys
-from webhook.access.auth import PUBLIC, Authenticator, caller, is_page, scope_of
+from webhook.access.auth import Authenticator, caller
 from webhook.access.rate_limits import RateLimits
+from webhook.access.scopes import PUBLIC, is_page, scope_of
 from webhook.app import create_app
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings

@@ -22,7 +22,7 @@ from jobs.store.store import Store
 from tests.support.browser import log_in, token_of
 from tests.support.drawing import Draw
 from tests.support.producers import own
-from webhook.access.auth import scope_of
+from webhook.access.scopes import scope_of
 from webhook.app import create_app
 from webhook.settings import Settings
 

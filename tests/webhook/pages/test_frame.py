@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from jobs.api_keys import Scope
 from jobs.store.store import Store
 from tests.support.browser import act, log_in
-from webhook.access.auth import PUBLIC, is_page, scope_of
+from webhook.access.scopes import PUBLIC, is_page, scope_of
 from webhook.app import create_app
 from webhook.pages.navigation import ENTRIES
 from webhook.settings import Settings

@@ -15,7 +15,7 @@ from jobs.store.store import Store
 from tests.support.browser import token_of
 from tests.support.page_walk import HTMX, Form, walk
 from tests.support.producer_data import fill, plain
-from webhook.access.auth import scope_of
+from webhook.access.scopes import scope_of
 
 pytestmark = pytest.mark.slow
 

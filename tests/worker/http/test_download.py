@@ -19,8 +19,9 @@ from tests.support.http_proxy import HttpProxy
 from tests.support.raw_server import Answer, RawServer, close, drip, reset, respond
 from tests.support.waiting import within
 from worker.errors import DownloadFailed
-from worker.http import download as module
-from worker.http.download import MOST_REDIRECTS, TRIES, Body, Bounds, Downloader
+from worker.http import download, transfer
+from worker.http.download import MOST_REDIRECTS, TRIES, Downloader
+from worker.http.transfer import GRACE, Body, Bounds
 
 DATA = Random(1).randbytes(300_000)
 BODY = Body(sha256(DATA).hexdigest(), len(DATA))
@@ -188,7 +189,8 @@ SLOW: dict[str, Answer] = {
 
 @pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
 def test_a_server_that_is_too_slow_is_left(answer: Answer, server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE", 0.3)
+    for module in (download, transfer):
+        monkeypatch.setattr(module, "GRACE", 0.3)
     server.answer = answer
     with within(10):
         assert "too slow" in (problem := str(refused(server.url, bounds=Bounds(1_000_000, rate=1000))))
@@ -198,7 +200,8 @@ def test_a_server_that_is_too_slow_is_left(answer: Answer, server: RawServer, mo
 def test_the_least_rate_lets_a_steady_server_take_longer_than_the_grace(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GRACE", 0.3)
+    for module in (download, transfer):
+        monkeypatch.setattr(module, "GRACE", 0.3)
 
     def steady(connection: socket.socket) -> None:
         connection.sendall(head("Content-Length: 20000"))
@@ -423,7 +426,7 @@ def test_a_proxy_can_be_used_and_that_of_the_environment_is_not(
 
 
 def test_the_time_for_a_file_follows_its_size() -> None:
-    assert Downloader(Bounds(10_000_000, 1000)).longest == module.GRACE + 10_000
+    assert Downloader(Bounds(10_000_000, 1000)).longest == GRACE + 10_000
 
 
 def test_a_full_disk_is_not_the_servers_fault(server: RawServer) -> None:

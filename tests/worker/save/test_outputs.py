@@ -34,7 +34,8 @@ from jobs.states import State
 from tests.support.media_files import image
 from tests.support.raw_server import Answer, RawServer, respond
 from worker.errors import SaveFailed
-from worker.http.download import Bounds, Downloader
+from worker.http.download import Downloader
+from worker.http.transfer import Bounds
 from worker.save.outputs import VISIBLE_AFTER, OutputSaver
 
 NOW = datetime(2026, 3, 9, 12, 0, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """The serializer of a job's outputs: where each can be fetched now, and what is known about its file.
 
-`schemas.views.jobs.OutputView` documents the shape.
+`schemas.views.outputs.OutputView` documents the shape.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def serialize_for_provider(job: Job, links: Links) -> list[dict[str, str]]:
 
 
 def serialize_saving(job: Job) -> dict[str, Any] | None:
-    """Return how far saving the results has come, as `schemas.views.jobs.SavingView` documents it."""
+    """Return how far saving the results has come, as `schemas.views.outputs.SavingView` documents it."""
     save = job.save
     if save is None or job.saved:
         return None
