@@ -45,6 +45,20 @@ class Turn:
     pause: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationLoad:
+    """How busy notifications are, without names of receivers, of which there may be any number.
+
+    `to_busiest`: of those under way, to the receiver that has most. `waiting_producers`: those with a notification that
+    waits for a place. `open_breakers`: receivers whose circuit breaker is open.
+    """
+
+    under_way: int
+    to_busiest: int
+    waiting_producers: int
+    open_breakers: int
+
+
 def receiver_of(url: str) -> str:
     """Return the receiver of a valid callback_url: its host, with a port that is not the scheme's own."""
     parts = urlsplit(url)

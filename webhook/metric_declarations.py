@@ -208,10 +208,35 @@ UNSAVED_OLDEST = Declaration(
     "boomerang_unsaved_oldest_seconds", Kind.GAUGE, (), "Seconds since the oldest of them was given up; 0 without one."
 )
 SAVED = Declaration("boomerang_saved", Kind.COUNTER, (), "Jobs whose results were saved.")
+NOTIFICATIONS = Declaration(
+    "boomerang_notifications",
+    Kind.GAUGE,
+    (),
+    "Notifications that are being sent now, of at most `BOOMERANG_MAX_NOTIFYING` places.",
+)
+NOTIFICATIONS_TO_ONE = Declaration(
+    "boomerang_notifications_to_one_receiver",
+    Kind.GAUGE,
+    (),
+    "Those to the receiver that has most of them. `GET /v1/receivers` names receivers; here are only counts.",
+)
+NOTIFICATIONS_WAITING = Declaration(
+    "boomerang_notifications_waiting_producers",
+    Kind.GAUGE,
+    (),
+    "Producers with a notification that waits for a place.",
+)
+RECEIVERS_OPEN = Declaration(
+    "boomerang_receivers_open",
+    Kind.GAUGE,
+    (),
+    "Receivers of notifications whose circuit breaker is open, also those that are disabled.",
+)
 #: All metrics, in the order of the reference page.
 DECLARATIONS = (
     *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, UNKNOWN_COSTS),
     *(CONTRADICTED, UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES),
+    *(NOTIFICATIONS, NOTIFICATIONS_TO_ONE, NOTIFICATIONS_WAITING, RECEIVERS_OPEN),
     *(SAVES_OWED, SAVES_OLDEST, UNSAVED, UNSAVED_OLDEST, SAVED),
     *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, CONNECTIONS_CLOSED, PLACES, HINTS),
 )

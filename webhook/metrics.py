@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Pulse, TroubleCode, find_troubles
 from jobs.read_models import Lane, Totals
+from jobs.receivers import NotificationLoad
 from jobs.store.saves import Backlog
 from jobs.store.store import Store
 from jobs.store.stuck import counted
@@ -58,6 +59,7 @@ class StateCollector(Collector):
             store = self._store()
             totals, lanes = store.statistics.totals(), store.lanes.get_all()
             pulse = store.liveness.pulse()
+            notifications = store.statistics.notifications()
             stuck, backlog = counted(store, lanes), store.saves.backlog()
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
@@ -67,6 +69,7 @@ class StateCollector(Collector):
         yield declared.REFUSED.family([((), int(bool(pulse.refusal)))])
         yield declared.DEAD_ENDS.family(_labelled(stuck))
         yield from _of_totals(totals)
+        yield from _of_notifications(notifications)
         yield from _of_backlog(backlog)
         yield from _of_pulse(pulse)
         yield from _of_lanes([lane for lane in lanes if lane.settings])
@@ -80,6 +83,13 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
     yield declared.CONTRADICTED.family([((), totals.contradicted)])
     yield declared.UNREADABLE.family([((), totals.unreadable)])
     yield declared.EPOCHS.family([((), totals.epoch)])
+
+
+def _of_notifications(load: NotificationLoad) -> Iterator[Metric]:
+    yield declared.NOTIFICATIONS.family([((), load.under_way)])
+    yield declared.NOTIFICATIONS_TO_ONE.family([((), load.to_busiest)])
+    yield declared.NOTIFICATIONS_WAITING.family([((), load.waiting_producers)])
+    yield declared.RECEIVERS_OPEN.family([((), load.open_breakers)])
 
 
 def _of_backlog(backlog: Backlog) -> Iterator[Metric]:

@@ -68,6 +68,9 @@ class Files(Protocol):
     def link(self, name: str, seconds: float, content_type: str | None, filename: str | None) -> str | None:
         """Return an address at which anybody can read the object for `seconds`; None where there is no such."""
 
+    def check_sweep(self) -> None:
+        """Raise if `sweep` lacks a right to find what killed writers left. It changes nothing."""
+
     def sweep(self, older_than: float, kept_for: float) -> int:
         """Remove what killed writers left before `older_than` seconds, and what was kept longer; return how many."""
 

@@ -146,6 +146,11 @@ class Bucket:
             log.warning("the %s signs no addresses: %s: %s", self._purpose.name, type(error).__name__, error)
             return None
 
+    def check_sweep(self) -> None:
+        """Raise the purpose's error if `sweep` lacks a right. It changes nothing."""
+        with self._translated():
+            self._files.check_sweep()
+
     def sweep(self, older_than: float = ABANDONED, kept_for: float = KEPT_FOR) -> int:
         """Remove what killed writers left, and what was kept for too long; return how many objects and uploads."""
         with self._translated():

@@ -59,6 +59,8 @@ SINGLE: Mapping[str, str] = {
     "producers": "producers",  # SET names of the producers that ever had a job or batch
     # ZSET `<owner>|<receiver>|<job id>` → µs at which the lease of a notification under way ends
     "notifying": "notifying",
+    # ZSET `<owner>|<receiver>` whose circuit breaker is open → µs of its last failure; bounded like `receivers`
+    "open_receivers": "open-receivers",
     "manifests": "manifests",  # ZSET batch → µs at which its manifest in the result store is written anew
     "manifest_rests": "manifest-rests",  # ZSET batch → µs until which its manifest rests after it was written
     "saves": "saves",  # ZSET id → µs since when its results are to be saved
@@ -157,7 +159,7 @@ _TYPES = {
     "going labelled grouped marked state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved batch_unsaved saving save_turns save_queue manifests "
-    "manifest_rests bulks bulks_of ended_minutes ended_hours",
+    "manifest_rests open_receivers bulks bulks_of ended_minutes ended_hours",
     "hash": "totals limits epoch heartbeats witness prices reserved unfinished stored image_owners stored_images "
     "pools uses kept holders access accessed job "
     "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews bulk "

@@ -1,6 +1,7 @@
 """Figures about the whole installation: counts, memory and spending."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import Entry, Payer
 from jobs.owners import CELERY
 from jobs.read_models import Totals
+from jobs.receivers import NotificationLoad
 from jobs.states import State
 from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
@@ -69,6 +71,25 @@ class Statistics:
     def memory(self) -> Memory | None:
         """Read the memory use of Redis; None if its user may not read it."""
         return read_memory(self._client)
+
+    @translate_errors()
+    def notifications(self) -> NotificationLoad:
+        """Count the notifications under way, and what keeps others from being sent. At most MAX_NOTIFYING are read."""
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.zrange(self._keys.singleton("notifying"), 0, -1, withscores=True)
+            pipe.zcard(self._keys.singleton("waiting_owners"))
+            pipe.zcard(self._keys.singleton("open_receivers"))
+            (seconds, micros), places, waiting, open_breakers = pipe.execute()
+        now = int(seconds) * 1_000_000 + int(micros)
+        # A place whose lease is over was a killed worker's.
+        receivers = Counter(str(entry).rpartition("|")[0] for entry, ends in places if ends > now)
+        return NotificationLoad(
+            under_way=receivers.total(),
+            to_busiest=max(receivers.values(), default=0),
+            waiting_producers=int(waiting),
+            open_breakers=int(open_breakers),
+        )
 
     @translate_errors()
     def held(self) -> Held:

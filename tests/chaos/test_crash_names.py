@@ -56,7 +56,7 @@ BOUNDARIES = {
         "KeptOutputs.load": {"write": "(a draft)", "flush": "(the same)"},
         "KeptOutputs.forget": {"remove": "(a file that a sweep would remove, too)"},
         "fetch": {"flush": "(a piece of result_store.put)"},
-        "_Transfer._write": {"write": "(a piece of result_store.fetch)"},
+        "Transfer._write": {"write": "(a piece of result_store.fetch)"},
         "Inflater.end": {"flush": "(bytes in memory)"},
         "Provider._call": {"send": "provider.*"},
         "_Bounded.connect": {"connect": "(a connection, over which nothing has been sent yet)"},

@@ -92,9 +92,8 @@ def test_the_policy_of_the_page_grants_all_that_the_service_does(store_url: str)
     assert results.info("boats/1.json") is None
 
 
-@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:ListBucket"])
-def test_without_one_of_its_rights_the_store_is_unavailable(store_url: str, action: str) -> None:
-    """So this server really checks the rights."""
+def without(action: str) -> None:
+    """Take one right from the user."""
     boto3 = pytest.importorskip("boto3")
     policy = json.loads(POLICY)
     for statement in policy["Statement"]:
@@ -103,6 +102,12 @@ def test_without_one_of_its_rights_the_store_is_unavailable(store_url: str, acti
     iam = boto3.client("iam", region_name="us-east-1")
     iam.put_user_policy(UserName="boomerang", PolicyName="results", PolicyDocument=json.dumps(policy))
     enforce(os.environ["AWS_ENDPOINT_URL"], 0)
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:ListBucket"])
+def test_without_one_of_its_rights_the_store_is_unavailable(store_url: str, action: str) -> None:
+    """So this server really checks the rights."""
+    without(action)
 
     def use() -> Any:
         results = open_results(store_url, lambda: False)
@@ -122,3 +127,16 @@ def test_nothing_outside_of_the_folder_is_written(store_url: str) -> None:
 def test_the_doctor_finds_the_store_usable(store_url: str, redis_url: str) -> None:
     found = list(check_results(WorkerSettings(redis_url=redis_url, result_store=store_url)))
     assert [each.level.value for each in found if each.subject == "result store"] == ["ok"]
+
+
+def test_the_doctor_warns_where_incomplete_uploads_cannot_be_listed(store_url: str, redis_url: str) -> None:
+    without("s3:ListBucketMultipartUploads")
+    found = list(check_results(WorkerSettings(redis_url=redis_url, result_store=store_url)))
+    assert [each.level.value for each in found if each.subject == "result store"] == ["ok", "warning"]
+    assert "s3:ListBucketMultipartUploads" in found[-1].remedy
+
+
+def test_the_doctor_finds_that_the_store_cannot_be_listed(store_url: str, redis_url: str) -> None:
+    without("s3:ListBucket")
+    found = list(check_results(WorkerSettings(redis_url=redis_url, result_store=store_url)))
+    assert [each.level.value for each in found if each.subject == "result store"] == ["bad"]

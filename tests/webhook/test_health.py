@@ -8,7 +8,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from jobs.job import Delivery
 from jobs.liveness import STALLED_AFTER, WorkerState
+from jobs.new_job import NewJob
+from jobs.receivers import FAILURES_TO_OPEN
 from jobs.store.store import Store
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from schemas.views.problems import Readiness
@@ -194,3 +197,27 @@ def test_an_administrator_who_logged_in_reads_details(public: FlaskClient, store
         assert public.post("/login", data={"csrf_token": found[1], "key": secret}).status_code == 303
         assert ("402: balance exhausted" in public.get("/readyz").text) is allowed
         assert public.get("/metrics").status_code == (200 if allowed else 401)
+
+
+def test_notifications_are_counted_without_names_of_receivers(client: FlaskClient, store: Store) -> None:
+    owed = frozenset({Delivery.NOTIFY})
+    ids = [f"job-{number}" for number in range(FAILURES_TO_OPEN + 1)]
+    store.jobs.enqueue([NewJob(id=each, text="{}", model="kirin_image_omni", owed=owed, owner="shop") for each in ids])
+    for each in ids:
+        store.jobs.cancel(each)
+    turns = [(due, store.deliveries.begin_notification(due, "a.example", 100)) for due in store.deliveries.claim(ids)]
+
+    def figures() -> list[str]:
+        names = ("boomerang_notifications", "boomerang_receivers")
+        return [line for line in client.get("/metrics").text.splitlines() if line.startswith(names)]
+
+    assert figures() == [
+        f"boomerang_notifications {FAILURES_TO_OPEN}.0",
+        f"boomerang_notifications_to_one_receiver {FAILURES_TO_OPEN}.0",
+        "boomerang_notifications_waiting_producers 1.0",
+        "boomerang_receivers_open 0.0",
+    ]
+    for due, turn in turns[:FAILURES_TO_OPEN]:
+        store.deliveries.end_notification(due, turn, limit=100, random=0.5, retry_in=60, why="ReadTimeout", begin=0)
+    assert figures()[0] == "boomerang_notifications 0.0"
+    assert figures()[-1] == "boomerang_receivers_open 1.0"

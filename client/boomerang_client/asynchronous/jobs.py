@@ -212,7 +212,8 @@ class Jobs(Connection):
         and a file that exists is not downloaded again, so you may repeat the call. An image that the service has saved
         comes from there: a download that breaks is continued, also by the next call, and its SHA-256 is checked.
         Others come from the generation API. An image that cannot be downloaded does not stop the others:
-        `Saved.error` says why. Raises NotSaved when the folder cannot be created.
+        `Saved.error` says why. Raises NotSaved when the folder cannot be created, and when the disk is full: that ends
+        the other downloads, too. What has been saved stays; free some space and repeat the call.
         """
         private_hosts = await self._may_call_private_hosts()
         saver = Saver(folder, at_once, transport=self._transport.in_threads(), private_hosts=private_hosts)

@@ -125,7 +125,8 @@ class AsyncBatch(BatchFields):
         """Download the images of the jobs as they end, several at once.
 
         Files that exist are not downloaded again, so you may repeat the call. An image that cannot be downloaded does
-        not stop the others: check `error` of each Saved. `progress` is called with each Saved.
+        not stop the others: check `error` of each Saved. `progress` is called with each Saved. Raises NotSaved when the
+        folder cannot be created, and when the disk is full: what has been saved stays, and the call may be repeated.
         """
         saved = []
         async with (

@@ -8,4 +8,5 @@ arity(2)
 local key = KEY.receiver .. ARGV[1] .. '|' .. ARGV[2]
 if redis.call('EXISTS', key) == 0 then return 'unknown' end
 redis.call('HDEL', key, 'disabled_at', 'failures', 'open_until', 'pause', 'failing_since')
+redis.call('ZREM', KEY.open_receivers, ARGV[1] .. '|' .. ARGV[2])
 return 'enabled'

@@ -126,6 +126,7 @@ local function record_answer(owner, receiver, accepted, random, now, why, longes
   redis.call('ZREMRANGEBYRANK', all, 0, -RECEIVERS_KEPT - 1)
   if accepted then
     redis.call('DEL', key)
+    redis.call('ZREM', KEY.open_receivers, owner .. '|' .. receiver)
     redis.call('HSET', key, 'accepted', whole(now))
   else
     redis.call('HSETNX', key, 'failing_since', whole(now))
@@ -143,7 +144,9 @@ local function record_answer(owner, receiver, accepted, random, now, why, longes
     if failures >= RECEIVER_FAILURES then
       pause = math.min(pause * 2, LONGEST_RECEIVER_PAUSE)
       redis.call('HSET', key, 'pause', whole(pause), 'open_until', whole(now + pause / 2 + pause / 2 * random))
+      redis.call('ZADD', KEY.open_receivers, whole(now), owner .. '|' .. receiver)
     end
   end
   redis.call('PEXPIRE', key, RECEIVER_KEPT)
+  redis.call('ZREMRANGEBYSCORE', KEY.open_receivers, '-inf', whole(now - 1000 * RECEIVER_KEPT))
 end

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from jobs.claims import Due
+from jobs.delivery_log import EnableOutcome
 from jobs.job import Delivery
 from jobs.receivers import (
     FAILURES_TO_OPEN,
@@ -175,6 +176,29 @@ def test_an_open_breaker_lets_one_probe_through_after_each_pause(notifying: Noti
     bench.forward(LONGEST_PAUSE)
     notifying.accept("shop")
     assert notifying.granted("shop", 40) == MOST_TO_ONE
+
+
+def test_open_breakers_and_waiting_producers_are_counted(notifying: Notifying) -> None:
+    load = notifying.bench.store.statistics.notifications
+    assert (load().waiting_producers, load().open_breakers) == (0, 0)
+    assert notifying.granted("shop", FAILURES_TO_OPEN + 2, "a.example") == FAILURES_TO_OPEN
+    assert notifying.granted("bad", 2, "b.example") == 2
+    assert (load().waiting_producers, load().open_breakers) == (1, 0)
+    for job_id in list(notifying.under_way):
+        notifying.end(job_id, "ConnectTimeout" if job_id.startswith("shop") else "")
+    assert load().open_breakers == 1
+    assert notifying.bench.store.delivery_log.enable("shop", "a.example") is EnableOutcome.ENABLED
+    assert load().open_breakers == 0
+
+
+def test_a_receiver_that_accepts_again_is_no_longer_counted_as_open(notifying: Notifying) -> None:
+    notifying.granted("shop", FAILURES_TO_OPEN)
+    for job_id in list(notifying.under_way):
+        notifying.end(job_id, "ConnectTimeout")
+    assert notifying.bench.store.statistics.notifications().open_breakers == 1
+    notifying.bench.forward(LONGEST_PAUSE)
+    notifying.accept("shop")
+    assert notifying.bench.store.statistics.notifications().open_breakers == 0
 
 
 def test_late_failures_of_one_outage_do_not_prolong_the_pause(notifying: Notifying) -> None:
