@@ -51,13 +51,13 @@ def provider(stack: LocalStack) -> Iterator[Callable[..., None]]:
     become(fail_permanent=0.2, lost_answers=0, status_down=0, drop_callbacks=0)
 
 
-def batch_of(client: Client, count: int, **more: object) -> str:
+def batch_of(client: Client, count: int) -> str:
     """Enqueue a batch and return its id."""
     name = f"journey-{uuid4().hex[:8]}"
     requests_ = [
         {"model": MODEL, "prompt": f"a fox {each}", "external_task_id": f"{name}-{each}"} for each in range(count)
     ]
-    return client.enqueue_batch(requests_, id=name, **more).id
+    return client.enqueue_batch(requests_, id=name).id
 
 
 def finished(client: Client, count: int) -> str:
@@ -181,7 +181,7 @@ def review_by_keyboard(page: Page) -> None:
     expect(box.locator("time").first).not_to_have_attribute("title", re.compile(r"^\d{4}-"))  # as a script writes it
     is_loaded = "image => image.complete && image.naturalWidth > 256"
     page.wait_for_function(is_loaded, arg=box.locator(".picture img").element_handle(), timeout=WORK)
-    assert box.locator("dd").first.bounding_box()["width"] > 100  # type: ignore[index] # it is visible
+    assert box.locator("dd").first.bounding_box()["width"] > 100
     sound(page)
     page.keyboard.press("a")
     expect(box.get_by_text("The review is recorded.")).to_be_visible()
@@ -256,6 +256,7 @@ def test_failures_are_retried_by_class_and_a_moderated_job_is_corrected(
     page.get_by_label("Request, as JSON").fill("{")
     page.get_by_role("button", name="Correct and retry").click()
     expect(page.get_by_label("Request, as JSON")).to_have_value("{")
+    expect(page.locator("#correct .message.problem")).to_be_in_viewport()
     watch.refused(page, 422)
     sound(page)
     provider(fail_permanent=0)
@@ -264,6 +265,7 @@ def test_failures_are_retried_by_class_and_a_moderated_job_is_corrected(
     expect(page.get_by_text("it waits with the new request")).to_be_visible()
     expect(page.locator("#job .state.completed").first).to_be_visible(timeout=WORK)
     expect(page.get_by_role("heading", name="Earlier revisions of the request")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
     sound(page)
 
     page.goto(f"{stack.url}/batches/{batch}")
@@ -336,7 +338,7 @@ def test_a_limit_is_changed_and_a_key_is_made_and_revoked(page: Page, watch: Wat
     rows = page.get_by_role("row", name="press")
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text(made)
-    with page.context.browser.new_context() as context:  # type: ignore[union-attr] # it has one
+    with page.context.browser.new_context() as context:
         theirs = context.new_page()
         chromium.log_in(theirs, stack.url, secret)
         rows.get_by_role("link", name="Revoke…").click()
