@@ -32,6 +32,7 @@ class Revision:
     reason: str | None
     attempts: tuple[int, int]
     cost: Decimal
+    last_cost: Decimal | None = None  #: of its last attempt; None: the provider named no price
     ended_at: datetime
     corrected_at: datetime
 
@@ -58,6 +59,7 @@ def read_revisions(job_id: str, texts: Sequence[str]) -> tuple[Revision, ...]:
                     reason=entry.get("reason"),
                     attempts=(int(entry["first"]), int(entry["last"])),
                     cost=dollars(int(entry["cost"]) - cost),
+                    last_cost=result.cost,
                     ended_at=from_micros(entry["ended"]),
                     corrected_at=from_micros(entry["corrected"]),
                 )

@@ -12,7 +12,7 @@ from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, rea
 from schemas.money import Cost, read_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema, has_parameter
-from schemas.requests.images import checked_in, references, with_images, without_images
+from schemas.requests.images import checked_in, images_in, references, with_images, without_images
 from schemas.requests.load import load_callback_url, load_request
 from schemas.requests.record import CallbackForm, GenerationRequest
 from schemas.tolerant_body import Reading, read_object
@@ -46,6 +46,7 @@ __all__ = [
     "checked_in",
     "clean",
     "has_parameter",
+    "images_in",
     "is_reference",
     "load_callback_url",
     "load_request",

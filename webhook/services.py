@@ -39,7 +39,7 @@ from webhook.metrics import Counters
 from webhook.places import DOWNLOADS, EVENTS, SLOW, STRANGERS, TRANSFERS, WAITS, Places
 from webhook.settings import Settings
 from webhook.shared_work import SharedWork
-from webhook.thumbnails import Thumbnails
+from webhook.thumbnails import Renderer, Thumbnails
 
 #: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
@@ -149,9 +149,14 @@ class Services:
         return open_results(self.settings.result_store)
 
     @cached_property
+    def renderer(self) -> Renderer:
+        """What renders thumbnails in this process."""
+        return Renderer()
+
+    @cached_property
     def thumbnails(self) -> Thumbnails:
         """The thumbnails of saved results."""
-        return Thumbnails(self.results)
+        return Thumbnails(self.results, renderer=self.renderer)
 
     def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""

@@ -18,6 +18,7 @@ from schemas.signatures import check_secrets
 from webhook.access.api_keys import Key
 from webhook.access.rate_limits import read_rates
 from webhook.http.client_address import Network, Networks
+from webhook.job_links import check_template
 
 #: Bytes. A completed task with nine images and long signed URLs has less than 20 KB.
 CALLBACK_LIMIT = 256 * 1024
@@ -168,6 +169,23 @@ class Settings(shared.Settings):
         "details with it, too. Unset: only an administrator's key reads them.",
         secret=True,
         validate=hard_to_guess,
+    )
+    trace_url: str | None = setting(
+        "BOOMERANG_TRACE_URL",
+        ma.String,
+        None,
+        "The address of a job's trace, for a link on [its page](guides/read-logs.md#from-a-job-to-its-logs): "
+        "`https://traces.example/search?q={id}`. Placeholders: `{id}`, the service's id, which the logs have; "
+        "`{external_id}`, that of the present attempt; `{task_id}`, the provider's. Everybody who may see the job sees "
+        "the link.",
+        validate=check_template,
+    )
+    logs_url: str | None = setting(
+        "BOOMERANG_LOGS_URL",
+        ma.String,
+        None,
+        "The same for its logs.",
+        validate=check_template,
     )
     rate_limit: str = setting(
         "BOOMERANG_RATE_LIMIT",

@@ -46,12 +46,43 @@ class Thumbnail:
     data: bytes | None = None
 
 
+class Renderer:
+    """Renders thumbnails, a few at once."""
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._free = BoundedSemaphore(at_once)
+
+    def of_file(self, image: bytes, side: int, is_lost: Callable[[], bool] = lambda: False) -> bytes:
+        """Return the thumbnail of an image that is in no result store. It is not kept. Raises as `Thumbnails.get`."""
+        require_pillow()
+        with self.turn(is_lost):
+            data, problem = _render(image, side)
+        if problem:
+            raise _none(problem)
+        return data
+
+    @contextmanager
+    def turn(self, is_lost: Callable[[], bool]) -> Iterator[None]:
+        """Wait until an image may be decoded. Raises a problem, 503, after too long, or if `is_lost` returns true."""
+        for _ in range(int(_LONGEST_WAIT / _POLL)):
+            if self._free.acquire(timeout=_POLL):
+                break
+            if is_lost():
+                raise unavailable("Another producer needs the place of this request. Send the same again.")
+        else:
+            raise unavailable("Too many thumbnails are being made. Send the same again later.")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class Thumbnails:
     """Makes and finds the thumbnails of a result store."""
 
-    def __init__(self, store: Bucket, at_once: int = AT_ONCE) -> None:
+    def __init__(self, store: Bucket, at_once: int = AT_ONCE, renderer: Renderer | None = None) -> None:
         self._store = store
-        self._free = BoundedSemaphore(at_once)
+        self._renderer = renderer or Renderer(at_once)
 
     def get(self, output: SavedOutput, side: int, is_lost: Callable[[], bool] = lambda: False) -> Thumbnail:
         """Return the thumbnail of an image, and make it if it is not there.
@@ -64,11 +95,8 @@ class Thumbnails:
         name = thumbnail_name(output.sha256, side)
         if found := self._find(name):
             return found
-        if importlib.util.find_spec("PIL") is None:
-            raise ProblemError(
-                501, "This service makes no thumbnails. Its operator can install Pillow: boomerang-jobs[thumbnails]."
-            )
-        with self._turn(is_lost):
+        require_pillow()
+        with self._renderer.turn(is_lost):
             # Another request may have made it meanwhile.
             return self._find(name) or self._make(output, side, name)
 
@@ -98,19 +126,13 @@ class Thumbnails:
             raise _none(problem)
         return Thumbnail(name, len(data), data)
 
-    @contextmanager
-    def _turn(self, is_lost: Callable[[], bool]) -> Iterator[None]:
-        for _ in range(int(_LONGEST_WAIT / _POLL)):
-            if self._free.acquire(timeout=_POLL):
-                break
-            if is_lost():
-                raise unavailable("Another producer needs the place of this request. Send the same again.")
-        else:
-            raise unavailable("Too many thumbnails are being made. Send the same again later.")
-        try:
-            yield
-        finally:
-            self._free.release()
+
+def require_pillow() -> None:
+    """Raise a problem, 501, if this process cannot make thumbnails."""
+    if importlib.util.find_spec("PIL") is None:
+        raise ProblemError(
+            501, "This service makes no thumbnails. Its operator can install Pillow: boomerang-jobs[thumbnails]."
+        )
 
 
 def deleted() -> ProblemError:

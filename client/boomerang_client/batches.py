@@ -100,16 +100,19 @@ class Batches(BatchActions):
         labels: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        producer: str | None = None,
     ) -> Generator[Batch, None]:
         """Yield batches, newest first, at most `limit`.
 
-        `status` is "running", "paused" or "done". The iterator requests one page at a time.
+        `status` is "running", "paused" or "done". `producer` limits an administrator's list to one. The iterator
+        requests one page at a time.
         """
         params = query(
             status=status,
             label=label_params(labels),
             created_after=to_iso(created_after),
             created_before=to_iso(created_before),
+            producer=producer,
         )
         for view in self._list("/v1/batches", "batches", params, limit):
             yield read_batch(view, self)

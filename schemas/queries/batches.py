@@ -12,6 +12,7 @@ from schemas.queries.parameters import (
     dry_run,
     failure_classes,
     included,
+    producer_name,
     review_marks,
 )
 from schemas.requests.base import PRIORITIES
@@ -49,6 +50,7 @@ class BatchListQuery(ListQuery):
             "description": "done: every job has ended. paused: on request, or at its max_cost. running: all others."
         },
     )
+    producer = producer_name("Only batches of this producer.")
 
 
 class BatchQuery(Schema):

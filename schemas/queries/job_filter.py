@@ -5,7 +5,7 @@ from decimal import Decimal
 from marshmallow import Schema, fields, validate
 
 from schemas.queries.batches import MOST_COST
-from schemas.queries.parameters import LabelPairs, Moment, Names, batch_reference, failure_classes
+from schemas.queries.parameters import LabelPairs, Moment, Names, batch_reference, failure_classes, producer_name
 from schemas.states import JOB_STATES
 
 #: What ended a job (`settled_by`).
@@ -60,10 +60,7 @@ class JobFilterSchema(Schema):
     finished_before = Moment(metadata={"description": "Only jobs that ended before this time."})
     min_cost = _cost("Only jobs that cost at least so much, in USD. Jobs without a price are left out.")
     max_cost = _cost("Only jobs that cost at most so much, in USD. Jobs without a price are left out.")
-    producer = fields.String(
-        validate=validate.Length(1, _LONGEST),
-        metadata={"description": "Only jobs of this producer. Administrators see those of all."},
-    )
+    producer = producer_name("Only jobs of this producer.")
 
 
 #: Names of the conditions, as parameters.

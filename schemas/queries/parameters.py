@@ -13,6 +13,8 @@ from schemas.requests.validators import Options, Pattern
 from schemas.states import FAILURE_CLASSES, REVIEW_MARKS
 
 MAX_PAGE = 500
+#: Characters of the name of a producer.
+_LONGEST_NAME = 128
 #: What a view of a job has only on request.
 INCLUDED = ("request", "revisions", "reviews", "timeline")
 #: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
@@ -128,6 +130,14 @@ def dry_run() -> fields.Boolean:
         load_default=False,
         error_messages={"invalid": "must be true or false"},
         metadata={"description": "Enqueue nothing, and answer with a quote, as `POST /v1/quote` does."},
+    )
+
+
+def producer_name(description: str) -> fields.String:
+    """Return a parameter that is the name of a producer."""
+    return fields.String(
+        validate=validate.Length(1, _LONGEST_NAME, error=f"must have 1 to {_LONGEST_NAME} characters"),
+        metadata={"description": f"{description} Administrators see those of all."},
     )
 
 

@@ -37,17 +37,22 @@ def checked_in(request: GenerationRequest, put: Callable[[ImageFile], object]) -
     return with_images(request, exchange)
 
 
-def references(request: GenerationRequest) -> Mapping[str, str]:
-    """Return the hash of each reference by its path. Raises `KeyError` for an unknown model."""
+def images_in(request: GenerationRequest) -> Mapping[str, str]:
+    """Return each image of a request, a URL or a reference, by its path. Raises `KeyError` for an unknown model."""
     found: dict[str, str] = {}
 
     def note(path: str, value: str) -> str:
-        if is_reference(value):
-            found[path] = value.removeprefix(REFERENCE)
+        found[path] = value
         return value
 
     with_images(request, note)
     return found
+
+
+def references(request: GenerationRequest) -> Mapping[str, str]:
+    """Return the hash of each reference by its path. Raises `KeyError` for an unknown model."""
+    images = images_in(request).items()
+    return {path: value.removeprefix(REFERENCE) for path, value in images if is_reference(value)}
 
 
 def without_images(request: GenerationRequest, absent: Callable[[Iterable[str]], Collection[str]]) -> RequestInvalid:

@@ -5,7 +5,7 @@
 
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -164,11 +164,12 @@ class Authenticator:
         return cast("Address | None", g.address)
 
 
-def lacks(scope: Scope) -> ProblemError:
-    """Return the problem, 403, of a caller without the scope."""
+def lacks(scope: Scope, others: Collection[Scope] = ()) -> ProblemError:
+    """Return the problem, 403, of a caller without the scope, and without any of `others`, which suffice, too."""
+    wanted = " or ".join(f"`{each}`" for each in (scope, *others))
     return ProblemError(
         403,
-        f"This requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
+        f"This requires a key with the scope {wanted}, which yours lacks. Ask the operator for such a key.",
         scope=scope.value,
     )
 

@@ -1,5 +1,6 @@
 """The check of every request before its view runs: who calls, and whether the key suffices."""
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, flash, g, redirect, request, url_for
@@ -37,9 +38,9 @@ def protect(app: Flask, authenticator: Authenticator) -> None:
         if connection := connection_of(request.environ):
             connection.producer = g.caller.holder
         if endpoint is not None:
-            or_scope, parameter = or_scope_of(current_app, endpoint) or (None, "")
-            if or_scope is None or parameter not in request.args or not g.caller.may(or_scope):
-                _check_scope(g.caller, scope_of(current_app, endpoint))
+            others, parameter = or_scope_of(current_app, endpoint)
+            suffice = others if not parameter or parameter in request.args else ()
+            _check_scope(g.caller, scope_of(current_app, endpoint), suffice)
         return None
 
 
@@ -85,6 +86,6 @@ def _address_of_page() -> str:
     return page._replace(scheme="", netloc="", fragment="").geturl() if page.netloc == request.host else "/"
 
 
-def _check_scope(caller: Caller, scope: Scope) -> None:
-    if not caller.may(scope):
-        raise lacks(scope)
+def _check_scope(caller: Caller, scope: Scope, others: Collection[Scope] = ()) -> None:
+    if not any(map(caller.may, (scope, *others))):
+        raise lacks(scope, others)

@@ -1,6 +1,6 @@
 """What a view requires of its caller: marks on views, and the endpoints that are public or pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 from flask import Flask
@@ -30,12 +30,14 @@ PAGES_BLUEPRINT = "pages"
 #: Pages that every key opens.
 FOR_ALL = frozenset({"pages.leave", "api-docs.openapi_swagger_ui", API_DOCUMENT})
 View = TypeVar("View", bound=Callable[..., Any])
+#: Scopes of which each also suffices, and the query parameter with which it does; "": with any query.
+OrScopes = tuple[Collection[Scope], str]
 
 
-def needs(scope: Scope, view: View, or_scope: tuple[Scope, str] | None = None) -> View:
+def needs(scope: Scope, view: View, or_scope: OrScopes | None = None) -> View:
     """Mark a view with the scope that it requires. `webhook.api.openapi.operation` does it for each operation.
 
-    `or_scope` is a scope that also suffices for calls with a query parameter; the view then permits less.
+    With one of the other scopes, the view permits less, and checks that itself.
     """
     view.scope, view.or_scope = scope, or_scope  # type: ignore[attr-defined] # decorators pass attributes on
     return view
@@ -57,9 +59,9 @@ def scope_of(app: Flask, endpoint: str) -> Scope:
     return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
 
 
-def or_scope_of(app: Flask, endpoint: str) -> tuple[Scope, str] | None:
-    """Return a scope that also opens an endpoint, and the query parameter with which it does; None: no other scope."""
-    return cast("tuple[Scope, str] | None", getattr(app.view_functions[endpoint], "or_scope", None))
+def or_scope_of(app: Flask, endpoint: str) -> OrScopes:
+    """Return the scopes that also open an endpoint, and the query parameter with which they do."""
+    return cast("OrScopes | None", getattr(app.view_functions[endpoint], "or_scope", None)) or ((), "")
 
 
 def is_page(endpoint: str) -> bool:

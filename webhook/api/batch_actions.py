@@ -38,7 +38,7 @@ def pause(batch_id: str) -> Response:
     "/batches/<batch_id>/resume",
     {200: BatchChanged},
     scope=Scope.ENQUEUE,
-    or_scope=(Scope.CANCEL, "max_cost", "to lower the `max_cost` of a batch that is not paused"),
+    or_scope=((Scope.CANCEL,), "max_cost", "to lower the `max_cost` of a batch that is not paused"),
     query=BatchResumeQuery,
     refusals=(404, 409, 422, 503),
 )

@@ -1,7 +1,7 @@
 """/v1/batches: upload, list and show batches. Uploads are streamed, never whole in memory."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,8 +12,9 @@ from jobs.api_keys import Scope
 from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.producer_ids import owner_in
-from jobs.read_models import Progress
+from jobs.read_models import BatchPage, Progress
 from jobs.serializers.batches import serialize_batch
+from jobs.store.pages import SCAN
 from schemas.queries.batches import BatchListQuery, QuoteQuery, UploadQuery
 from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from schemas.views.quotes import QuoteView
@@ -157,11 +158,18 @@ def page(query: dict[str, Any]) -> Response:
     Newest first. Pass `cursor` to get the next page. It is null on the last page, and stays valid while batches change.
     A page may be short, or even empty, although more follow.
     """
-    status = Progress(query["status"]) if "status" in query else None
-    found = services().store.batches.page(
-        status, only=filter_from(query), cursor=query.get("cursor"), limit=query["limit"]
-    )
+    found = list_batches(query, limit=query["limit"])
     return json_response({"batches": [serialize_batch(batch) for batch in found.batches], "cursor": found.cursor})
+
+
+def list_batches(query: Mapping[str, Any], *, limit: int, most_checked: int = SCAN) -> BatchPage:
+    """Return a page of the batches that pass the filter of a `BatchListQuery`: the use case of the API and the page."""
+    status, only = Progress(query["status"]) if "status" in query else None, filter_from(query)
+    if only is None:
+        return BatchPage((), None)
+    return services().store.batches.page(
+        status, only=only, cursor=query.get("cursor"), limit=limit, most_checked=most_checked
+    )
 
 
 @operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, scope=Scope.READ, refusals=(404, 503))

@@ -46,15 +46,15 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "POST",
     "/bulk",
     {201: BulkView},
-    scope=Scope.READ,
+    scope=Scope.ENQUEUE,
+    or_scope=((Scope.CANCEL,), "", "to cancel or pause"),
     request_body={"required": True, "content": {JSON: {"schema": BulkRequest, "examples": examples(_EXAMPLES)}}},
     refusals=(400, 409, 411, 413, 422, 503),
 )
 def begin() -> Response:
     """Change all jobs that meet a filter: cancel, retry, pause or resume them, or change their priority.
 
-    `cancel` and `pause` require the scope `cancel`, the others `enqueue`. The rules are those of the action on one job.
-    A `retry` without `status` means failed jobs.
+    The scope is that of the same action on one job, and so are the rules. A `retry` without `status` means failed jobs.
 
     The jobs are those that meet the filter when it begins: not those that are enqueued or fail later. A job that has
     changed since is left as it is where the filter names what changes (its status, class, lane, end or cost). Few jobs
@@ -90,17 +90,36 @@ def page(query: dict[str, Any]) -> Response:
     return json_response({"bulk": [serialize_bulk(each) for each in found]})
 
 
-@operation(blueprint, "GET", "/bulk/<bulk_id>", {200: BulkView}, scope=Scope.READ, refusals=(404, 503))
+@operation(
+    blueprint,
+    "GET",
+    "/bulk/<bulk_id>",
+    {200: BulkView},
+    scope=Scope.READ,
+    or_scope=((Scope.ENQUEUE, Scope.CANCEL), "", "to see an action that it may begin"),
+    refusals=(404, 503),
+)
 def show(bulk_id: str) -> Response:
     """Show a bulk action and its progress."""
-    return json_response(serialize_bulk(services().store.bulks.get(bulk_id, caller=caller().owner)))
+    found = services().store.bulks.get(bulk_id, caller=caller().owner)
+    if not caller().may(Scope.READ):
+        require_scope(found.action)
+    return json_response(serialize_bulk(found))
 
 
-@operation(blueprint, "POST", "/bulk/<bulk_id>/abort", {200: BulkView}, scope=Scope.READ, refusals=(404, 503))
+@operation(
+    blueprint,
+    "POST",
+    "/bulk/<bulk_id>/abort",
+    {200: BulkView},
+    scope=Scope.ENQUEUE,
+    or_scope=((Scope.CANCEL,), "", "to abort a cancel or a pause"),
+    refusals=(404, 503),
+)
 def abort(bulk_id: str) -> Response:
     """Abort a bulk action.
 
-    What it has changed stays. Requires the scope to begin it, too. A repeat changes nothing.
+    What it has changed stays. Requires the scope to begin it. A repeat changes nothing.
     """
     return json_response(serialize_bulk(abort_bulk(bulk_id)))
 

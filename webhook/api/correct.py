@@ -6,7 +6,7 @@ from flask import Request
 
 from jobs.decoding import UNREADABLE
 from jobs.job import Job
-from jobs.new_job import NewJob
+from jobs.new_job import BatchOptions, NewJob
 from jobs.producer_ids import owner_in
 from jobs.store.outcomes.jobs import ReviseOutcome
 from jobs.store.transitions import TransitionResult
@@ -56,10 +56,18 @@ def revise(data: object, job_id: str, key: str | None) -> TransitionResult[Revis
     if wanted.external_task_id not in (None, job.given_id):
         errors = {"external_task_id": [f"is not the id of this job, {job.given_id}; leave it out"]}
         raise ProblemError(422, "The request is that of another job.", errors=errors)
-    owner, new = owner_in(job.id) or job.owner, request_for(job, wanted, job.id)
+    options = shared.store.batches.options(job.batch) if job.batch else None
+    annotate(job_id=job.id)
+    revised = revise_job(job, request_for(job, wanted, job.id, options), key)
+    annotate(outcome=revised.outcome.value)
+    return revised
+
+
+def revise_job(job: Job, new: NewJob, key: str | None) -> TransitionResult[ReviseOutcome]:
+    """Replace the request of a job that was read by that of `new`, and queue it again. Raises as `revise`."""
+    shared, owner = services(), owner_in(job.id) or job.owner
     room = shared.pressure.room(len(new.text), owner)
     revised = shared.store.revisions.revise(new, room=room, caller=caller().owner, key=key, by=caller().key)
-    annotate(job_id=job.id, outcome=revised.outcome.value)
     if revised.outcome is ReviseOutcome.FULL:
         raise shared.pressure.refused(owner=owner)
     if revised.outcome is ReviseOutcome.IMAGELESS:
@@ -67,10 +75,12 @@ def revise(data: object, job_id: str, key: str | None) -> TransitionResult[Revis
     return revised
 
 
-def request_for(job: Job, wanted: GenerationRequest, job_id: str) -> NewJob:
-    """Return the job under an id that has a request in place of another job's: in its batch, for its owner."""
+def request_for(job: Job, wanted: GenerationRequest, job_id: str, options: BatchOptions | None) -> NewJob:
+    """Return the job under an id that has a request in place of another job's: in its batch, for its owner.
+
+    `options`: of its batch. Raises `NoLane`.
+    """
     shared, owner = services(), owner_in(job.id) or job.owner
-    options = shared.store.batches.options(job.batch) if job.batch else None
     return NewJob.of(
         replace(wanted, callback_form=_callback_form(job.text) or wanted.callback_form),
         job_id,

@@ -141,7 +141,7 @@ def operation(
     answers: Mapping[int, type[Schema] | Mapping[str, Any]],
     *,
     scope: Scope,
-    or_scope: tuple[Scope, str, str] | None = None,
+    or_scope: tuple[Sequence[Scope], str, str] | None = None,
     content_type: str = JSON,
     other_forms: Mapping[str, Mapping[str, Any]] | None = None,
     query: type[Schema] | None = None,
@@ -157,7 +157,8 @@ def operation(
 ) -> Callable[[View], View]:
     """Decorate a view: route it, document it with its docstring, and require a key with the `scope`.
 
-    `or_scope`: a scope that suffices for calls with a query parameter, that parameter, and what for, as an infinitive.
+    `or_scope`: scopes that suffice for calls with a query parameter, that parameter ("": for all calls), and what for,
+    as an infinitive.
 
     The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
     generation requests in it, `body_required` whether there must be one, `body_schema` the schema and `body_examples`
@@ -187,7 +188,8 @@ def operation(
     ]
 
     def decorate(view: View) -> View:
-        suffices = f" The scope `{or_scope[0]}` suffices {or_scope[2]}." if or_scope else ""
+        others = " or ".join(f"`{each}`" for each in or_scope[0]) if or_scope else ""
+        suffices = f" The scope {others} suffices {or_scope[2]}." if or_scope else ""
         view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`.{suffices}"
         wrapped: Any = needs(scope, view, or_scope and or_scope[:2])
         # An administrator's id may name the jobs of several producers (webhook.api.ownership).

@@ -74,10 +74,16 @@ def owner() -> str | None:
     return None if caller().admin else caller().name
 
 
-def filter_from(query: Mapping[str, Any]) -> Filter:
-    """Return the filter of a list query (`schemas.queries.parameters`), limited to what the caller may see."""
+def filter_from(query: Mapping[str, Any]) -> Filter | None:
+    """Return the filter of a `schemas.queries.batches.BatchListQuery`; None: the caller may see nothing of it."""
+    producer: str | None = query.get("producer")
+    if producer is not None and not caller().sees(producer):
+        return None
     return Filter(
-        labels=query["label"], since=query.get("created_after"), before=query.get("created_before"), owner=owner()
+        labels=query["label"],
+        since=query.get("created_after"),
+        before=query.get("created_before"),
+        owner=owner() or producer,
     )
 
 

@@ -34,7 +34,8 @@ def regenerate(job_id: str, wanted: GenerationRequest | None = None) -> Regenera
     asked = wanted or _request(job)
     owner = owner_in(job.id) or job.owner
     given = asked.external_task_id if wanted and asked.external_task_id else next_id(job.given_id)
-    new = request_for(job, asked, internal_id(given, owner))
+    options = shared.store.batches.options(job.batch) if job.batch else None
+    new = request_for(job, asked, internal_id(given, owner), options)
     room = shared.pressure.room(len(new.text), owner)
     made = shared.store.regenerations.regenerate(job.id, new, room=room, caller=caller().owner)
     annotate(job_id=job.id, regenerated_by=made.job, outcome=made.outcome.value)

@@ -19,10 +19,11 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 def csv_text(rows: Iterable[Sequence[str]]) -> str:
     """Return rows as CSV. A cell that might be a formula begins with an apostrophe; control characters are escaped."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(map(_safe, row) for row in rows)
+    csv.writer(text, lineterminator="\r\n").writerows(map(safe_cell, row) for row in rows)
     return text.getvalue()
 
 
-def _safe(cell: str) -> str:
+def safe_cell(cell: str) -> str:
+    """Return a text as a cell has it."""
     plain = lines(cell)
     return f"'{plain}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else plain

@@ -2,12 +2,14 @@
 
 from webhook.pages import (
     batch,
+    batch_correct,
     batches,
     bulk,
     deliveries,
     errors,
     gallery,
     job,
+    job_images,
     jobs,
     keys,
     lanes,
@@ -24,6 +26,7 @@ from webhook.pages.errors import asks_for_page, error_page
 __all__ = [
     "asks_for_page",
     "batch",
+    "batch_correct",
     "batches",
     "blueprint",
     "bulk",
@@ -32,6 +35,7 @@ __all__ = [
     "errors",
     "gallery",
     "job",
+    "job_images",
     "jobs",
     "keys",
     "lanes",

@@ -22,13 +22,13 @@ from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
 from schemas.requests.base import PRIORITIES
-from schemas.requests.messages import paths
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.ownership import name_of
 from webhook.pages.batches import BAR
 from webhook.pages.blueprint import done, not_done, page, show
 from webhook.pages.formats import counted
+from webhook.pages.forms import errors_of
 from webhook.services import services
 
 #: Failed jobs among which an example of each error is looked for.
@@ -94,7 +94,7 @@ def resume_batch(batch_id: str) -> ResponseReturnValue:
     try:
         given = BatchResumeQuery().load({name: text for name, text in request.form.items() if name == "max_cost"})
     except ValidationError as error:
-        problems = "; ".join(paths(error.messages).get("max_cost", ["is not valid"]))
+        problems = errors_of(error).get("max_cost", "is not valid")
         return not_done(f"The cap {problems}. Nothing was changed.", "pages.batch", batch_id=name_of(batch_id))
     cap: Decimal | None = given.get("max_cost")
     return _act(batch_id, lambda: services().store.batches.resume(batch_id, max_cost=cap, caller=caller().owner))

@@ -8,13 +8,14 @@ from marshmallow import ValidationError
 
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
-from jobs.read_models import BatchPage, Progress
+from jobs.read_models import BatchPage
 from jobs.states import State
 from schemas.queries.batches import BATCH_STATES, BatchListQuery
-from schemas.requests.messages import paths
-from webhook.api.ownership import filter_from, find_batch, name_of
+from webhook.api.batches import list_batches
+from webhook.api.ownership import find_batch, name_of
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import page, show
+from webhook.pages.forms import errors_of
 from webhook.services import services
 
 #: Batches on a page, and batches that are checked for one: a list that updates itself must not search for long.
@@ -32,7 +33,7 @@ BAR = (
     State.SUBMITTING,
     State.QUEUED,
 )
-_LIST_FIELDS = ("status", "label", "cursor")
+_LIST_FIELDS = ("status", "label", "producer", "cursor")
 
 
 @page("/batches", scope=Scope.READ)
@@ -44,10 +45,10 @@ def batches() -> Response:
     found = BatchPage((), None)
     try:
         query = BatchListQuery().load({name: texts if name == "label" else texts[-1] for name, texts in given.items()})
-        found = _search(wanted) if wanted else _list(query)
+        found = _search(wanted) if wanted else list_batches(query, limit=_MOST, most_checked=_MOST_CHECKED)
     except ValidationError as error:
-        errors = {name.partition(".")[0]: "; ".join(texts) for name, texts in paths(error.messages).items()}
-    labels = given.get("label", [])
+        errors = errors_of(error)
+    labels, producer = given.get("label", []), given.get("producer", [""])[-1]
     return show(
         "batches.html",
         part="batches_now.html",
@@ -56,21 +57,15 @@ def batches() -> Response:
         labels=labels,
         errors=errors,
         status=given.get("status", [""])[-1],
-        states=_pills(labels, given.get("status", [""])[-1]),
-        filtered=bool(wanted or "status" in given or labels),
+        states=_pills(labels, producer, given.get("status", [""])[-1]),
+        producer=producer,
+        filtered=bool(wanted or "status" in given or labels or producer),
         next_page=found.cursor and _address(**{**given, "cursor": found.cursor}),
         first_page=_address(**{**given, "cursor": None}) if "cursor" in given else None,
         bar=BAR,
         most_labels=MOST_LABELS,
         name_of=name_of,
         label_address=lambda name, value: _address(label=[f"{name}={value}"]),
-    )
-
-
-def _list(query: dict[str, Any]) -> BatchPage:
-    status = Progress(query["status"]) if "status" in query else None
-    return services().store.batches.page(
-        status, only=filter_from(query), cursor=query.get("cursor"), limit=_MOST, most_checked=_MOST_CHECKED
     )
 
 
@@ -84,9 +79,9 @@ def _search(wanted: str) -> BatchPage:
         raise ValidationError({"id": [problem.detail]}) from problem
 
 
-def _pills(labels: Sequence[str], chosen: str) -> list[tuple[str, str, bool, None]]:
+def _pills(labels: Sequence[str], producer: str, chosen: str) -> list[tuple[str, str, bool, None]]:
     return [
-        (name.capitalize(), _address(label=labels, status=status), status == chosen, None)
+        (name.capitalize(), _address(label=labels, producer=producer, status=status), status == chosen, None)
         for name, status in (("all", ""), *((each, each) for each in BATCH_STATES))
     ]
 

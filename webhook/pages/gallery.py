@@ -1,7 +1,7 @@
 """The images of a batch: a gallery by review, an image with what it was made of, and its review."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, request, url_for
@@ -9,34 +9,28 @@ from flask.typing import ResponseReturnValue
 from marshmallow import EXCLUDE, ValidationError
 
 from jobs.api_keys import Scope
-from jobs.errors import ImageNotFound, JobNotFound, NotAllowed
+from jobs.errors import JobNotFound, NotAllowed
 from jobs.failures import FailureClass
 from jobs.job import Job
 from jobs.review import Mark, Verdict
 from jobs.serializers.requests import read_request
 from jobs.store.reviews import Reviewed
-from schemas import REFERENCE, is_reference
 from schemas.queries.batches import ImagesQuery
-from schemas.requests.messages import paths
 from schemas.views.reviews import LONGEST_NOTE, ReviewRequest
-from webhook.access.auth import caller
 from webhook.api.batch_images import archive
 from webhook.api.batch_results import table
 from webhook.api.outputs import stored_output
 from webhook.api.ownership import name_of
 from webhook.api.reviews import review
-from webhook.http.connection import Direction
-from webhook.http.fair_pool import Place
-from webhook.http.partial_content import StoredFile, file_answer
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import HTMX, done, not_done, page, show
+from webhook.pages.forms import all_errors
+from webhook.pages.job_images import IMAGES, pictures
 from webhook.services import services
 
 #: Jobs on a page of the gallery.
 _AT_ONCE = 24
 _THUMBNAIL, _LARGE = 256, 1024
-#: Parameters that name reference images, and the member of each entry that does; "" where the value is a name itself.
-_REFERENCES = {"image_list": "image", "subject_image_list": "subject_image", "scene_image": "", "style_image": ""}
 
 
 @page("/batches/<batch_id>/images", scope=Scope.READ)
@@ -77,7 +71,6 @@ def _show(batch_id: str, job_id: str, index: str, said: tuple[str, str] | None =
     job, name = found.job, name_of(batch_id)
     asked = dict(read_request(job, job.text or "") or {})
     prompt = str(asked.pop("prompt", ""))
-    references = _references(asked)
     for known in ("model", "external_task_id", "callback_url"):
         asked.pop(known, None)
     count = len(job.result.output) if job.result else 0
@@ -91,13 +84,9 @@ def _show(batch_id: str, job_id: str, index: str, said: tuple[str, str] | None =
         parameters=[
             (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
             for key, value in asked.items()
-            if key not in _REFERENCES
+            if key not in IMAGES
         ],
-        references=[
-            (name, value, url_for("pages.reference_file", job_id=name_of(job_id), index=place) if stored else None)
-            for place, (name, value) in enumerate(references)
-            for stored in (is_reference(value),)
-        ],
+        pictures=pictures(job),
         said=said,
         earlier=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=number - 1)
         if number
@@ -122,8 +111,7 @@ def review_image(batch_id: str, job_id: str, index: str) -> ResponseReturnValue:
     try:
         review(job_id, index, ReviewRequest().load(given))
     except ValidationError as error:
-        text = "; ".join(f"{name} {', '.join(texts)}" for name, texts in paths(error.messages).items())
-        kind, text = "problem", f"The review was not recorded: {text}."
+        kind, text = "problem", f"The review was not recorded: {all_errors(error)}."
     except (NotAllowed, ProblemError) as error:
         kind, text = "problem", error.detail if isinstance(error, ProblemError) else str(error)
     else:
@@ -141,31 +129,6 @@ def output_file(job_id: str, index: str) -> Response:
     return stored_output(job_id, index, side, redirects=False)
 
 
-@page("/files/jobs/<job_id>/references/<index>", scope=Scope.READ)
-def reference_file(job_id: str, index: str) -> Response:
-    """Send a stored reference image of a job."""
-    shared = services()
-    job = shared.store.jobs.get(job_id, text=True)
-    references = _references(read_request(job, job.text or "") or {})
-    value = {str(place): value for place, (_, value) in enumerate(references)}.get(index, "")
-    if not is_reference(value):
-        raise ProblemError(404, f"The job has no stored reference image {index[:20]!r}.")
-    digest = value.removeprefix(REFERENCE)
-
-    def answer(_: Place) -> Response:
-        (image,) = shared.images.find([digest], caller().owner)
-        if image is None:
-            raise ImageNotFound(digest)
-        data = shared.images.read(image)
-        name = f"reference-{int(index) + 1}.{image.format}"
-        kind = f"image/{image.format}"
-        return file_answer(
-            request, StoredFile(digest, len(data), kind, name, lambda start, end: iter((data[start:end],)))
-        )
-
-    return shared.downloads.stream(answer, Direction.ANSWER)
-
-
 @page("/files/batches/<batch_id>/images.zip", scope=Scope.READ)
 def images_archive(batch_id: str) -> Response:
     """Send the images of a batch, all or those with a mark."""
@@ -173,7 +136,7 @@ def images_archive(batch_id: str) -> Response:
     try:
         query = ImagesQuery(unknown=EXCLUDE).load(asked)
     except ValidationError as error:
-        raise ProblemError(422, "The address is not valid.", errors=paths(error.messages)) from None
+        raise ProblemError(422, f"The address is not valid: {all_errors(error)}.") from None
     return archive(batch_id, [Mark(each) for each in query["review"]], int(query.get("after", 0)))
 
 
@@ -198,20 +161,6 @@ def _reviewed(batch_id: str, job_id: str, index: str, *, text: bool = False) -> 
     if index not in numbers:
         raise ProblemError(404, f"The job has no output {index[:20]!r}.")
     return found, numbers[index]
-
-
-def _references(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the reference images of a request: the parameter that names each, and its value."""
-    found = list[tuple[str, str]]()
-    for name, member in _REFERENCES.items():
-        given = asked.get(name)
-        values = given if isinstance(given, list) else [given]
-        found += [
-            (name.removesuffix("_list"), text)
-            for each in values
-            if isinstance(text := each.get(member) if isinstance(each, dict) else each, str) and text
-        ]
-    return found
 
 
 def _shot(each: Reviewed, number: int, batch: str, side: int = _THUMBNAIL) -> dict[str, Any]:

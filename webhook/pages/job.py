@@ -29,13 +29,16 @@ from webhook.access.auth import caller
 from webhook.api.correct import revise
 from webhook.api.regenerate import regenerate
 from webhook.http.problems import ProblemError
+from webhook.job_links import link_to
 from webhook.links import links
 from webhook.pages.blueprint import done, not_done, page, show
+from webhook.pages.job_costs import costs_of
+from webhook.pages.job_images import pictures
 from webhook.services import services
 
 #: Bytes of a form with a corrected request: 2,500 characters of a prompt, each up to 12 bytes, and the rest.
 _CORRECTION = 64 * 1024
-#: Characters of an address that is shown of a data URL, which may be an image.
+#: Characters of a value that are shown where it is a data URL, which may be an image.
 _MOST_VALUE = 400
 Made = TypeVar("Made")
 
@@ -96,7 +99,7 @@ def job(job_id: str) -> Response:
 
 
 def _show(job_id: str, wrong: str = "", typed: str | None = None) -> Response:
-    store = services().store
+    store, settings = services().store, services().settings
     found = store.jobs.show(job_id, text=True)
     body = read_request(found, found.text or "") or {}
     earlier = store.revisions.earlier([found.id])[0] if found.revision > 1 else ()
@@ -106,6 +109,13 @@ def _show(job_id: str, wrong: str = "", typed: str | None = None) -> Response:
         job=found,
         view=serialize_job(found, links()),
         revisions=[(each, masked(read_request(found, each.text) or {})) for each in earlier],
+        costs=costs_of(found, earlier),
+        pictures=pictures(found),
+        outside=[
+            (name, address)
+            for name, template in (("Trace", settings.trace_url), ("Logs", settings.logs_url))
+            if (address := link_to(template, found))
+        ],
         steps=steps(timeline_of(found)),
         shown=json.dumps(masked(body), ensure_ascii=False, indent=2),
         curl=as_curl(masked(body), request.host_url),

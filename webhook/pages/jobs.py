@@ -17,13 +17,13 @@ from schemas.queries.job_filter import CONDITIONS, SETTLED_BY, JobFilterSchema
 from schemas.queries.jobs import JOB_CURSOR, LONGEST_SEARCH
 from schemas.queries.parameters import page_cursor
 from schemas.requests.base import PRIORITIES
-from schemas.requests.messages import paths
 from schemas.states import FAILURE_CLASSES, JOB_STATES
 from webhook.api.job_filters import job_filter_from
 from webhook.api.ownership import name_of, owner
 from webhook.bulk import SCOPES
 from webhook.pages.blueprint import page, page_url, show
 from webhook.pages.formats import words
+from webhook.pages.forms import errors_of
 from webhook.services import services
 
 #: Jobs on a page.
@@ -102,10 +102,7 @@ def load_filter(asked: Mapping[str, Any]) -> tuple[JobFilter | None, Mapping[str
     try:
         loaded = JobFilterSchema().load(asked)
     except ValidationError as error:
-        wrong: dict[str, str] = {}
-        for path, texts in paths(error.messages).items():
-            wrong.setdefault(path.partition(".")[0], texts[0])
-        return None, {}, wrong
+        return None, {}, errors_of(error)
     return job_filter_from(loaded), loaded, {}
 
 

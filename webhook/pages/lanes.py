@@ -14,7 +14,7 @@ from webhook.api.limits import LanePatch, apply_to_lane, check_lane, load_change
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import done, not_done, page, show
 from webhook.pages.formats import span
-from webhook.pages.forms import errors_of
+from webhook.pages.forms import all_errors, errors_of
 from webhook.services import services
 
 #: How long a change may hold, in seconds; "" for one without an end.
@@ -80,7 +80,7 @@ def pause_lane(lane: str) -> ResponseReturnValue:
     try:
         change = load_change(LanePatch, {"paused": True, **_options()})
     except ProblemError as problem:
-        why = "; ".join(f"{name} {text}" for name, text in errors_of(problem).items()) or problem.detail
+        why = all_errors(problem) or problem.detail
         return not_done(f"Lane {lane} was not paused: {why}", "pages.lane", lane=lane)
     ends = _until(change["expires_in"])
     apply_to_lane(lane, change)

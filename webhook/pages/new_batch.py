@@ -17,45 +17,31 @@ from jobs.api_keys import Scope
 from jobs.producer_ids import given_id
 from schemas import MODELS, BodyInvalid, RequestInvalid, parse_json
 from schemas.queries.batches import QuoteQuery
-from schemas.requests.messages import paths
 from webhook.access.auth import caller
 from webhook.api.batches import enqueue_lines, quote_lines
 from webhook.api.enqueue import new_id
 from webhook.api.ownership import batch_to_fill
 from webhook.api.upload_lines import LineRefused, NumberedLine
-from webhook.drafts.columns import (
-    AS_LABEL,
-    AS_METADATA,
-    MEMBERS,
-    PREFIXES,
-    UNUSED,
-    Line,
-    Mapped,
-    assign,
-    guess,
-    requests,
-)
-from webhook.drafts.draft import MOST_LINES, MOST_PACKED, Draft, unpack
+from webhook.drafts.columns import AS_LABEL, AS_METADATA, Line, Mapped, assign, guess, requests
+from webhook.drafts.draft import Draft, unpack
 from webhook.drafts.errors import FileRefused
-from webhook.drafts.files import ENCODINGS, MOST_FILE, read_file, read_pasted
-from webhook.http.bodies import grow
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import done, page, page_url, show
+from webhook.pages.drafts import FORM_BYTES, LIMITS, account, columns, draft_in_form, uses_in_form
 from webhook.pages.formats import count, counted
+from webhook.pages.forms import errors_of
 from webhook.services import Services, services
 
 #: Refused lines that are named, lines of the file that are shown, and characters of a request that are shown.
 _MOST_NAMED, _MOST_SHOWN, _LONGEST_SHOWN = 20, 5, 400
-#: Bytes of a form: a file, or a draft, and the fields.
-_FORM_BYTES = max(MOST_FILE, MOST_PACKED) + 1024 * 1024
-#: Bytes that a byte of a form takes while it is handled: the draft, its rows, and its requests.
-_MEMORY_FACTOR = 4
 #: Parameters that a person may set for all lines; others as JSON.
 PARAMETERS = ("n", "aspect_ratio", "resolution")
 _OPTIONS = ("id", "priority", "max_cost", "callback_url", "on_error")
 #: Fields that show their own error.
 _FIELDS = ("template", "more", "label", "pilot", "id", "max_cost", *PARAMETERS)
 START, START_PAUSED, START_PILOT = "start", "paused", "pilot"
+#: What a column may become beside a member of the request.
+_OTHER_USES = ((AS_METADATA, "metadata: comes back with the result"), (AS_LABEL, "label of the job"))
 STARTS = (START, START_PAUSED, START_PILOT)
 _PILOT = 20
 
@@ -81,40 +67,30 @@ def new_batch() -> Response:
     return _choose()
 
 
-@page("/files/new-batch", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=_FORM_BYTES)
+@page("/files/new-batch", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=FORM_BYTES)
 def read_new_batch() -> ResponseReturnValue:
     """Read the file, and ask what its columns are."""
     shared, form = services(), request.form
     try:
         with shared.transfers.enter():
-            _account(shared)
-            file = request.files.get("file")
-            if file is not None and file.filename:
-                draft = read_file(
-                    file.read(),
-                    file.filename.rpartition("\\")[2].rpartition("/")[2],
-                    kind=form.get("kind", ""),
-                    encoding=form.get("encoding", ""),
-                    sheet=form.get("sheet", "").strip(),
-                )
-            else:
-                draft = read_pasted(form.get("lines", ""), form.get("kind", ""))
+            account()
+            draft = draft_in_form()
             packed = draft.pack()
     except FileRefused as error:
         return _choose(str(error), form), 422
     return _show(Step(draft, packed, {"pilot": str(_PILOT)}, guess(draft.header)))
 
 
-@page("/files/new-batch/check", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=_FORM_BYTES)
+@page("/files/new-batch/check", scope=Scope.ENQUEUE, methods=["POST"], form_bytes=FORM_BYTES)
 def check_new_batch() -> ResponseReturnValue:
     """Check all lines, and show their mistakes and the quote; or start the batch."""
-    _account(services())
+    account()
     form = request.form
     try:
         draft = unpack(form.get("draft", ""))
     except FileRefused as error:
         return _choose(str(error)), 422
-    uses = tuple(form.get(f"use{place}", UNUSED)[:200] for place in range(len(draft.header)))
+    uses = uses_in_form(draft)
     # Made once: the same form sent twice makes no second batch.
     entered = {**form, "id": form.get("id", "").strip() or new_id()}
     step = Step(draft, form["draft"], entered, uses)
@@ -139,8 +115,7 @@ def check_new_batch() -> ResponseReturnValue:
         step.errors |= {name: "; ".join(texts) for name, texts in error.errors.items()}
     except ProblemError as problem:
         step.problem, step.refused = problem.detail, list(problem.more.get("errors", ()))[:_MOST_NAMED]
-        if isinstance(problem.errors, Mapping):
-            step.errors |= {name: "; ".join(map(str, texts)) for name, texts in problem.errors.items()}
+        step.errors |= errors_of(problem)
         return _show(step), problem.status
     return _show(step), 422 if step.problem or step.errors else 200
 
@@ -167,11 +142,6 @@ def _start(batch: str, query: dict[str, Any], given: frozenset[str], lines: Iter
     return done(text, "pages.batches")
 
 
-def _account(shared: Services) -> None:
-    """Account for the memory that the form takes. Raises a problem, 503, if the producer has its share."""
-    grow(shared.memory.for_body(), _MEMORY_FACTOR * (request.content_length or 0))
-
-
 def _options(step: Step) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the options of the batch, checked as those of an upload, and the names of those given."""
     entered = step.entered
@@ -187,7 +157,7 @@ def _options(step: Step) -> tuple[dict[str, Any], frozenset[str]]:
     try:
         return QuoteQuery().load(given), frozenset(given)
     except ValidationError as error:
-        step.errors |= {name.partition(".")[0]: "; ".join(texts) for name, texts in paths(error.messages).items()}
+        step.errors |= errors_of(error)
         return {}, frozenset()
 
 
@@ -226,31 +196,16 @@ def _together(refused: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[s
 
 
 def _choose(problem: str = "", entered: Mapping[str, str] | None = None) -> Response:
-    return show(
-        "new_batch.html",
-        problem=problem,
-        entered=entered or {},
-        encodings=list(ENCODINGS.items()),
-        most_lines=MOST_LINES,
-        most_bytes=MOST_FILE // 1024**2,
-    )
+    return show("new_batch.html", problem=problem, entered=entered or {}, limits=LIMITS)
 
 
 def _show(step: Step) -> Response:
     draft = step.draft
-    uses = [(UNUSED, "leave out"), *((each, each) for each in MEMBERS)]
-    uses += [(AS_METADATA, "metadata: comes back with the result"), (AS_LABEL, "label of the job")]
-    columns = []
-    for place, name in enumerate(draft.header):
-        use = step.uses[place] if place < len(step.uses) else UNUSED
-        own = [(name, name)] if name.startswith(PREFIXES) else []
-        first = next((cells[place] for _, cells in draft.lines if place < len(cells) and cells[place]), "")
-        columns.append((f"use{place}", name, use, [*uses, *own], first))
     return show(
         "new_batch_check.html",
         step=step,
         refused=_together(step.refused),
-        columns=columns,
+        columns=columns(draft, step.uses, _OTHER_USES),
         models=[("", "as in the lines"), *((each, each) for each in sorted(MODELS))],
         more_refused=max(0, (step.quote or {}).get("rejected", 0) - len(step.refused)),
         first_lines=[(number, cells[0]) for number, cells in draft.lines[:_MOST_SHOWN]],

@@ -112,10 +112,12 @@ class Jobs(Connection):
         include: Iterable[Include] = (),
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        producer: str | None = None,
     ) -> AsyncGenerator[AsyncJob, None]:
         """Yield jobs, newest first; those of a `batch` in input order. At most `limit`.
 
         `classes`: only failed jobs of these classes of failure (`Job.failure`). `include` is as in `job`.
+        `producer` limits an administrator's list to one.
 
         The iterator requests one page at a time.
         """
@@ -126,6 +128,7 @@ class Jobs(Connection):
             include=list(include),
             created_after=to_iso(created_after),
             created_before=to_iso(created_before),
+            producer=producer,
         )
         params |= {"class": list(classes)} if classes else {}
         async for view in self._list("/v1/jobs", "jobs", params, limit):

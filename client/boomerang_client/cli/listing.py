@@ -62,6 +62,7 @@ def show(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
 @click.option("--batch", metavar="BATCH", shell_complete=recent_batches, help="Only jobs of this batch.")
 @failure_option("Only jobs that failed for this class of reasons")
 @label_option("Only what has this label. May be repeated.")
+@click.option("--producer", metavar="NAME", help="Only what the key of this name made, for administrators.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what was created since then: 2026-01-31, or 2h (ago).")
 @click.option("--until", type=moment, metavar="TIME", help="Only what was created before then.")
 @click.option(
@@ -77,6 +78,7 @@ def list_(
     batch: str | None,
     classes: tuple[FailureClass, ...],
     labels: tuple[tuple[str, str], ...],
+    producer: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -105,14 +107,23 @@ def list_(
         if batch is not None:
             batch = find(client, batch, "batch").id  # an unknown batch is an error, not an empty list
         jobs = client.jobs(
-            status, batch, limit, labels=dict(labels), classes=classes, created_after=since, created_before=until
+            status,
+            batch,
+            limit,
+            labels=dict(labels),
+            classes=classes,
+            created_after=since,
+            created_before=until,
+            producer=producer,
         )
         if screen.as_json:
             _print_views(screen, jobs)
         else:
             print_table(screen, JOB_COLUMNS, jobs, "No jobs match.")
         return
-    batches = client.batches(limit, status=status, labels=dict(labels), created_after=since, created_before=until)
+    batches = client.batches(
+        limit, status=status, labels=dict(labels), created_after=since, created_before=until, producer=producer
+    )
     if screen.as_json:
         _print_views(screen, batches)
     else:

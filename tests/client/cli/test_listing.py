@@ -89,6 +89,9 @@ def test_list_counts_failed_and_cancelled_jobs_of_batches_apart(
     found = run("list", "batches", "--label", "shop=7", "--since", "2h", "--until", "2026-11-21", "--json")
     assert [json.loads(line)["id"] for line in found.stdout.splitlines()] == ["b"]
     assert {"created_after", "created_before", "label", "limit"} <= set(service.seen[-1].query)
+    for what in ("jobs", "batches"):
+        run("list", what, "--producer", "shop")
+        assert service.seen[-1].query["producer"] == "shop"
 
 
 @pytest.mark.parametrize(("state", "ids"), [("running", ["c"]), ("paused", ["b"]), ("done", ["a"])])

@@ -167,13 +167,16 @@ def with_scopes(settings: Settings, store: Store) -> Any:
 def test_an_action_requires_the_scope_of_the_one_on_a_single_job(action: str, scope: Scope, with_scopes: Any) -> None:
     body: dict[str, Any] = {"action": action, "filter": {}} | ({"priority": "low"} if action == "priority" else {})
     for given in (Scope.READ, Scope.CANCEL, Scope.ENQUEUE):
-        answer = with_scopes("shop", Scope.READ, given).post("/v1/bulk", json=body)
-        assert answer.status_code == (201 if given is scope else 403)
-        assert given is scope or answer.json["scope"] == scope
+        for dry_run in (False, True):
+            answer = with_scopes("shop", given).post("/v1/bulk", json=body | {"dry_run": dry_run})
+            assert answer.status_code == (201 if given is scope else 403)
+            assert given is scope or scope.value in answer.json["detail"]
     bulk_id = with_scopes("shop", Scope.READ).get("/v1/bulk").json["bulk"][0]["id"]
-    for given in (Scope.READ, scope):
-        answer = with_scopes("shop", Scope.READ, given).post(f"/v1/bulk/{bulk_id}/abort")
-        assert answer.status_code == (200 if given is scope else 403)
+    for given in (Scope.READ, Scope.CANCEL, Scope.ENQUEUE):
+        client = with_scopes("shop", given)
+        assert client.get("/v1/bulk").status_code == (200 if given is Scope.READ else 403)
+        assert client.get(f"/v1/bulk/{bulk_id}").status_code == (200 if given in (Scope.READ, scope) else 403)
+        assert client.post(f"/v1/bulk/{bulk_id}/abort").status_code == (200 if given is scope else 403)
 
 
 def test_a_producer_reaches_neither_the_jobs_nor_the_actions_of_another(with_scopes: Any) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.api_keys import KeyRing, Scope
 from jobs.audit.audit import audit
 from jobs.job import Priority
-from jobs.new_job import BatchOptions
+from jobs.new_job import BatchOptions, NewJob
 from jobs.store.store import Store
 from schemas.views.batches import BatchList, BatchView
 from schemas.views.jobs import JobList
@@ -73,6 +74,26 @@ def test_batches_are_filtered_by_label_state_and_time(client: FlaskClient, store
     first = client.get("/v1/batches?limit=2")
     assert listed(f"limit=2&cursor={first.json['cursor']}") == ["a"]
     assert client.get("/v1/batches").json["batches"][2] == client.get("/v1/batches/a").json
+
+
+def test_batches_are_filtered_by_producer(store: Store) -> None:
+    ring = KeyRing(store.context.client, store.context.keys)
+    app = create_app(Settings(), store, lambda *_: True)
+
+    def found(name: str, *scopes: Scope, query: str) -> list[str]:
+        header = {"Authorization": f"Bearer {ring.add(name, scopes)[1]}"}
+        answer = app.test_client().get(f"/v1/batches{query}", headers=header)
+        assert answer.status_code == 200
+        return [f"{batch['id']}@{batch['owner']}" for batch in answer.json["batches"]]
+
+    for name in ("shop", "press"):
+        job = NewJob(id=f"a@{name}", text="{}", model="kirin_image_omni", owner=name)
+        store.jobs.enqueue([job], f"foxes@{name}", BatchOptions(owner=name))
+    assert found("boss", Scope.ADMIN, query="?producer=shop") == ["foxes@shop"]
+    assert found("boss", Scope.ADMIN, query="?producer=unknown") == []
+    assert found("boss", Scope.ADMIN, query="") == ["foxes@press", "foxes@shop"]
+    assert found("shop", Scope.READ, query="?producer=shop") == ["foxes@shop"]
+    assert found("shop", Scope.READ, query="?producer=press") == []
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches"])

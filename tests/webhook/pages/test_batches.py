@@ -58,6 +58,10 @@ def test_each_producer_sees_its_own_and_an_administrator_all(
     assert rows(admin) == ["b@other", "a@shop"]
     assert rows(shop, id="b") == rows(shop, id="b@other") == []
     assert rows(admin, id="b") == ["b@other"]
+    assert rows(admin, producer="shop") == ["a@shop"]
+    assert rows(shop, producer="other") == []
+    assert 'name="producer"' in admin.get("/batches").text
+    assert 'name="producer"' not in shop.get("/batches").text
 
 
 def test_an_id_of_several_producers_is_ambiguous(store: Store, admin: FlaskClient) -> None:

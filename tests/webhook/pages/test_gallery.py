@@ -14,7 +14,6 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.review import Mark, Verdict
 from jobs.store import reviews
 from jobs.store.store import Store
-from schemas import REFERENCE, read_image
 from tests.support.browser import act, token_of
 from tests.support.drawing import draw_png
 from tests.support.saved import saver
@@ -92,35 +91,6 @@ def test_an_image_is_shown_with_its_request_and_reviewed(shop: FlaskClient, foxe
     assert foxes.batches.get("foxes@shop").reviews[Mark.STARRED] == 1
     act(shop, where, where, verdict="", note="n" * 301)
     assert "was not recorded" in shop.get(where).text
-
-
-def test_reference_images_are_shown_to_their_producer(
-    shop: FlaskClient, foxes: Store, settings: Settings, log_in_as: Any
-) -> None:
-    file = read_image(draw_png())
-    shop.application.extensions["boomerang"].images.put(file, "shop")
-    model = "kirin_v2_1_reference2image"
-    asked = {
-        "prompt": "a fox",
-        "subject_image_list": [
-            {"subject_image": REFERENCE + file.hash},
-            {"subject_image": "https://example.com/a.png"},
-        ],
-        "style_image": "javascript:alert(1)",
-    }
-    new = NewJob(id="owl@shop", text=json.dumps({"model": model, "params": asked}), model=model)
-    foxes.jobs.enqueue([new], "foxes@shop", BatchOptions(owner="shop"))
-    saver(foxes, settings.result_store or "")("owl@shop", draw_png())
-    page = shop.get("/batches/foxes/images/owl/0").text
-    assert 'src="/files/jobs/owl/references/0"' in page
-    assert 'href="https://example.com/a.png"' in page
-    assert 'href="javascript' not in page
-    assert "sha256" not in page
-    sent = shop.get("/files/jobs/owl/references/0")
-    assert (sent.status_code, sent.content_type, sent.data) == (200, "image/png", file.data)
-    for index in ("1", "2", "3", "-1", "x", "00"):
-        assert shop.get(f"/files/jobs/owl/references/{index}").status_code == 404
-    assert log_in_as("press").get("/files/jobs/owl/references/0").status_code == 404
 
 
 def test_a_script_gets_the_image_with_the_review_that_it_sent(shop: FlaskClient, foxes: Store) -> None:

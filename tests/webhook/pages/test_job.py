@@ -1,8 +1,10 @@
 """The page of a job: what it shows, what it allows, and what it never shows."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,13 +12,18 @@ from flask.testing import FlaskClient
 
 from jobs.api_keys import Scope
 from jobs.delivery_log import Attempt
+from jobs.errors import SettingsInvalid
 from jobs.job import Delivery
 from jobs.result import Result
 from jobs.saved import Saved, SavedOutput
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.browser import act
+from tests.support.drawing import Draw
+from webhook.app import create_app
 from webhook.pages.job import as_curl, masked
+from webhook.pages.job_costs import costs_of
+from webhook.settings import Settings
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"}
 HOSTILE = "<script>alert(1)</script>\u202e\"'&" + "x" * 500
@@ -196,3 +203,129 @@ def test_a_saved_image_is_shown_by_our_own_address(make: Callable[..., None], sh
     assert "/outputs/0?size=256" in page
     assert 'src="https://cdn.example.com' not in page
     assert "saved" in page
+
+
+def test_each_attempt_and_revision_has_its_cost(make: Callable[..., None], shop: FlaskClient, store: Store) -> None:
+    make()
+
+    def end(cost: str | None) -> None:
+        (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+        result = Result(error={"code": "1301", "message": "no"}, cost=None if cost is None else Decimal(cost))
+        store.attempts.finish(claim.external_task_id, State.FAILED, result, "poll")
+
+    def costs() -> list[tuple[int, int, int, Decimal | None]]:
+        job = store.jobs.get("fox@shop")
+        return [
+            (each.revision, each.first, each.last, each.cost)
+            for each in costs_of(job, store.revisions.earlier([job.id])[0])
+        ]
+
+    end("0.10")
+    assert costs() == [(1, 1, 1, Decimal("0.10"))]
+    assert "together" not in shop.get("/jobs/fox").text
+    for cost in ("0.20", "0.30"):
+        store.jobs.retry("fox@shop")
+        end(cost)
+    text = '{"model": "kirin_image_omni", "prompt": "a calm fox"}'
+    assert act(shop, "/jobs/fox", "/files/jobs/fox/correct", request=text).status_code == 303
+    end(None)
+    store.jobs.retry("fox@shop")
+    end("0.50")
+    assert costs() == [
+        (1, 1, 2, Decimal("0.30")), (1, 3, 3, Decimal("0.30")), (2, 4, 4, Decimal(0)), (2, 5, 5, Decimal("0.50")),
+    ]  # fmt: skip
+    page = shop.get("/jobs/fox").text
+    assert "together" in page
+    assert "$1.10" in page
+    assert sum(cost or 0 for *_, cost in costs()) == store.jobs.get("fox@shop").cost
+
+
+def test_reference_images_are_pictures_for_their_producer_only(
+    make: Callable[..., None],
+    shop: FlaskClient,
+    admin: FlaskClient,
+    log_in_as: Callable[..., FlaskClient],
+    draw: Draw,
+) -> None:
+    picture = draw()
+    images = [base64.b64encode(picture).decode(), "https://images.example/<script>.png?sig=1"]
+    make(image_list=[{"image": each} for each in images])
+
+    page = shop.get("/jobs/fox").text
+    assert "/files/jobs/fox/references/0?size=256" in page
+    assert "https://images.example/&lt;script&gt;.png?sig=1" in page
+    assert "<script>.png" not in page
+
+    whole = shop.get("/files/jobs/fox/references/0")
+    assert (whole.status_code, whole.data, whole.mimetype) == (200, picture, "image/png")
+    assert "sandbox" in whole.headers["Content-Security-Policy"]
+    assert whole.headers["Cache-Control"].startswith("private")
+    again = shop.get("/files/jobs/fox/references/0", headers={"If-None-Match": whole.headers["ETag"]})
+    assert again.status_code == 304
+    assert admin.get("/files/jobs/fox@shop/references/0").data == picture
+    for index in ("1", "2", "-1", "00x", "9" * 9):
+        assert shop.get(f"/files/jobs/fox/references/{index}").status_code == 404
+    assert log_in_as("press").get("/files/jobs/fox/references/0").status_code == 404
+    assert log_in_as("shop", Scope.ENQUEUE).get("/files/jobs/fox/references/0").status_code == 403
+
+
+@pytest.mark.stack
+def test_a_reference_image_has_a_thumbnail(make: Callable[..., None], shop: FlaskClient, draw: Draw) -> None:
+    make(image_list=[{"image": base64.b64encode(draw()).decode()}])
+    small = shop.get("/files/jobs/fox/references/0?size=256")
+    assert (small.status_code, small.mimetype) == (200, "image/webp")
+
+
+def test_a_job_leads_to_its_trace_and_logs_where_they_are_configured(
+    settings: Settings, store: Store, make: Callable[..., None], shop: FlaskClient
+) -> None:
+    make()
+    assert "Elsewhere" not in shop.get("/jobs/fox").text
+    settings = replace(
+        settings,
+        api_keys=("shop:one",),
+        session_secret="a-session-secret-for-tests",
+        trace_url="https://traces.example/{id}?a=1&b={task_id}",
+        logs_url="https://logs.example/q={id}",
+    )
+    app = create_app(settings, store)
+    page = app.test_client().get("/jobs/fox", headers={"Authorization": "Bearer one"}).text
+    assert "https://logs.example/q=fox%40shop" in page
+    assert "traces.example" not in page
+    (claim,) = store.attempts.claim(store.attempts.admit(10).ids)
+    store.attempts.mark_in_progress(claim.id, claim.fence, "a&b/../c")
+    page = app.test_client().get("/jobs/fox", headers={"Authorization": "Bearer one"}).text
+    assert "https://traces.example/fox%40shop?a=1&amp;b=a%26b%2F..%2Fc" in page
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("https://logs.example/{id}", ""),
+        ("http://logs.example:3000/?q=%7B{external_id}%7D&t={task_id}", ""),
+        ("logs.example/{id}", "must be a URL"),
+        ("javascript:alert({id})", "must be a URL"),
+        ("ftp://logs.example/{id}", "must be a URL"),
+        ("https://logs.example/", "names no job"),
+        ("https://logs.example/{job}", "unknown placeholder {job}"),
+        ("https://logs.example/{}", "unknown placeholder {}"),
+        ("https://logs.example/{id.x}", "unknown placeholder"),
+        ('https://logs.example/?q={"a":"{id}"}', "brace"),
+        ("https://logs.example/{id", "brace"),
+        ("https://{id}.example/", "host"),
+        ("https://user:secret@logs.example/{id}", "host"),
+    ],
+)
+def test_a_template_of_an_address_is_checked_at_the_start(template: str, problem: str) -> None:
+    for name in ("BOOMERANG_TRACE_URL", "BOOMERANG_LOGS_URL"):
+        if not problem:
+            assert template in (
+                Settings.from_env({name: template}).trace_url,
+                Settings.from_env({name: template}).logs_url,
+            )
+            continue
+        with pytest.raises(SettingsInvalid) as caught:
+            Settings.from_env({name: template})
+        assert name in str(caught.value)
+        assert problem in str(caught.value)
+        assert "secret" not in str(caught.value)
