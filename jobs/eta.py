@@ -30,13 +30,6 @@ def rate(fields: Mapping[str, str], now: float, begun: float) -> float:
     return ended / max(now - max(oldest * SPAN, begun), LEAST)
 
 
-def ends(fields: Mapping[str, str], now: float) -> tuple[int, ...]:
-    """Return how many jobs ended in each of the last RING spans, the oldest first. `now`: seconds since 1970."""
-    counts = dict(divmod(int(value), SHIFT) for name, value in fields.items() if name.startswith(BatchCounter.ENDED))
-    last = int(now // SPAN)
-    return tuple(counts.get(span, 0) for span in range(last - RING + 1, last + 1))
-
-
 @dataclass(frozen=True, slots=True)
 class Pace:
     """The throughput of lanes.

@@ -129,7 +129,8 @@ class BatchCounter:
     FAILED = "x:"  #: failed jobs, by error code
     UNFINISHED = "c:"  #: unfinished jobs, by price class
     ENDED = "r:"  #: jobs that ended, by time (jobs.eta)
-    UNKNOWN_COSTS = "unknown_costs"  #: jobs of unknown cost: a field of its own, and no beginning
+    ENDS = "ends"  #: jobs that ended before, in columns (jobs.batch_ends): a field of its own, and no beginning
+    UNKNOWN_COSTS = "unknown_costs"  #: jobs of unknown cost, likewise
     PILOT_LEFT = "pilot_left"  #: unfinished jobs of its pilot, likewise
     PLACE = "at:"  #: 1, where jobs of the batch wait: by pool and class
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from jobs.batch_ends import Ends
 from jobs.estimates import NOTHING, Estimate
 from jobs.failures import FailureClass, classify
 from jobs.job import Job, Priority
@@ -77,7 +78,7 @@ class Batch:
     unsaved: int = 0  #: jobs whose results could not be saved, and are given up
     taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
-    ends: tuple[int, ...] = ()  #: jobs that ended in each span of the last minute (jobs.eta)
+    ends: Ends | None = None  #: when its jobs ended; None: not read
     eta: float | None = None
 
     @property

@@ -44,6 +44,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_processes.mark(items)
     tiers.mark(items)
+    # Files with processes come first: they wait for long, and at the end a long file would run alone.
+    waiting = {item.path for item in items if item.get_closest_marker("stack")}
+    items.sort(key=lambda item: item.path not in waiting)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""Read an image on stdin and write a small WebP on stdout: `python render_thumbnail.py SIDE PIXELS`.
+"""Read an image on stdin and write a small WebP on stdout: `python render_thumbnail.py SIDE PIXELS SECONDS`.
 
 It runs in a process of its own, with limits of the kernel: decoders are complex, their input comes from outside, and a
 file of some kilobytes can ask for gigabytes or minutes. It exits with 3, and a reason on stderr, if there is no
@@ -12,8 +12,8 @@ import sys
 import warnings
 from typing import Any
 
-#: Bytes of memory, and seconds of processor time.
-MEMORY, SECONDS = 1024 * 1024 * 1024, 10
+#: Bytes of memory.
+MEMORY = 1024 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 #: The exit code of a file of which no thumbnail can be made.
 IMPOSSIBLE = 3
@@ -22,8 +22,8 @@ _QUALITY = 80
 
 def main() -> None:
     """Make the thumbnail."""
-    side, most_pixels = (int(text) for text in sys.argv[1:])
-    _limit_resources()
+    side, most_pixels, seconds = (int(text) for text in sys.argv[1:])
+    _limit_resources(seconds)
     # The limits must be in force before the library reads anything.
     from PIL import Image, ImageOps  # noqa: PLC0415
 
@@ -52,10 +52,10 @@ def _small(image: Any, side: int, ops: Any) -> Any:
     return small
 
 
-def _limit_resources() -> None:
+def _limit_resources(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     # The soft limit comes first: SIGXCPU tells it from a SIGKILL of the machine.
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(10)  # callbacks come first
 

@@ -25,8 +25,8 @@ from webhook.http.problems import ProblemError, unavailable
 CONTENT_TYPE = "image/webp"
 #: Most pixels and bytes of an image. A decoded image needs four bytes for each pixel, and a copy.
 MOST_PIXELS, MOST_BYTES = 40_000_000, 64 * 1024 * 1024
-#: Images that a process decodes at once, and the most seconds for one.
-AT_ONCE, LONGEST = 2, 60.0
+#: Images that a process decodes at once, and the most seconds for one: of processor time, and in all.
+AT_ONCE, MOST_SECONDS, LONGEST = 2, 10, 60.0
 #: Seconds between two looks at whether a request that waits is still wanted, and the longest wait.
 _POLL, _LONGEST_WAIT = 0.5, 60.0
 _TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -159,7 +159,7 @@ def _none(why: str) -> ProblemError:
 
 def _render(image: bytes, side: int) -> tuple[bytes, str]:
     """Return the thumbnail, or b"" and why there is none. Raises a problem, 503, if the machine is at fault."""
-    command = [sys.executable, "-I", "-B", str(_SCRIPT), str(side), str(MOST_PIXELS)]
+    command = [sys.executable, "-I", "-B", str(_SCRIPT), str(side), str(MOST_PIXELS), str(MOST_SECONDS)]
     try:
         # Without the environment, whose secrets it does not need.
         done = subprocess.run(command, input=image, capture_output=True, env={}, timeout=LONGEST, check=False)  # noqa: S603 - our own script

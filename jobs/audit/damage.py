@@ -12,6 +12,7 @@ from typing import Any
 from jobs.api_keys import MIGRATED, AccessKey
 from jobs.audit.findings import Finding, Reader
 from jobs.audit.spending import ENTRY_BARS
+from jobs.batch_ends import is_damaged
 from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
 from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
@@ -153,6 +154,8 @@ def _readable(read: Callable[[str], object], value: str) -> str | None:
 
 def _batch(field: str, value: str) -> str | None:
     match field:
+        case BatchCounter.ENDS:
+            return "no columns of ends" if is_damaged(value) else None
         case "labels":
             return _readable(read_labels, value)
         case "asked":

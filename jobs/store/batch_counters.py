@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs import eta
+from jobs.batch_ends import read_ends
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
 from jobs.estimates import Estimate, Price, sum_up
@@ -13,7 +14,7 @@ from jobs.job import PRIORITIES
 from jobs.read_models import Batch, Pilot
 from jobs.review import LETTERS
 from jobs.settings import Settings
-from jobs.states import State
+from jobs.states import FINAL, State
 from jobs.units import dollars, from_micros
 
 
@@ -61,7 +62,7 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
                 if name.startswith(BatchCounter.FAILED)
             },
             reviews={mark: int(fields.get(f"marked:{letter}", 0)) for mark, letter in LETTERS.items()},
-            ends=eta.ends(fields, seconds),
+            ends=read_ends(fields, None if sum(counts[each] for each in FINAL) == int(fields["accepted"]) else seconds),
             rate=eta.rate(fields, seconds, created),
             eta=eta.eta(
                 left=sum(count for state, count in counts.items() if not state.final),

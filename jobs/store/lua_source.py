@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from jobs import (
+    batch_ends,
     delivery_log,
     eta,
     history,
@@ -191,6 +192,7 @@ def _constants() -> str:
         f"local ANYONE='{ANYONE}'\nlocal CELERY='{CELERY}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
+        f"local ENDS_COLUMNS={batch_ends.COLUMNS}\n"
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"

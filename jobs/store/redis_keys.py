@@ -117,9 +117,9 @@ FAMILY: Mapping[str, str] = {
     # provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code, price class and time; paused (why); resumed (when
-    # its last pause ended, or its last retry began); hold (approval, pilot: it waits for an approval); approved (when);
-    # reviewed (1: an output of it has, or had, a mark);
+    # HASH accepted, created, spent, counters by state, error code, price class and time; ends (jobs.batch_ends);
+    # paused (why); resumed (when its last pause ended, or its last retry began); hold (approval, pilot: it waits for an
+    # approval); approved (when); reviewed (1: an output of it has, or had, a mark);
     # pilot (its jobs), pilot_left (those that have not ended), pilot_spent (what was spent until it was approved); the
     # sweep under way; end_missed, saves_missed (what happened during a commit); end_waits (the event of its
     # end waits until its results are saved); its options: asked (as requested), and key, labels, class, weight, cap

@@ -20,6 +20,7 @@ from celery import Celery
 from jobs.audit.audit import audit
 from jobs.connections.client import connect
 from jobs.new_job import BatchOptions, NewJob
+from jobs.notices import LEASE as LEASE_OF_NOTICES
 from jobs.notices import NoticeClass
 from jobs.producer_ids import given_id
 from jobs.states import State
@@ -40,8 +41,8 @@ ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(TETHER))
 OWNER, KEY = "shop", "a-producers-key-for-tests"
 ADMIN_KEY = "an-operators-key-for-tests"
-#: Seconds. Longer than any lease of a submission, round or delivery, and than the wait for a message.
-ANY_LEASE = 61.0
+#: Seconds. Longer than any lease and than the wait for a message.
+ANY_LEASE = max(61.0, LEASE_OF_NOTICES + 1)
 #: Slots of the lane. Jobs beyond these wait.
 SLOTS = 6
 #: The path at the listener to which notices to people go.

@@ -218,6 +218,7 @@ def test_a_list_follows_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch)
     assert len(list(real.jobs(status="queued", limit=3))) == 3
 
 
+@pytest.mark.slow
 def test_asyncio_as_the_page_shows_it(
     url: str, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

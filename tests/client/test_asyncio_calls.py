@@ -124,6 +124,7 @@ def test_every_call_works_against_the_service(redis_url: str, store: Store, tmp_
     assert calls - used == set()
 
 
+@pytest.mark.slow
 def test_fifty_tasks_share_a_client(redis_url: str, store: Store) -> None:
     async def work(url: str) -> list[str]:
         async with AsyncClient(url, KEY) as client:

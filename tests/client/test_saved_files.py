@@ -194,6 +194,7 @@ def test_counts_are_right_after_results_and_jobs_can_be_refreshed(real: Client, 
     assert [job.refresh().status for job in jobs] == ["cancelled"] * 2
 
 
+@pytest.mark.slow
 def test_equal_images_that_are_saved_at_once_are_all_complete(tmp_path: Path) -> None:
     def save(number: int) -> None:
         with resumed_file(tmp_path, "ab") as (file, finish):

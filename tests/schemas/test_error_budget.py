@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import BodyInvalid, RequestInvalid, bounded, load_request, parse_json
 from schemas.error_budget import MOST_BYTES, MOST_FIELDS, MOST_MESSAGES
+from tests.support.examples import examples
 
 FOX = {"model": "kirin_image_omni", "prompt": "a fox"}
 SUBJECT = {
@@ -61,6 +62,7 @@ def test_the_errors_that_are_not_named_are_counted(count: int) -> None:
 
 
 @pytest.mark.slow
+@settings(max_examples=examples(40))
 @given(st.sampled_from([FOX, SUBJECT]), st.dictionaries(_names | _text, _json, max_size=60), st.booleans())
 def test_any_request_is_accepted_or_refused_within_the_budget(
     sound: dict[str, Any], more: dict[str, Any], pass_unknown: bool

@@ -109,7 +109,7 @@ def running(folder: Path, wait_for: WaitFor, simulator: str, **settings: str) ->
             yield Running(servers, stack, store, client, wait_for)
 
 
-@pytest.mark.parametrize("how", ["killed", "planned"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("planned", marks=pytest.mark.chaos)])
 def test_a_failover_breaks_no_promise(how: str, tmp_path: Path, wait_for: WaitFor) -> None:
     with running(tmp_path, wait_for, "--storm --plain-images --seed 21", **LAG) as run:
         run.enqueue("storm")

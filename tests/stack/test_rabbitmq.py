@@ -34,7 +34,7 @@ def producer(broker: str, backend: str, kind: str) -> Celery:
     return app
 
 
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("kind", [pytest.param("classic", marks=pytest.mark.chaos), "quorum"])
 def test_a_kill_of_the_node_breaks_no_promise(kind: str, tmp_path: Path, wait_for: WaitFor) -> None:
     with (
         running_node(tmp_path / "rabbitmq", wait_for) as node,

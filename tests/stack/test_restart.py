@@ -20,7 +20,7 @@ from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept,
 from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
-JOBS = 300
+JOBS = 120
 #: This and later versions load the append-only file as the default user.
 SINCE = (7, 0)
 VERSIONS = [version for version in binaries() if numbers(version) >= SINCE]

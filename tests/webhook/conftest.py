@@ -14,6 +14,7 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
@@ -22,6 +23,7 @@ from jobs.new_job import NewJob
 from jobs.store.store import Store
 from schemas import callback_path
 from tests.support.producers import BOSS
+from tests.support.waiting import load
 from tests.support.webhook_server import AtProvider, CallBack, Messages, Serve, WebhookServer
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -60,6 +62,28 @@ def compile_routes_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rule, "_compile_builder", once)
+        yield
+
+
+class CompiledTemplates(BytecodeCache):
+    """Compiled templates in memory."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._codes.get(bucket.key):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_templates_once() -> Iterator[None]:
+    """Keep what Jinja compiles of each template: all apps have the same ones, and it took most of a page's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Flask.jinja_options, "bytecode_cache", CompiledTemplates())
         yield
 
 
@@ -182,7 +206,7 @@ def serve() -> Iterator[Serve]:
         follower = threading.Thread(target=follow)
         follower.start()
         running.append((process, follower))
-        assert started.wait(30), log
+        assert started.wait(30 * load()), log
         found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "\n".join(log))
         if found is None:
             raise RuntimeError("\n".join(log))

@@ -128,15 +128,6 @@ def test_slow_clients_do_not_delay_others(
         assert answer.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("framing", ["Content-Length: 100000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n99999\r\n{"])
-def test_a_callback_that_takes_too_long_is_answered(
-    framing: str, redis_url: str, server: Any, dripping: Callable[[list[bytes]], list[socket.socket]], secret: str
-) -> None:
-    (connection,) = dripping([f"{HEAD.format(path=callback_path('fox', secret))}{framing}".encode()])
-    connection.settimeout(25)
-    assert connection.recv(100).startswith(b"HTTP/1.1 204")
-
-
 @pytest.fixture(scope="module")
 def impatient(serve: Serve, redis_server: redis_servers.RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server with the shipped settings, but shorter times."""
@@ -146,6 +137,15 @@ def impatient(serve: Serve, redis_server: redis_servers.RedisServer, tmp_path_fa
         "connection.GRACE = worker.HEAD_SECONDS = 1\nfrom webhook.gunicorn_conf import *\n"
     )
     return serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n99999\r\n{"])
+def test_a_callback_that_takes_too_long_is_answered(framing: str, redis_url: str, impatient: Any, secret: str) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as connection:
+        connection.sendall(f"{HEAD.format(path=callback_path('fox', secret))}{framing}".encode())
+        while not select.select([connection], [], [], 0.2)[0]:
+            connection.sendall(b"x")
+        assert connection.recv(100).startswith(b"HTTP/1.1 204")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,11 @@ def test_answers_that_strangers_do_not_read_hold_no_thread(path: str, redis_url:
             assert exchange(server.port, call).startswith(expected)
 
 
-@pytest.mark.parametrize("path", ["/readyz", "/healthz", "/login", "/v1/lanes", "/callbacks/x/y"])
+#: Floods of these use the whole machine for seconds, like those of the others.
+AT_LENGTH = [pytest.param(path, marks=pytest.mark.chaos) for path in ("/healthz", "/login", "/callbacks/x/y")]
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/v1/lanes", *AT_LENGTH])
 def test_an_address_that_floods_waits_for_its_own_requests(path: str, redis_url: str, server: Any) -> None:
     over = threading.Event()
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from jobs.job import Job
 from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id
 from jobs.read_models import Batch
-from jobs.states import State
+from jobs.states import FINAL, State
 from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
@@ -27,6 +28,7 @@ from webhook.access.auth import caller
 from webhook.api.ownership import name_of
 from webhook.pages.batches import BAR
 from webhook.pages.blueprint import done, not_done, page, show
+from webhook.pages.charts import columns
 from webhook.pages.formats import counted
 from webhook.pages.forms import errors_of
 from webhook.services import services
@@ -66,6 +68,7 @@ def batch(batch_id: str) -> Response:
         states=BAR,
         priorities=[(each, each) for each in PRIORITIES],
         **_failed(found),
+        **_ends(found),
     )
 
 
@@ -142,6 +145,21 @@ def _act(batch_id: str, act: Any) -> ResponseReturnValue:
     if result.pending:
         text += f" Up to {result.pending:,} more follow."
     return done(text, "pages.batch", batch_id=name)
+
+
+def _ends(batch: Batch) -> dict[str, Any]:
+    """Return the chart of when its jobs ended, with its numbers; without `ends` where none has."""
+    if batch.ends is None or not batch.ends.counts:
+        return {"ends": None}
+    step = timedelta(seconds=batch.ends.seconds)
+    rows = [(batch.ends.begun + number * step, count) for number, count in enumerate(batch.ends.counts)]
+    ended = sum(batch.counts[state] for state in FINAL - {State.CANCELLED})
+    return {
+        "ends": columns([(f"{count:,} ended", {"first": count}) for _, count in rows]),
+        "ends_rows": rows,
+        "ends_until": rows[-1][0] + step,
+        "ends_missing": max(0, ended - sum(batch.ends.counts)),
+    }
 
 
 def _failed(batch: Batch) -> dict[str, Sequence[Failures] | Any]:

@@ -36,15 +36,17 @@ def read_last_hour() -> dict[str, Any]:
         "by_poll": settled.get(_POLL, 0),
         "waited": _merged(each.waited for each in periods),
         "took": _merged(each.took for each in periods),
-        "throughput": columns([(_title(each), _parts(each)) for each in periods]),
+        "throughput": columns(
+            [(_title(each, MINUTES - 1 - place), _parts(each)) for place, each in enumerate(periods)]
+        ),
         "waits": _quantiles([each.waited for each in periods]),
         "times": _quantiles([each.took for each in periods]),
     }
 
 
-def _title(period: Period) -> str:
+def _title(period: Period, minutes_ago: int) -> str:
     parts = [f"{count} {state}" for state, count in sorted(period.ended.items()) if count]
-    return f"{period.at:%H:%M} UTC: {', '.join(parts) or 'none'}"
+    return f"{minutes_ago} min ago: {', '.join(parts) or 'none'}"
 
 
 def _parts(period: Period) -> Mapping[str, float]:

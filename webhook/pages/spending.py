@@ -1,9 +1,7 @@
 """Spending: what was spent on some days, by day, key, batch, model, lane or label, and today against caps."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any
 
 from flask import Response, request, url_for
@@ -12,7 +10,7 @@ from marshmallow import ValidationError
 from werkzeug.datastructures import MultiDict
 
 from jobs.api_keys import Scope
-from jobs.store.spending import By, Row, Spend
+from jobs.store.spending import By, Spend
 from schemas.queries.spend import BY_LABEL, SPENT_BY, SpendQuery
 from webhook.access.auth import caller
 from webhook.api.lanes import visible_lanes
@@ -21,6 +19,8 @@ from webhook.http.csv_text import csv_text
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import page, show
 from webhook.pages.budgets import read_budgets, spent_today
+from webhook.pages.charts import Columns, columns
+from webhook.pages.formats import dollars
 from webhook.pages.forms import errors_of
 from webhook.services import services
 
@@ -29,15 +29,6 @@ MOST_ROWS = 200
 #: The value of the choice that needs the name of a label, which is in a field of its own.
 _LABEL = "label"
 _FIELDS = ("by", _LABEL, "from", "to", "key", "batch", "model", "lane")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the chart: a day, what it cost, and its height in per mille of the highest."""
-
-    day: date
-    row: Row
-    height: float
 
 
 @page("/spending", scope=Scope.READ)
@@ -51,16 +42,15 @@ def spending() -> ResponseReturnValue:
         found, days = read_spend(query), query_days(query)
     except (ValidationError, ProblemError) as error:
         return show("spending.html", **view | {"errors": errors_of(error)}), 422
-    columns = list(_columns(found, days)) if found.by is By.DAY else None
+    by_day = found.by is By.DAY
     return show(
         "spending.html",
         **view,
         found=found,
         download=url_for("pages.spending_csv", **chosen),
-        most_cost=max((row.cost for row in found.rows), default=Decimal(0)),
         days=days,
-        columns=columns,
-        rows=found.rows[::-1][:MOST_ROWS] if columns else found.rows[:MOST_ROWS],
+        chart=_chart(found, days) if by_day and found.rows else None,
+        rows=found.rows[::-1][:MOST_ROWS] if by_day else found.rows[:MOST_ROWS],
         by=query["by"],
     )
 
@@ -101,12 +91,9 @@ def _today() -> dict[str, Any]:
     return {"budgets": budgets, "spent": spent_today(budgets), "ends": ends}
 
 
-def _columns(found: Spend, days: tuple[date, date]) -> Iterator[Column]:
-    """Yield a column for each day, also for those on which nothing was spent."""
-    rows = {row.name: row for row in found.rows}
-    most = max((row.cost for row in found.rows), default=Decimal(0))
+def _chart(found: Spend, days: tuple[date, date]) -> Columns:
+    """Draw a column for each day, also for those on which nothing was spent."""
+    costs = {row.name: row.cost for row in found.rows}
     first, last = days
-    for number in range((last - first).days + 1):
-        day = first + timedelta(days=number)
-        row = rows.get(day.isoformat()) or Row(day.isoformat(), Decimal(0), 0)
-        yield Column(day, row, float(1000 * row.cost / most) if most else 0.0)
+    names = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+    return columns([(f"{day}: {dollars(costs.get(day, 0))}", {"first": float(costs.get(day, 0))}) for day in names])

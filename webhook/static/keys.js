@@ -3,6 +3,7 @@
 (() => {
   const help = document.getElementById("keys");
   const own = (window.boomerangKeys = window.boomerangKeys || {});
+  const SEARCH = "input[type=search], [data-search]";
   let goes = 0;
 
   function rows() {
@@ -27,9 +28,11 @@
       case "p": window.pauseUpdates(); return true;
       case "g": goes = Date.now(); return true;
       case "/": {
-        const search = document.querySelector("input[type=search], [data-search]");
-        search?.focus();
-        return Boolean(search);
+        const search = document.querySelector(SEARCH);
+        const jobs = document.querySelector('.top a[data-key="j"]');
+        if (search) { search.focus(); search.select(); }
+        else if (jobs) location.assign(`${jobs.getAttribute("href")}#search`); // every page searches; those without a field of their own, jobs
+        return Boolean(search || jobs);
       }
       case "Enter": {
         const row = document.activeElement;
@@ -52,5 +55,9 @@
     if (event.key in own) { own[event.key](event); return; }
     if (press(event.key)) event.preventDefault();
   });
+  if (location.hash === "#search") document.querySelector(SEARCH)?.focus();
+  const nav = document.querySelector(".top nav");
+  const current = nav?.querySelector("[aria-current]");
+  if (current) nav.scrollLeft = current.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2; // where the navigation scrolls: on phones
   document.getElementById("show-keys").addEventListener("click", () => help.showModal());
 })();

@@ -18,14 +18,40 @@ local function publish_change(job, from, due, began)
   end)
 end
 
+-- Keep the ends of a span that leaves the ring, in columns that grow with the life of the batch (jobs.batch_ends).
+local function keep_ends(batch, span, count)
+  local width, first, counts = nil, nil, {}
+  local kept = redis.call('HGET', KEY.batch .. batch, BATCH.ends) or ''
+  for number in string.gmatch(string.match(kept, '^[%d ]+$') or '', '%d+') do
+    number = tonumber(number)
+    if not width then width = number elseif not first then first = number else counts[#counts + 1] = number end
+  end
+  -- What is damaged begins anew.
+  if not first or width < 1 or #counts > ENDS_COLUMNS or width * first > span + ENDS_COLUMNS then width, first, counts = 1, span, {} end
+  while math.floor(span / width) - first >= ENDS_COLUMNS do
+    local start, wider = math.floor(first / 2), {}
+    for i, each in ipairs(counts) do
+      local at = math.floor((first + i - 1) / 2) - start + 1
+      wider[at] = (wider[at] or 0) + each
+    end
+    width, first, counts = width * 2, start, wider
+  end
+  local at = math.max(math.floor(span / width) - first, 0) + 1
+  for i = #counts + 1, at do counts[i] = 0 end
+  counts[at] = counts[at] + count
+  redis.call('HSET', KEY.batch .. batch, BATCH.ends, width .. ' ' .. first .. ' ' .. table.concat(counts, ' '))
+end
+
 -- Count an end for the rate of the batch (jobs.eta).
 local function count_end(batch, now)
   local span = math.floor(now / 1000000 / RATE_SPAN)
   local field = BATCH.ended .. span % RATE_RING
   -- Most ends follow another one in the same span.
   local count = redis.call('HINCRBY', KEY.batch .. batch, field, 1)
-  if math.floor(count / RATE_SHIFT) ~= span then
+  local counted = math.floor(count / RATE_SHIFT)
+  if counted ~= span then
     redis.call('HSET', KEY.batch .. batch, field, whole(span * RATE_SHIFT + 1))
+    if counted > 0 then keep_ends(batch, counted, count % RATE_SHIFT - 1) end
   end
 end
 

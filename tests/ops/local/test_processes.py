@@ -55,6 +55,16 @@ def test_only_processes_that_call_the_provider_get_its_key(tmp_path: Path, outsi
     assert "BOOMERANG_PROVIDER_KEY" not in environments(made)["webhook"]
 
 
+@pytest.mark.parametrize("given", ["", "redis://operator:other@127.0.0.1:7002/0"])
+def test_only_the_webhook_gets_the_address_for_making_keys(tmp_path: Path, given: str) -> None:
+    made = plan(tmp_path, {"BOOMERANG_KEYS_REDIS_URL": given} if given else {})
+    urls = dict.fromkeys(("worker", "webhook", "beat", "flower"), REDIS)
+    specs = processes.service_processes(made, urls, urls, "redis://operator:password@127.0.0.1:7000/0")
+    found = {spec.name: spec.env.get("BOOMERANG_KEYS_REDIS_URL") for spec in specs}
+    assert found.pop("webhook") == (given or "redis://operator:password@127.0.0.1:7000/0")
+    assert not any(found.values())
+
+
 def test_each_lane_has_its_own_key_or_the_simulators(tmp_path: Path) -> None:
     outside = {"BOOMERANG_LANES": '[{"name": "a"}, {"name": "b-2"}]', "BOOMERANG_PROVIDER_KEY_A": "key-of-a"}
     made = plan(tmp_path, outside)

@@ -66,6 +66,7 @@ def facts(store: Store) -> list[object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scopes", LESS, ids=lambda scopes: "+".join(sorted(scopes)))
 def test_without_the_scope_enqueue_nothing_can_be_bought(
     scopes: set[Scope], app: Flask, shop: FlaskClient, as_scopes: Callable[..., FlaskClient], store: Store

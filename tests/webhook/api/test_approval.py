@@ -48,6 +48,7 @@ def test_the_audit_log_names_who_approved(client: FlaskClient, caplog: pytest.Lo
     assert "affected=1" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_error", ["skip", "abort"])
 def test_a_pilot_is_spread_over_an_upload_of_several_chunks(on_error: str, client: FlaskClient, store: Store) -> None:
     lines = LINE * 700 + OTHER * 2 + LINE * 500

@@ -125,6 +125,7 @@ def test_names_and_bytes_come_back(name: str) -> None:
     assert (archive.namelist(), archive.read(name)) == ([name], b"abcdef")
 
 
+@pytest.mark.slow
 def test_an_archive_beyond_the_limits_of_zip_32_needs_little_memory() -> None:
     """70,000 files, and a file that needs ZIP64."""
     stream, moment = ZipStream(), datetime(2026, 1, 1, tzinfo=UTC)

@@ -186,6 +186,7 @@ def test_a_piece_of_results_is_bounded_in_bytes(form: str, client: FlaskClient) 
 _names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @given(labels=st.dictionaries(_names, st.text(max_size=9)), metadata=st.dictionaries(_names, st.text(max_size=9)))
 def test_columns_never_collide_and_keep_every_text(labels: dict[str, str], metadata: dict[str, str]) -> None:
     text = json.dumps({"model": "m", "params": {"prompt": "p"}, "metadata": metadata})

@@ -357,6 +357,7 @@ def test_names_of_files_are_safe(job_id: str, save: Save, shop: FlaskClient) -> 
     assert name == f"{job_id.replace(':', '+')}-1.png"
 
 
+@pytest.mark.slow
 def test_a_bucket_is_fetched_from_directly(settings: Settings, store: Store) -> None:
     with s3_api() as s3_url:
         _fetch_from_bucket(s3_url, settings, store)

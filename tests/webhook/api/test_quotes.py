@@ -259,6 +259,7 @@ def test_the_line_of_another_upload_is_refused_as_by_the_upload(client: FlaskCli
     assert client.post("/v1/quote?id=b&weight=7", data=body(LINE)).status_code == 422
 
 
+@pytest.mark.slow
 def test_a_quote_takes_little_memory(client: FlaskClient, app: Flask) -> None:
     before = app.extensions["boomerang"].memory._pool.free
 

@@ -1,6 +1,8 @@
 """The page of a batch: what it shows, its actions, and who may see and do what."""
 
 import json
+import re
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -57,6 +59,20 @@ def test_the_page_shows_progress_failures_with_an_example_and_the_cost(shop: Fla
     part = shop.get("/batches/foxes", headers={"HX-Request": "true"})
     assert "<html" not in part.text
     assert "1301" in part.text
+
+
+def test_the_chart_of_ends_covers_the_whole_life_of_the_batch(shop: FlaskClient, foxes: Store) -> None:
+    # Given ends of an hour ago, which left the ring of the last minute
+    client, key = foxes.context.client, foxes.context.keys.member("batch", "foxes@shop")
+    hour_ago = int(time.time()) // 5 - 720
+    client.hset(key, "ends", f"1 {hour_ago} 40 2")
+    page = shop.get("/batches/foxes").text
+    chart = page[page.index("Ends in each") :]
+    heights = [float(each) for each in re.findall(r'<rect class="first"[^>]* height="([0-9.]+)"', chart)]
+    assert len(heights) == 2
+    assert heights[0] / heights[1] == pytest.approx(42 / 3, rel=0.01)
+    numbers = re.findall(r'<td class="end">(\d+)</td>', chart[: chart.index("</table>")])
+    assert numbers == ["42", "3"]
 
 
 @pytest.mark.parametrize(
