@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from jobs.api_keys import Scope
+from jobs.batch_action import BatchActionResult
 from jobs.errors import NotAllowed
 from jobs.failures import FailureClass, classify
 from jobs.job import Job
@@ -19,7 +20,6 @@ from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id
 from jobs.read_models import Batch
 from jobs.states import FINAL, State
-from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
 from schemas.requests.base import PRIORITIES
