@@ -1,9 +1,9 @@
 """The timeline of a job: what happened to it, and when, as its record keeps it in a few bytes.
 
 The record holds events as text, one after another, oldest first. Redis appends them (lua/shared/timeline.lua). Each is
-a letter (`Event`); the milliseconds since the event before it, or since the job was accepted, in hex; who or what
-caused it, as a letter (`CAUSES`) or as a name in brackets; and, where an event came several times, `*` and how often,
-in hex: `A3f2S1cP1f4L2710*25C4e20k`. Two fields hold the text: `timeline`, and `timeline_before` with what no longer
+a letter (`Event`); the milliseconds since the job was accepted, in hex, of the last time; who or what caused it, as a
+letter (`CAUSES`) or as a name in brackets; and, where an event came several times, `*` and how often, in hex:
+`A3f2S40eP602L2d12*25C7b32k`. Two fields hold the text: `timeline`, and `timeline_before` with what no longer
 fits into it. Old repeats are merged into their last one, so the length is bounded.
 
 What other fields tell is not in the text: when the job was accepted, and when its results were saved.
@@ -92,13 +92,11 @@ def constants() -> str:
 
 def decode(created_at: datetime, text: str) -> Iterator[Happened]:
     """Yield the events of a stored text, oldest first. Skips what no version writes."""
-    passed = 0
-    for letter, delta, cause, by, count in _EVENT.findall(text):
-        passed += int(delta, 16)
+    for letter, passed, cause, by, count in _EVENT.findall(text):
         try:
-            at = created_at + timedelta(milliseconds=passed)
+            at = created_at + timedelta(milliseconds=int(passed, 16))
         except OverflowError:
-            return
+            continue
         if letter in _NAMES:
             yield Happened(at, _NAMES[letter], int(count or "1", 16), by or None, _CAUSES.get(cause))
 

@@ -18,6 +18,7 @@ from jobs.audit.findings import Finding, Reader
 from jobs.audit.images import image_findings, size_findings
 from jobs.audit.labels import label_findings, lacking
 from jobs.audit.memberships import Memberships
+from jobs.audit.owners import Owners
 from jobs.audit.queues import entry_findings, pool_findings
 from jobs.audit.records import Records
 from jobs.audit.recount import Recount
@@ -58,8 +59,8 @@ def _examine(store: Store, reader: Reader) -> Audit:
     recount = Recount(reader, store.context.scripts, putback=PUT_BACK, retention=settings.retention)
     reader.on_step = recount.keep_up
     costs = Counter[str]()
-    memberships = Memberships(reader)
-    records = Records(reader, recount, costs, memberships, settings.submit_lease)
+    memberships, owners = Memberships(reader), Owners(reader)
+    records = Records(reader, recount, costs, (memberships, owners), settings.submit_lease)
     suspects: list[Finding] = []
     for step in reader.steps(reader.survey({"job", "labels", "parked", "reviews"})):
         ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": [], "reviews": []}
@@ -84,6 +85,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         ("bulk actions", bulk_findings(reader)),
         ("events", event_findings(reader)),
         ("memberships", memberships.findings()),
+        ("owners", owners.batch_findings()),
     ]
     for name, part in parts:
         suspects += _until_damage(name, part)

@@ -18,6 +18,7 @@ from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 SMALL = frozenset(
     {
         "batch",
+        "batches_of",
         "batch_saves",
         "batch_unsaved",
         "bulk",

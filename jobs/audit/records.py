@@ -7,6 +7,7 @@ from typing import Any
 from jobs.audit.damage import record_finding
 from jobs.audit.findings import Check, Finding, Reader, whole
 from jobs.audit.memberships import Memberships
+from jobs.audit.owners import Owners
 from jobs.audit.recount import Recount
 from jobs.audit.shares import code_of, phase_of
 from jobs.decoding import UNREADABLE
@@ -83,12 +84,17 @@ class Records:
     """
 
     def __init__(
-        self, reader: Reader, recount: Recount, costs: Counter[str], memberships: Memberships, lease: float
+        self,
+        reader: Reader,
+        recount: Recount,
+        costs: Counter[str],
+        indexes: Sequence[Memberships | Owners],
+        lease: float,
     ) -> None:
         self._reader = reader
         self._recount = recount
         self._costs = costs
-        self._memberships = memberships
+        self._others = indexes
         self._lease = str(duration_micros(lease))
         #: since when results are saved (announce_saves.lua), in µs; None: they are not
         self._saves_from = whole(reader.value(reader.keys.singleton("totals"), "saves_from")) or None
@@ -111,7 +117,8 @@ class Records:
             for job_id, (record, *_) in rows.items():
                 pipe.zscore(of("state", record[Field.STATE]), job_id)
             places = reader.ask(pipe)
-        yield from self._memberships.lacking({job_id: record for job_id, (record, *_) in rows.items()})
+        for others in self._others:
+            yield from others.lacking({job_id: record for job_id, (record, *_) in rows.items()})
         for (job_id, (record, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
             at = dict(zip((*_INDEXES.values(), "index"), (*scores, indexed), strict=True))
             broken = {rule for rule, is_broken in _broken(record, text, at).items() if is_broken}

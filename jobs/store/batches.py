@@ -28,7 +28,7 @@ from jobs.store.batch_members import BatchMembers
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.outcomes.batches import ApproveOutcome, BatchPauseOutcome, BeginPilotOutcome, SweepOutcome
-from jobs.store.pages import SCAN, Filter, index_entries, scan
+from jobs.store.pages import SCAN, Entries, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
 
@@ -115,12 +115,31 @@ class Batches:
     ) -> BatchPage:
         """List batches, newest first. `cursor` comes from the previous page. `most_checked` is as in `scan`."""
         only = only or Filter()
-        keys = [self._keys.member("grouped", each) for each in only.named] or [self._keys.singleton("batches")]
-        entries, *keeps = index_entries(self._client, keys)
+        keys = [self._keys.member("grouped", each) for each in only.named]
+        entries, *keeps = index_entries(self._client, keys or [self._keys.singleton("batches")])
+        if only.owner is not None and not keys:
+            entries = self._entries_of(only.owner, entries)
         keeps += [partial(self._in_progress, progress)] if progress else []
         keeps += [partial(self._owned, only.owner)] if only.owner is not None else []
         ids, further = scan(entries, only.bounds(cursor), keeps, limit, most_checked)
         return BatchPage(self._get_many(ids), further)
+
+    def _entries_of(self, owner: str, of_all: Entries) -> Entries:
+        """Return the entries of an owner's index, then those of all from the time before there was one."""
+        index, totals = self._keys.member("batches_of", owner), self._keys.singleton("totals")
+        with translate_errors(), decoding("the totals"):
+            indexed_from = int(self._client.hget(totals, "indexed_from") or 0)
+
+        def entries(before: str, since: str, most: int) -> dict[str, str]:
+            end = before if before == "+inf" else f"({before}"
+            rows: Any = self._client.zrevrangebyscore(index, end, since, 0, most, withscores=True)
+            found = {str(batch): f"{score:.0f}" for batch, score in rows}
+            if len(found) < most:
+                older = str(indexed_from) if before == "+inf" else str(min(indexed_from, int(before)))
+                found |= of_all(older if indexed_from else before, since, most - len(found))
+            return found
+
+        return entries
 
     def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
         with self._client.pipeline(transaction=False) as pipe:

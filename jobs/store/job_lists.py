@@ -19,6 +19,7 @@ from jobs.fields import BatchCounter, printable
 from jobs.job import Job
 from jobs.job_filter import JobFilter
 from jobs.read_models import Count, Page
+from jobs.states import FINAL, State
 from jobs.store.context import StoreContext
 from jobs.store.redis_keys import Keys
 from jobs.units import to_micros
@@ -27,6 +28,8 @@ from jobs.units import to_micros
 STEP = 500
 #: Most records that are checked for a page, and for a count.
 SCAN, COUNTED = 5_000, 10_000
+#: The states in which a worker or the provider has a job.
+UNDER_WAY = frozenset(State) - FINAL - {State.QUEUED}
 #: Bytes of an error code by which a batch counts its failed jobs.
 _LONGEST_CODE = 64
 #: Ids → the jobs; None for one that cannot be read.
@@ -67,6 +70,19 @@ def count_jobs(context: StoreContext, only: JobFilter, most: int | None = None) 
         if not further:
             return Count(jobs, exact=True)
     return Count(jobs, exact=False)
+
+
+def count_under_way(context: StoreContext, owner: str) -> dict[State, Count]:
+    """Count an owner's jobs in each state in which a worker or the provider has them: one round trip.
+
+    There are few of them, however many wait: slots limit them.
+    """
+    states = sorted(UNDER_WAY)
+    filters = [JobFilter(owner=owner, states=[state]).to_script_json() for state in states]
+    steps = context.scripts.calls([("find_jobs", each, "", 0, 4 * STEP) for each in filters])
+    return {
+        state: Count(int(count), exact=not further) for state, (further, count, *_) in zip(states, steps, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True)

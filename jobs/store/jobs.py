@@ -17,9 +17,10 @@ from jobs.producer_ids import internal_id
 from jobs.read_models import Count, Page
 from jobs.result import Result
 from jobs.room import Room
+from jobs.states import State
 from jobs.store.arguments import flag, job_arguments, within
 from jobs.store.context import StoreContext
-from jobs.store.job_lists import count_jobs, list_jobs
+from jobs.store.job_lists import count_jobs, count_under_way, list_jobs
 from jobs.store.liveness import PULSE
 from jobs.store.outcomes.jobs import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.records import BESIDE, known_job, read_job, read_result
@@ -184,6 +185,10 @@ class Jobs:
     def count(self, only: JobFilter = ALL_JOBS, *, most: int | None = None) -> Count:
         """Count the jobs that meet the filter. Where there is no counter for it, `most` records are checked."""
         return count_jobs(self._context, only, most)
+
+    def count_under_way(self, owner: str) -> dict[State, Count]:
+        """Count an owner's jobs by state, of those that a worker or the provider has."""
+        return count_under_way(self._context, owner)
 
     # --- change -----------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ _SHARED = (
     "moves",
     "deliveries",
     "ends",
+    "owners",
     "selection",
     "revisions",
     "reviews",

@@ -25,9 +25,10 @@ SINGLE: Mapping[str, str] = {
     "claimed_notices": "notices-claimed",  # ZSET `<target>|<notice>` → µs at which the lease of its message ends
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     "bulks": "bulks",  # ZSET bulk action under way → µs of its last step
-    # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, purged (jobs deleted so
-    # far), round (of reconcile), resumed (the first round after a stall); and of announce_saves.lua: saves, saves_from,
-    # saves_back, saves_until; saved (results so far)
+    # HASH last (creation), indexed_from (from then on producers' jobs and batches are indexed), spent, past (spent on
+    # forgotten days), contradicted, image_bytes, purged (jobs deleted so far), round (of reconcile), resumed (the first
+    # round after a stall); and of announce_saves.lua: saves, saves_from, saves_back, saves_until; saved (results
+    # so far)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
@@ -93,6 +94,9 @@ FAMILY: Mapping[str, str] = {
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "ended_minute": "hm:",  # HASH cell (jobs.history) → jobs that ended in that minute since 1970
     "ended_hour": "hh:",  # HASH the same of an hour
+    # ZSET creation of the first → of the last, of each span of time in which an owner's jobs were accepted
+    "spans": "os:",
+    "batches_of": "ob:",  # ZSET batch id → created: the batches of an owner
     "tasks": "ti:",  # HASH 10 hex digits of a task id's digest → job id, of its first 4 digits (lua/shared/tasks.lua)
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
@@ -156,6 +160,7 @@ _TYPES = {
     "zset": "alarms doubts unreadable undelivered unknown_costs damaged at_cap sweeps capped days revoked refused "
     "awaiting on_request "
     "batches images logged_out "
+    "spans batches_of "
     "going labelled grouped marked state ready queues tags notifying waiting_owners waiting_receivers waiting "
     "batch_ends notices claimed_notices "
     "receivers notifications event_alarms saves unsaved batch_unsaved saving save_turns save_queue manifests "

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.bench.callbacks import measure_latency
+from ops.bench.dashboards import compare_pages, measure_beside, rows_of
 from ops.bench.deliveries import measure_hanging
 from ops.bench.fairness import admission, start_delay
 from ops.bench.harness import stack
@@ -25,6 +26,7 @@ SHARING, SENT = 10_000, 16
 #: Jobs whose notification hangs, and seconds for which another producer's jobs are measured meanwhile.
 HANGING, MEASURED = 1_000, 30.0
 LIMIT = 50
+DASHBOARDS = 20
 
 
 class Report:
@@ -33,6 +35,7 @@ class Report:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rows: list[tuple[str, str, str]] = []
+        self._tables: list[Table] = []
 
     def step(self, what: str) -> None:
         """Print what is measured next."""
@@ -42,14 +45,19 @@ class Report:
         """Add a row to the table."""
         self._rows.append((what, figure, target))
 
+    def add(self, table: Table) -> None:
+        """Add a table of its own."""
+        self._tables.append(table)
+
     def table(self) -> None:
-        """Print the table."""
+        """Print the tables."""
         table = Table(
             "measurement", "result", "target", title="Boomerang's benchmarks (docs/explanation/benchmarks.md)"
         )
         for row in self._rows:
             table.add_row(*row)
-        self._console.print(table)
+        for each in (table, *self._tables):
+            self._console.print(each)
 
 
 @click.command()
@@ -75,6 +83,7 @@ def main(jobs: int, runs: int, in_flight: int, large: int) -> None:
         _fairness(report, folder, in_flight)
         _hanging(report, folder)
         _images(report, folder)
+        _dashboards(report, folder, jobs, runs, large)
         report.step(f"the jobs in Redis, with {in_flight:,} of them")
         state = measure_state(folder / "state", in_flight)
         if large:
@@ -136,6 +145,14 @@ def _images(report: Report, folder: Path) -> None:
     )
     grown = f"{found.worker_before / mb:,.0f} → {found.worker_peak / mb:,.0f} MB"
     report.row(f"memory of the worker that submits {found.sent} such jobs, before → peak", grown, "one copy of each")
+
+
+def _dashboards(report: Report, folder: Path, jobs: int, runs: int, large: int) -> None:
+    report.step(f"the whole path without and with {DASHBOARDS} open dashboards, in turn")
+    for row in rows_of(measure_beside(folder / "watched", DASHBOARDS, jobs, runs), DASHBOARDS):
+        report.row(*row)
+    if large:
+        report.add(compare_pages(folder / "pages", large, report.step))
 
 
 def _hanging(report: Report, folder: Path) -> None:

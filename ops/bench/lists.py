@@ -65,6 +65,7 @@ for number = ARGV[5], ARGV[5] + ARGV[6] - 1 do
     redis.call('ZADD', prefix .. 'q:|1|b' .. batch, at, id)
   end
 end
+redis.call('ZADD', prefix .. 'os:' .. owner, ARGV[7] + ARGV[5] + ARGV[6] - 1, string.format('%.0f', ARGV[7] + ARGV[5]))
 redis.call('HINCRBY', prefix .. 'b:' .. batch, 'accepted', ARGV[6])
 redis.call('HINCRBY', prefix .. 'b:' .. batch, state, ARGV[6])
 redis.call('HSET', prefix .. 'totals', 'last', string.format('%.0f', ARGV[7] + ARGV[5] + ARGV[6]))
@@ -145,15 +146,15 @@ def _asking(ask: Callable[[JobFilter], Any], only: JobFilter) -> Callable[[], An
 
 def _measure(store: Store, ask: Callable[[], Any]) -> tuple[float, int, Any]:
     times, client, answer = list[float](), store.context.client, None
-    before = _commands(client)
+    before = count_commands(client)
     for _ in range(RUNS):
         begin = time.perf_counter()
         answer = ask()
         times.append(time.perf_counter() - begin)
-    return min(times) * 1000, (_commands(client) - before) // RUNS, answer
+    return min(times) * 1000, (count_commands(client) - before) // RUNS, answer
 
 
-def _commands(client: Any) -> int:
+def count_commands(client: Any) -> int:
     """Return how many commands Redis ran, also in scripts."""
     return sum(each["calls"] for name, each in client.info("commandstats").items() if name != "cmdstat_info")
 

@@ -10,6 +10,7 @@ from flask import Response, request
 from jobs.api_keys import Scope
 from jobs.errors import StoreUnavailable
 from jobs.liveness import Pulse, TroubleCode
+from jobs.read_models import Count
 from jobs.states import State
 from jobs.store.stuck import counted
 from webhook.access.auth import caller
@@ -82,10 +83,19 @@ def _facts(pulse: Pulse) -> dict[str, Any]:
             "states": list(State),
         }
     else:
-        facts["unfinished"] = store.statistics.held().unfinished.get(caller().name, 0)
+        facts |= _own_jobs()
         facts["begun"] = caller().name in store.statistics.owners()
     budgets, ends = read_budgets(lanes, pulse)
     return facts | {"budgets": budgets, "spent": spent_today(budgets), "ends": ends}
+
+
+def _own_jobs() -> dict[str, Any]:
+    """Count the caller's unfinished jobs by state. All others of them wait."""
+    store, owner = services().store, caller().name
+    unfinished, counts = store.statistics.held().unfinished.get(owner, 0), store.jobs.count_under_way(owner)
+    waiting = max(0, unfinished - sum(each.jobs for each in counts.values()))
+    exact = all(each.exact for each in counts.values())
+    return {"unfinished": unfinished, "own": {State.QUEUED: Count(waiting, exact=exact), **counts}}
 
 
 def _signs(now: Condition) -> Iterator[Sign]:

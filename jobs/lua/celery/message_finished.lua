@@ -13,5 +13,5 @@ if not job.owed or not string.find(job.owed, 'c', 1, true) then return 'finished
 for _, continuation in ipairs(redis.call('HVALS', KEY.parked .. job.id)) do
   if redis.call('HGET', KEY.finished_messages .. job.id, mark_of(continuation)) ~= '1' then return 'owed' end
 end
-delivery_done(job, 'c')
+delivery_done(job, 'c', {})
 return 'finished'

@@ -25,11 +25,10 @@ if kind == 'n' then
 end
 if wait == '' then
   note_event(job, change, kind == 'n' and EVENT.notified or EVENT.celery_finished, now)
-  save(job, change)
-  return delivery_done(job, kind)
+  return delivery_done(job, kind, change)
 end
 if wait == 'never' then
-  local left = delivery_done(job, kind)
+  local left = delivery_done(job, kind, {})
   change.undelivered, change.delivery_error = (job.undelivered or '') .. kind, ARGV[6]
   note_event(job, change, EVENT.delivery_given_up, now)
   save(job, change)

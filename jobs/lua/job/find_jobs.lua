@@ -19,8 +19,16 @@ end
 local mark = by_time and 'c' or ''
 if by_time then cursor = string.match(cursor, '%d*$') end
 local count, answer = 0, {}
+-- A count by owner, state and time follows from the index and the producer's name in the ids.
+local BY_ID = {owner = true, states = true, since = true, before = true, may_change = true}
+local by_id = most == 0 and filter.owner and source.states
+for name in pairs(filter) do by_id = by_id and BY_ID[name] end
 local function visit(id, at)
   if most > 0 and count == most then return false end
+  if by_id and string.find(id, OWNER_MARK, 1, true) then
+    count = count + 1
+    return
+  end
   local job = read_for_filter(id)
   if not job or not meets(filter, job) then return end
   count = count + 1

@@ -8,7 +8,7 @@
 arity(3)
 local now = clock()
 local before, limit = now - tonumber(ARGV[1]), tonumber(ARGV[2])
-local forgotten, closed, released = 0, 0, {}
+local forgotten, closed, released, gone = 0, 0, {}, {}
 local function forget(id, job, state)
   redis.call('ZREM', KEY.state .. state, id)
   if job.batch and state == 'failed' then count_failure(job.batch, redis.call('GET', KEY.result .. id), -1) end
@@ -30,8 +30,9 @@ local function forget(id, job, state)
   end
   redis.call('ZREM', KEY.unknown_costs, id)
   redis.call('ZREM', KEY.damaged, id)
+  local owner = owner_of_job(job)
+  if job.created_at then gone[#gone + 1] = {owner, tonumber(job.created_at)} end
   if job.size then
-    local owner = owner_of_job(job)
     released[owner] = (released[owner] or 0) + job.size
   end
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'gone', 1) end
@@ -47,6 +48,7 @@ for state in pairs(FINAL) do
     end
   end
 end
+forget_spans(gone)
 for owner, size in pairs(released) do count_held(KEY.stored, owner, whole(-size)) end
 if forgotten > 0 then redis.call('HINCRBY', KEY.totals, 'purged', forgotten) end
 -- A damaged job with nothing left to do has no alarm that would remove it from the list.
@@ -57,9 +59,9 @@ for _, id in ipairs(redis.call('ZRANGE', KEY.damaged, 0, limit - 1)) do
   end
 end
 local function close(batch)
-  local accepted, gone, doing, labels, events =
-    unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do', 'labels', 'events_owed'))
-  if doing == 'commit' or tonumber(events or 0) > 0 or tonumber(accepted or 0) > tonumber(gone or 0) then return end
+  local accepted, deleted, doing, labels, events, owner =
+    unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do', 'labels', 'events_owed', 'key'))
+  if doing == 'commit' or tonumber(events or 0) > 0 or tonumber(accepted or 0) > tonumber(deleted or 0) then return end
   if labels then index_labels(KEY.grouped, labels, batch) end
   if events then
     for _, id in ipairs(redis.call('LRANGE', KEY.batch_events .. batch, 0, -1)) do forget_event(id) end
@@ -69,6 +71,7 @@ local function close(batch)
   redis.call('UNLINK', KEY.members .. batch, KEY.batch_saves .. batch, KEY.batch_unsaved .. batch)
   for mark in string.gmatch(MARKS, '.') do redis.call('UNLINK', KEY.marked .. mark .. '|' .. batch) end
   redis.call('ZREM', KEY.batches, batch)
+  redis.pcall('ZREM', KEY.batches_of .. (owner or ''), batch)
   redis.call('ZREM', KEY.sweeps, batch)
   redis.call('ZREM', KEY.batch_ends, batch)
   list_pause(batch, false)

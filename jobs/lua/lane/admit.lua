@@ -85,9 +85,11 @@ local tat = math.max(read_number(lane, 'tat'), now)
 local taken = 0
 
 -- Remove a job from its queue: it is admitted, or its record is missing or damaged and would stop the queue for ever.
+local left = {} -- pool → how many jobs have left
 local function leave(queue, id)
   if redis.call('ZREM', KEY.ready .. queue, id) == 1 then
-    redis.call('HINCRBY', KEY.pool .. string.match(queue, '^[^|]*'), 'ready', -1)
+    local from = string.match(queue, '^[^|]*')
+    left[from] = (left[from] or 0) + 1
   end
 end
 
@@ -284,7 +286,9 @@ local function serve_all()
   end
 end
 math.randomseed(now % 2147483647)
-serve_all()
+local served, why = pcall(serve_all)
+for from, count in pairs(left) do redis.call('HINCRBY', KEY.pool .. from, 'ready', -count) end
+if not served then error(why, 0) end
 if taken > 0 then
   redis.call('HINCRBY', lane, 'window', taken)
   if step > 0 then redis.call('HSET', lane, 'tat', whole(tat)) end

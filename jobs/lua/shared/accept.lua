@@ -1,12 +1,14 @@
 -- Accepting jobs: records, batches, labels, the limit of unfinished jobs.
 
 -- Note the producer of a new job or batch, for an administrator who names an id without its producer. A process of
--- version 1 does not find what this version records, and would buy it again: from now on it refuses work.
-local function note_owner(id)
+-- version 1 does not find what this version records, and would buy it again: from now on it refuses work. So from now on,
+-- the time `at`, nothing is accepted that is in no index of its owner.
+local function note_owner(id, at, indexed_from)
   local owner = string.match(id, OWNER_MARK .. '(.*)$')
   if not owner then return end
   redis.call('SADD', KEY.producers, owner)
   if not epoch().newer_only then redis.call('HSETNX', KEY.epoch, 'lost', NEWER_ONLY) end
+  if indexed_from == 0 then redis.call('HSET', KEY.totals, 'indexed_from', whole(at)) end
 end
 
 -- Decode the facts of a job to accept (jobs.new_job). The lines of a batch mostly have the same text, so it is decoded
@@ -48,14 +50,20 @@ local function find_recorded(id, text, caller)
   return has_request(recorded, text) and is_job_of(recorded, caller) and 'known' or 'conflict'
 end
 
+-- Write many members of one key by few commands. Lua passes only so many arguments.
+local function write_all(command, key, values)
+  for from = 1, #values, 1000 do redis.call(command, key, unpack(values, from, math.min(from + 999, #values))) end
+end
+
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
 -- membership. `free`: how many new ones are allowed; nil: no limit. `caller`: ANYONE to whom jobs of other producers are
 -- known. Returns an outcome for each (created | known | conflict | imageless: an image that it names is not stored
 -- | full), and how many were created.
 local function accept(batch, specs, now, recheck, free, caller)
-  local created = math.max(now, read_number(KEY.totals, 'last') + 1)
+  local created, before, indexed_from = next_time(now)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
   local outcomes, count, seen, queued, uses, classes, held = {}, 0, {}, {}, {}, {}, {}
+  local places, alarms, members = {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
@@ -79,8 +87,8 @@ local function accept(batch, specs, now, recheck, free, caller)
       if batch ~= '' then job.batch = batch else job.owner = facts.owner end
       job.size = whole(#text + #(facts.labels or '') + RECORD_SIZE)
       local owner = owner_of_job(job)
-      held[owner] = held[owner] or {0, 0}
-      held[owner][1], held[owner][2] = held[owner][1] + 1, held[owner][2] + job.size
+      held[owner] = held[owner] or {0, 0, at}
+      held[owner][1], held[owner][2], held[owner][4] = held[owner][1] + 1, held[owner][2] + job.size, at
       local record = {FIELD.state, 'queued', FIELD.model, job.model, FIELD.created_at, at, FIELD.updated_at, at}
       local function set(field, value)
         if value then record[#record + 1] = field; record[#record + 1] = value end
@@ -102,31 +110,35 @@ local function accept(batch, specs, now, recheck, free, caller)
       redis.call('SET', KEY.text .. id, text)
       if facts.labels then
         redis.call('SET', KEY.labels .. id, facts.labels)
-        index_labels(KEY.labelled, facts.labels, id, at)
+        guarded(id, now, function() index_labels(KEY.labelled, facts.labels, id, at) end)
       end
-      redis.call('ZADD', KEY.state .. 'queued', at, id)
-      if facts.delay then
-        alarm(job, recheck_at(job, now, facts.delay)) -- it joins the queue at that time
-      else
+      members[#members + 1] = id
+      places[#places + 1], places[#places + 2] = at, id
+      if not facts.delay then
         local queue = queue_of(job)
-        redis.call('ZADD', KEY.ready .. queue, at, id)
-        queued[queue] = (queued[queue] or 0) + 1
-        alarm(job, recheck_at(job, now, recheck))
-      end
-      publish_change(job, '', facts.delay and whole(now + facts.delay))
-      if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
+        queued[queue] = queued[queue] or {}
+        table.insert(queued[queue], at)
+        table.insert(queued[queue], id)
+      end -- else it joins the queue at that time
+      alarms[#alarms + 1], alarms[#alarms + 2] = whole(recheck_at(job, now, facts.delay or recheck)), id
+      publish_change(job, '', now, facts.delay and whole(now + facts.delay))
       classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
       outcomes[#outcomes + 1] = 'created'
     end
   end
+  write_all('ZADD', KEY.alarms, alarms)
+  write_all('ZADD', KEY.state .. 'queued', places)
+  for queue, waiting in pairs(queued) do write_all('ZADD', KEY.ready .. queue, waiting) end
+  if batch ~= '' then write_all('RPUSH', KEY.members .. batch, members) end
   count_uses(uses, 1, now)
   for owner, more in pairs(held) do
     count_held(KEY.unfinished, owner, more[1])
     count_held(KEY.stored, owner, more[2])
+    note_span(owner, more[3], more[4], before)
   end
   if count > 0 then
-    note_owner(specs[1][1])
+    note_owner(specs[1][1], created, indexed_from)
     redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
     if batch ~= '' then
       redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
@@ -134,11 +146,11 @@ local function accept(batch, specs, now, recheck, free, caller)
       for each, more in pairs(classes) do count_unfinished(batch, each, more) end
     end
   end
-  for queue, more in pairs(queued) do
+  for queue, waiting in pairs(queued) do
     local pool, class_of_it = split_queue(queue)
     if batch ~= '' then note_place(batch, pool .. '|' .. class_of_it) end
     redis.call('HSETNX', KEY.pools, pool, '')
-    count_waiting(queue, more)
+    count_waiting(queue, #waiting / 2)
   end
   if batch ~= '' and count > 0 and batch_of(batch).hold then pause_until_approved(batch) end
   return outcomes, count
@@ -178,12 +190,14 @@ end
 local function open_batch(batch, now, options)
   local key = KEY.batch .. batch
   if redis.call('HEXISTS', key, 'created') == 1 then return end
-  local fields, at = cjson.decode(options), whole(math.max(now, read_number(KEY.totals, 'last') + 1))
+  local fields, at, _, indexed_from = cjson.decode(options), next_time(now)
+  at = whole(at)
   redis.call('HSET', KEY.totals, 'last', at)
   redis.call('HSET', key, 'created', at, 'accepted', 0, 'asked', options)
   for field, value in pairs(fields) do redis.call('HSET', key, field, value) end
   redis.call('ZADD', KEY.batches, at, batch)
-  note_owner(batch)
+  redis.pcall('ZADD', KEY.batches_of .. (fields.key or ''), at, batch)
+  note_owner(batch, at, indexed_from)
   if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
   if fields.hold then pause_batch(batch, 'approval') end
 end

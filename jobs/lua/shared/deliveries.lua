@@ -24,10 +24,11 @@ end
 -- Return whether the deliveries of a job wait until its results are saved, or given up.
 local function is_held(job) return job.saves_first and job.save_since end
 
--- Record that a delivery of a kind was made. Returns 'clear' where nothing is owed any more, else 'owed'.
-local function delivery_done(job, kind)
+-- Record that a delivery of a kind was made, with further fields to change. Returns 'clear' where nothing is owed any
+-- more, else 'owed'.
+local function delivery_done(job, kind, change)
   local left = string.gsub(job.owed, kind, '')
-  local change = kind == 'c' and RECORD{celery_tries = false} or RECORD{delivery_tries = false, notify_fence = false}
+  if kind == 'c' then change.celery_tries = false else change.delivery_tries, change.notify_fence = false, false end
   change.celery_at, change.notify_at = false, false
   if left ~= '' then
     -- One that is under way is due again at the end of the claim's lease, which is the alarm.

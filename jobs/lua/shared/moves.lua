@@ -6,12 +6,12 @@ local function holds_fence(job, fence) return fence == '' or (job.fence or '0') 
 -- Add a change of state to the stream of changes. The fields are always the same, so Redis stores their names once.
 -- They are enough to follow the jobs without reading the records. `due`: when a new job may begin, where that is later;
 -- `began`: the last start, before an end removes it.
-local function publish_change(job, from, due, began)
+local function publish_change(job, from, now, due, began)
   local starts, attempt = tonumber(job.starts or 1), attempt_of(job)
   -- The next start of a job that was started `starts` times is its `starts`-th repeat.
   local retries = math.max(starts, attempt) - 1
   if job.state == 'queued' and from ~= '' then retries = math.max(began and starts or 0, attempt - 1) end
-  guarded(job.id, clock(), function()
+  guarded(job.id, now, function()
     redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.state, 'from', from,
       'model', job.model, 'created', job.created_at, 'batch', job.batch or '', 'reason', job.reason or '',
       'due', due or '', 'began', began or '', 'retries', retries)
@@ -126,7 +126,7 @@ local function move(job, to, change, now, at, event)
     end
     if job.pilot and FINAL[to] ~= FINAL[from] then count_pilot(job.batch, FINAL[to] and -1 or 1) end
   end
-  publish_change(job, from, nil, began)
+  publish_change(job, from, now, nil, began)
   if FINAL[to] and not FINAL[from] then
     guarded(job.id, now, function()
       count_in_history(job, now, is_first and began and tonumber(began) - tonumber(job.created_at),

@@ -134,21 +134,32 @@ local function entries_after(source, filter, cursor, oldest, most)
   return found
 end
 
+-- Jobs that are read at once after others' were passed over; then twice as many each time.
+local FEW = 20
+
 -- Go on from a cursor, and call `visit(id, cursor behind it)` for each job that the filter's owner may have, until it
 -- returns false or so much work is done. Reads `at_once` ids at once. Returns the cursor behind the last one, whether the
 -- index has ended, and how many of its jobs were passed.
 local function walk(source, filter, cursor, oldest, work, at_once, visit)
-  local passed = 0
+  local passed, by_owner = 0, filter.owner and not source.batch
+  local step, follows_others = by_owner and FEW or at_once, by_owner
   while work > 0 do
-    local most = math.min(at_once, math.ceil(filter.owner and work / WORK_OF_ID or work))
+    if follows_others then
+      local place = pass_others(filter.owner, tonumber(cursor ~= '' and cursor or nil), oldest)
+      if place == math.huge then return cursor, true, passed end
+      cursor, work, step = place and whole(place) or cursor, work - WORK_OF_ID, FEW
+    end
+    local most = math.min(step, math.ceil(filter.owner and work / WORK_OF_ID or work))
     local entries = entries_after(source, filter, cursor, oldest, most)
     for _, entry in ipairs(entries) do
       local others = is_others_id(filter, entry[1])
       if not others and work <= 0 then return cursor, false, passed end
       if not others and visit(entry[1], entry[2]) == false then return cursor, false, passed end
       cursor, work, passed = entry[2], work - (others and WORK_OF_ID or 1), passed + 1
+      follows_others = by_owner and others
     end
     if #entries < most then return cursor, true, passed end
+    step = math.min(at_once, 2 * step)
   end
   return cursor, false, passed
 end

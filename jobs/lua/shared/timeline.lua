@@ -15,14 +15,6 @@ local function act_because(cause)
   end
 end
 
--- Return the milliseconds from a job's acceptance to the last event of a text.
-local function length_of(text)
-  if string.find(text, '(', 1, true) then text = string.gsub(text, '%b()', '') end
-  local sum = 0
-  for passed in string.gmatch(text, '%u([%da-f]+)') do sum = sum + tonumber(passed, 16) end
-  return sum
-end
-
 -- Split a text into its events: {letter, milliseconds, cause, count}.
 local function events_of(text)
   local events, at = {}, 1
@@ -57,9 +49,7 @@ local function shortened(text)
     local gone, into = first_repeat(events, true)
     if not gone then gone, into = first_repeat(events, false) end
     if gone then events[into][4] = events[into][4] + events[gone][4] end
-    local removed = table.remove(events, gone or 1)
-    local following = events[gone or 1]
-    if following then following[2] = following[2] + removed[2] end
+    table.remove(events, gone or 1)
     local parts = {}
     for place, event in ipairs(events) do
       parts[place] = event[1] .. string.format('%x', event[2]) .. event[3]
@@ -73,21 +63,18 @@ end
 -- Add an event to the timeline of a job, with a change that is about to be saved. A repeat of the last event counts
 -- there.
 local function note_event(job, change, event, now)
-  local text, before = change.timeline or job.timeline or '', change.timeline_before or job.timeline_before or ''
-  local passed = math.floor((now - tonumber(job.created_at)) / 1000) - length_of(text)
-  if before ~= '' then passed = passed - length_of(before) end
-  passed = math.max(0, passed)
-  local entry = event .. string.format('%x', passed) .. caused_by
-  if string.sub(caused_by, 1, 1) ~= '(' then
-    local from, _, since, count = string.find(text, event .. '([%da-f]+)' .. caused_by .. '%*?([%da-f]*)$')
+  local text = change.timeline or job.timeline or ''
+  local passed = string.format('%x', math.max(0, math.floor((now - tonumber(job.created_at)) / 1000)))
+  local entry = event .. passed .. caused_by
+  if string.find(text, event, 1, true) and string.sub(caused_by, 1, 1) ~= '(' then
+    local from, _, count = string.find(text, event .. '[%da-f]+' .. caused_by .. '%*?([%da-f]*)$')
     if from then
       text = string.sub(text, 1, from - 1)
-      count = tonumber(count ~= '' and count or '1', 16) + 1
-      entry = event .. string.format('%x', tonumber(since, 16) + passed) .. caused_by .. '*' .. string.format('%x', count)
+      entry = entry .. '*' .. string.format('%x', tonumber(count ~= '' and count or '1', 16) + 1)
     end
   end
   if #text + #entry > LONGEST_TIMELINE then
-    change.timeline_before = shortened(before .. text)
+    change.timeline_before = shortened((change.timeline_before or job.timeline_before or '') .. text)
     text = ''
   end
   change.timeline = text .. entry

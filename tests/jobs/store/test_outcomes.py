@@ -19,7 +19,8 @@ DATA = names(
     "show_bulks repair_bulk due_events due_saves end_notification forecast notices_sent "
     "end_refusal owners parked heartbeat hold image_begun image_known image_lost images_gone images_old find_jobs "
     "probe pulse purge recover renew_saves repair_day repair_event repair_image repair_job repair_label "
-    "repair_notification repair_object repair_pool repair_queue repair_review repair_save repair_sweep roll_history "
+    "repair_notification repair_object repair_owner repair_pool repair_queue repair_review repair_save repair_sweep "
+    "roll_history "
     "slots_limits change_limits "
     "limits pause_lane standing stuck sweep unstage wait_reasons"
 )

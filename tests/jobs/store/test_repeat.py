@@ -269,6 +269,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         break_invariant("ZADD", "y:shop=rome", 1, "fox"),
         repair("repair_label", "1", "job", "shop=rome", "fox"),
     ),
+    "repair_owner": (
+        lambda b: b.raw.zadd("{b}:ob:shop", {"x": 1}),
+        repair("repair_owner", "1", "batch", "shop", "x"),
+    ),
     "repair_object": (
         stored_image,
         lambda b, each: b.store.context.scripts.call("repair_object", "1", each.hash, each.object),

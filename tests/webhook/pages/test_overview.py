@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from jobs.limits import Subject
 from jobs.liveness import WorkerState
+from jobs.new_job import NewJob
 from jobs.store.store import Store
 from jobs.store.stuck import Kind
 from jobs.task_names import RECONCILE
@@ -125,3 +126,23 @@ def test_the_page_takes_as_many_round_trips_with_many_jobs(
     before = commands()
     admin.get("/")
     assert commands() - before <= few + 3  # of keys and limits that are read again every few seconds
+
+
+def test_a_producer_sees_its_unfinished_jobs_by_state(log_in_as: Callable[..., FlaskClient], store: Store) -> None:
+    text = '{"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
+    own = [NewJob(id=f"{number}@shop", text=text, model="kirin_image_omni", owner="shop") for number in range(3)]
+    store.jobs.enqueue(own)
+    store.jobs.enqueue([NewJob(id="a@press", text=text, model="kirin_image_omni", owner="press")])
+    store.attempts.claim([store.attempts.admit(1).ids[0]])
+    figures = {}
+    for name in ("shop", "press"):
+        page = log_in_as(name).get("/").text
+        states = re.findall(
+            r"<dt>(?:(?!</dt>).)*?(queued|submitting|Unfinished)(?:(?!</dt>).)*</dt>\s*<dd[^>]*>\D*(\d+)", page
+        )
+        figures[name] = dict(states)
+    assert figures["shop"]["Unfinished"] == "3"
+    assert figures["press"]["Unfinished"] == "1"
+    for found in figures.values():
+        assert int(found["queued"]) + int(found["submitting"]) == int(found["Unfinished"])
+    assert sum(int(found["submitting"]) for found in figures.values()) == 1
