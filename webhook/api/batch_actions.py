@@ -6,10 +6,10 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.batch_action import BatchActionResult
 from jobs.failures import FailureClass
 from jobs.producer_ids import given_id
 from jobs.states import State
-from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged

@@ -40,5 +40,6 @@ def entries() -> Sequence[Entry]:
 
 
 def is_current(path: str) -> bool:
-    """Return whether the request is for the page at this path, or for one below it."""
-    return request.path == path or (path != "/" and request.path.startswith(f"{path}/"))
+    """Return whether the request is for the page at this path, or for one below it; files have paths of their own."""
+    asked = request.path.removeprefix("/files").replace("/new-batch", "/batches")
+    return asked == path or (path != "/" and asked.startswith(f"{path}/"))
