@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
+from webhook.access.audit_log import leave_out_of_trail
 from webhook.access.auth import caller
 from webhook.api.batch_results import CSV
 from webhook.api.enqueue import new_id
@@ -65,6 +66,8 @@ def check_corrections(batch_id: str) -> ResponseReturnValue:
     """Show what the file would do with these columns; or correct the jobs, and show the outcome."""
     _compare_owner(batch_id)
     form = request.form
+    if form.get("do") != CORRECT:
+        leave_out_of_trail()
     try:
         with services().transfers.enter():
             account()
