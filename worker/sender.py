@@ -87,7 +87,7 @@ class Postponed:
 
 
 class Sender:
-    """Sends notifications. `limit`: most under way at once, of all workers. `stopping`: begin no more.
+    """Sends notifications. `limit`: most under way at once, of all workers. `stopping`: once set, it begins no more.
 
     `disable_after`: seconds of failures after which a receiver is disabled; 0: never.
     """
@@ -113,7 +113,7 @@ class Sender:
 
     @property
     def stopping(self) -> bool:
-        """Return whether it begins no more. The alarm of a notification then lets another worker send it."""
+        """Whether it begins no more. The alarm of a notification then makes another worker send it."""
         return self._stopping.is_set()
 
     def begin(self, owed: Notification, deliver: Deliver) -> Postponed | None:

@@ -1,4 +1,4 @@
-"""Bulk actions in Redis: begin, read, abort, and go on step by step (jobs/lua/bulk)."""
+"""Bulk actions in Redis: begin, read, abort and advance them step by step (jobs/lua/bulk)."""
 
 import json
 import time
@@ -50,7 +50,7 @@ class Bulks:
         """Begin an action on the jobs that meet the filter now. Returns whether to send an admission hint.
 
         Small ones end before it returns; rounds of reconcile continue others. `asked`: the filter as the caller wrote
-        it. A repeat with the same id goes on with the same action. Raises `NotAllowed`: too many are under way, or the
+        it. A repeat with the same id advances the same action. Raises `NotAllowed`: too many are under way, or the
         id stands for another action.
         """
         facts: dict[str, Any] = {
@@ -94,7 +94,7 @@ class Bulks:
     def advance(
         self, seconds: float = IN_A_ROUND, *, bulk_id: str = "", clock: Callable[[], float] = time.monotonic
     ) -> bool:
-        """Go on with one action, or with all in turn, for about so long. Returns whether to send an admission hint."""
+        """Advance one action, or all in turn, for about `seconds`. Returns whether to send an admission hint."""
         end, hint_due, more = clock() + seconds, False, True
         while more and clock() < end:
             more, hint = self._scripts.call("bulk", bulk_id, CHECKED, CHANGED, duration_micros(RECHECK))

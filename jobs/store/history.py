@@ -16,7 +16,7 @@ class History:
         self._scripts = context.scripts
 
     def minutes(self, count: int, owner: str | None = None, now: datetime | None = None) -> tuple[Period, ...]:
-        """Return the last minutes, oldest first, the present one included: of one owner or (None) of all.
+        """Return the last minutes, oldest first, with the present one: of the jobs of one owner, or of all (None).
 
         Takes one round trip, whatever the number of jobs.
         """

@@ -29,10 +29,11 @@ class Regenerations:
         self._scripts = context.scripts
 
     def regenerate(self, job_id: str, new: NewJob, *, room: Room | None = None, caller: str = ANYONE) -> Regenerated:
-        """Accept the job `new`, in the same batch, for the images of a completed job. A job has one such successor.
+        """Accept the job `new`, in the same batch, to generate a completed job's images once more.
 
-        A repeat with the same request finds it (`RegenerateOutcome.SAME`). `room`: as for `Jobs.enqueue`. Outcomes
-        that the caller explains: CONFLICT, IMAGELESS and FULL. Raises `JobNotFound` and `NotAllowed`.
+        A job has one successor; a repeat with the same request finds it (`RegenerateOutcome.SAME`). `room`: as for
+        `Jobs.enqueue`. Outcomes that the caller explains: CONFLICT, IMAGELESS and FULL. Raises `JobNotFound` and
+        `NotAllowed`.
         """
         row = self._scripts.call(
             "regenerate", job_id, caller, new.id, new.text, new.to_script_json(), duration_micros(RECHECK), within(room)

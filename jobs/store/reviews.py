@@ -88,8 +88,8 @@ class Reviews:
     ) -> Iterator[list[Reviewed]]:
         """Yield the jobs of a batch of which an output has one of these marks, in the order of their creation.
 
-        An empty list where none of a chunk of jobs is wanted. Without `wanted`, all jobs. `states`, `classes`: as for
-        `BatchMembers.parts`. An unknown batch has no jobs.
+        It yields an empty list for a chunk of jobs of which none is wanted. Without `wanted` it yields all jobs.
+        `states`, `classes`: as for `BatchMembers.parts`. An unknown batch has no jobs.
         """
         if wanted and Mark.UNREVIEWED not in wanted:
             parts = self._indexed(batch_id, wanted, states, classes)

@@ -577,6 +577,18 @@ def bulk_cancelled(t: Turn) -> None:
     t.world.post("/v1/bulk", json={"action": "cancel", "filter": {"batch": given_id(batch)}})
 
 
+def bulk_retried(t: Turn) -> Check:
+    """Each job is paid for once more, and only once, whoever does the steps."""
+    batch = t.world.new_id()
+    t.world.turn(fail_permanent=1)
+    ids = t.world.jobs_without_hints(3, batch)
+    assert all(t.world.in_state(job_id, State.FAILED) for job_id in ids)
+    t.world.calm()
+    t.arm()
+    t.world.post("/v1/bulk", json={"action": "retry", "filter": {"batch": given_id(batch)}})
+    return lambda: all(t.world.store.jobs.get(job_id).state is State.COMPLETED for job_id in ids)
+
+
 def bulk_aborted(t: Turn) -> None:
     bulk_id = begun_bulk(t, t.world.new_id())
     t.arm()
@@ -711,7 +723,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
     "batch_actions.approve": {batch_approved: "approve messages.submit answer"},
     "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},
-    "bulk.begin": {bulk_cancelled: "begin_bulk bulk messages.submit answer"},
+    "bulk.begin": {bulk_cancelled: "begin_bulk bulk messages.submit answer", bulk_retried: "bulk messages.submit"},
     "bulk.abort": {bulk_aborted: "abort_bulk answer"},
     "batch_actions.retry": {batch_retried: "begin_sweep sweep messages.submit answer"},
 }

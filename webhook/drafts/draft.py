@@ -31,7 +31,7 @@ Cell = str | None
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Lines with the numbers that their author knows them by. A line of a table has its cells; others have one text.
+    """Lines, with the numbers under which their author finds them. A line of a table has cells; others have one text.
 
     `kind`: one of KINDS. `header`: the names of the columns; of tables only. `notes`: what its author should know.
     """
@@ -61,12 +61,12 @@ class Draft:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return self.name or "The text"
 
     @property
     def unit(self) -> str:
-        """What one of its lines is called."""
+        """The word for one of its lines."""
         return "row" if self.is_table else "line"
 
     def pack(self) -> str:

@@ -25,7 +25,7 @@ class Budget:
 
 
 def read_budgets(lanes: Sequence[Lane], pulse: Pulse) -> tuple[list[Budget], datetime]:
-    """Read today's spending: of lanes, and of keys with a cap; for a producer its own. Also when the day ends."""
+    """Read today's spending, of lanes and of keys with a cap, and when the day ends. A producer gets its own."""
     settings = services().store.context.settings
     caps, all_lanes = key_caps(settings), lane_caps(settings.lanes)
     keys = sorted(caps) if caller().admin else [caller().name]

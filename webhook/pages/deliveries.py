@@ -72,7 +72,7 @@ def replay_delivery() -> ResponseReturnValue:
 
 @page("/deliveries/replay-failed", scope=Scope.ENQUEUE, methods=["POST"])
 def replay_failed_deliveries() -> ResponseReturnValue:
-    """Send all again that failed or were given up, at one host or at all."""
+    """Send all notifications again that failed or were given up: those to one host, or to all."""
     host = request.form.get("host", "").strip()
     query: dict[str, Any] = {**({"host": host} if host else {}), "limit": MAX_PAGE}
     replayed, cursor = 0, None

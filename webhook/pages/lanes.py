@@ -102,7 +102,7 @@ def _show(
     before: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    """Show a lane. After a form with a fault: with what was entered, what the form began with, and the faults."""
+    """Show a lane. After a refused form: with what was entered, what the form began with, and what is wrong."""
     (lane,) = visible([services().store.lanes.get(name)])
     return show(
         "lane.html",
@@ -131,7 +131,7 @@ def _values(lane: Lane) -> dict[str, str]:
 
 
 def _number(name: str, text: str) -> object:
-    """Return what the form says as the API takes it. Text that is no number stays text, which the schema refuses."""
+    """Return the values of the form as the API takes them. Text that is no number stays text: the schema refuses it."""
     if name == "max_cost_per_day":
         return text or None
     try:
@@ -141,7 +141,7 @@ def _number(name: str, text: str) -> object:
 
 
 def _options() -> dict[str, Any]:
-    """Return why and for how long, as the form says."""
+    """Return the reason and the duration that the form names."""
     ends = request.form.get("expires_in", "")
     return {"reason": request.form.get("reason", "").strip(), "expires_in": ends or None}
 

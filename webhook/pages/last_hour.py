@@ -19,7 +19,7 @@ _CALLBACK, _POLL = "callback", "poll"
 
 @page("/last-hour", scope=Scope.READ)
 def last_hour() -> Response:
-    """Show the last hour in numbers, minute by minute: of a producer its own."""
+    """Show the numbers of the last hour, minute by minute. A producer sees its own."""
     return show("last_hour.html", part="last_hour_now.html", **read_last_hour())
 
 

@@ -125,7 +125,7 @@ def redeliver_job(job_id: str) -> ResponseReturnValue:
 
 @page("/needs-a-person/<job_id>/save", scope=Scope.ADMIN, methods=["POST"])
 def save_job(job_id: str) -> ResponseReturnValue:
-    """Have the results of a job saved that could not be."""
+    """Save the results of a job again, after saving them was given up."""
     job, store = _job(job_id), services().store
     if store.context.configured.result_store is None and not store.liveness.pulse().saves:
         return not_done(
@@ -138,7 +138,7 @@ def save_job(job_id: str) -> ResponseReturnValue:
 
 
 def _of_all(kind: Kind | None) -> ResponseReturnValue:
-    """List what all producers and the service have."""
+    """List what is stuck, of all producers and of the service."""
     store, skip = services().store, _skip() if kind else 0
     counts = {each: count for each, count in counted(store, store.lanes.get_all()).items() if count or each is kind}
     most = ROWS if kind else FEW
@@ -155,7 +155,7 @@ def _of_all(kind: Kind | None) -> ResponseReturnValue:
 
 
 def _of_producer(kind: Kind | None) -> ResponseReturnValue:
-    """List what belongs to the caller, of the oldest that are stuck."""
+    """List what belongs to the caller, among the oldest that are stuck."""
     own = list(dead_ends(services().store, most=MOST, kinds=_OWN, owner=caller().name))
     counts = {each: count for each in NEEDS if (count := sum(one.kind is each for one in own)) or each is kind}
     found, skip = [each for each in own if kind in (None, each.kind)], _skip()

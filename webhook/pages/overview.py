@@ -99,7 +99,7 @@ def _own_jobs() -> dict[str, Any]:
 
 
 def _signs(now: Condition) -> Iterator[Sign]:
-    """Say of each part whether it works. Behind a part that is away, the others are unknown."""
+    """Report whether each part works. Behind a part that is away, the others are unknown."""
     codes = {trouble.code for trouble in now.troubles}
     blind = now.pulse is None or now.broker != OK
     read_at = max(now.pulse.read_at.values(), default=None) if now.pulse else None

@@ -1,4 +1,4 @@
--- Begin a bulk action on the jobs that exist and meet a filter now, or only count them (a dry run). bulk.lua goes on step
+-- Begin a bulk action on the jobs that exist and meet a filter now, or only count them (a dry run). bulk.lua does it step
 -- by step.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 its id

@@ -1,5 +1,5 @@
--- Do one step of a bulk action (begin_bulk.lua). The same step records how far it got, so any process may do the next
--- step at any time, and one that dies leaves the rest to others. The jobs are visited in the order of their creation,
+-- Do one step of a bulk action (begin_bulk.lua). The step records its progress, so any process may do the next step at
+-- any time, also after the death of the one before. The jobs are visited in the order of their creation,
 -- each once.
 --
 -- The jobs are those that met the filter when it began. Where a filter names what changes in the life of a job (its state,

@@ -13,6 +13,7 @@ from jobs.saved import Saved
 from jobs.states import State
 from tests.jobs.store.test_batch_events import Shop
 from tests.support.bench import Bench, new
+from tests.support.examples import examples
 
 SAVED = Saved(datetime(2026, 1, 2, tzinfo=UTC), ())
 
@@ -301,7 +302,7 @@ STEPS: Sequence[Callable[[Course], bool]] = [
 
 
 @pytest.mark.parametrize("first", [False, True])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30), deadline=None)
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=4, max_size=25), repeats=st.booleans())
 def test_whatever_happens_it_follows_each_time_that_all_results_are_saved(
     bench: Bench, first: bool, steps: list[Callable[[Course], bool]], repeats: bool

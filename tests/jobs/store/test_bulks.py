@@ -22,6 +22,7 @@ from jobs.result import Result
 from jobs.states import State
 from jobs.store import bulks
 from tests.support.bench import Bench, MakeJob, bench_on, new
+from tests.support.examples import examples
 
 S, A = State, BulkAction
 ID, OTHER = "0" * 16, "1" * 16
@@ -261,7 +262,7 @@ def test_it_waits_for_a_process_that_can_read_a_newer_record(failed: Bench) -> N
     assert failed.store.bulks.get(ID).affected == 4
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     ends=st.lists(st.sampled_from(["queued", "failed", "cancelled", "completed", "runs"]), max_size=24),
     action=st.sampled_from([A.CANCEL, A.RETRY, A.PAUSE]),

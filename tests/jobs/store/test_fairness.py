@@ -21,6 +21,7 @@ from jobs.key_limits import KeyLimits
 from jobs.new_job import BatchOptions, NewJob
 from jobs.store.store import Store
 from tests.support.bench import Bench
+from tests.support.examples import examples
 
 Make = Callable[..., NewJob]
 
@@ -200,7 +201,9 @@ EVENTS = st.tuples(
 
 
 @pytest.mark.slow
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60)
+)
 @given(
     events=st.lists(EVENTS, min_size=5, max_size=40),
     weights=st.tuples(*(st.integers(1, 4),) * 3),

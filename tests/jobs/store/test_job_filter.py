@@ -19,6 +19,7 @@ from jobs.result import Result
 from jobs.states import FINAL, State
 from jobs.store import job_lists
 from tests.support.bench import IMAGES, Bench, MakeJob, bench_on, new
+from tests.support.examples import examples
 
 S = State
 MODELS = ("kirin_image_omni", "seedream")
@@ -153,7 +154,7 @@ def filters(draw: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(chosen=filters(), limit=st.sampled_from([1, 7, 100]), work=st.sampled_from([3, 1_000]))
 def test_a_list_and_a_count_find_what_a_filter_means(zoo: Any, chosen: dict[str, Any], limit: int, work: int) -> None:
     jobs = everything(zoo)

@@ -23,6 +23,7 @@ from jobs.store.spending import DAY, DAYS_KEPT, By, Only
 from jobs.store.store import Store
 from jobs.units import nano
 from tests.support.bench import Bench
+from tests.support.examples import examples
 
 Make = Callable[..., NewJob]
 Priced = Callable[[str], Result]
@@ -384,7 +385,7 @@ MONEY = st.sampled_from([usd("0.05"), usd("0.3"), usd("0.8"), usd("2")])
 @hypothesis_settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
-    max_examples=30,
+    max_examples=examples(30),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(data=st.data())

@@ -20,6 +20,7 @@ from boomerang_client.cli.damaged_text import damage_of as client_damage_of
 from boomerang_client.cli.input_file import Reading, open_input
 from boomerang_client.errors import LineError, UsageError
 from boomerang_client.local_images import IMAGE_LISTS as CLIENT_IMAGE_LISTS
+from tests.support.examples import examples
 from webhook.drafts import columns
 from webhook.drafts.cell_text import cell_text
 from webhook.drafts.columns import AS_METADATA, IMAGE_LISTS, MEMBERS, OBJECTS, PREFIXES, Mapped, requests
@@ -105,7 +106,7 @@ def test_a_file_is_read_as_the_client_reads_it(data: bytes, name: str, carry: bo
 CELLS = st.text(st.sampled_from('ab ,;\t|"\n\r#é0129.'), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=3), max_size=5), st.sampled_from(",;"))
 def test_any_table_is_read_as_the_client_reads_it(rows: list[list[str]], delimiter: str) -> None:
     quoted = [delimiter.join('"' + cell.replace('"', '""') + '"' for cell in row) for row in [["prompt", "n"], *rows]]
