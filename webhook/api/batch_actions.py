@@ -13,7 +13,7 @@ from jobs.states import State
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged
-from webhook.access.audit_log import annotate
+from webhook.access.audit_log import annotate, leave_out_of_trail
 from webhook.access.auth import caller, lacks
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
@@ -103,6 +103,8 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     classes = [FailureClass(each) for each in query["classes"]]
     which: dict[str, Any] = {"classes": classes, "dry_run": query["dry_run"], "caller": caller().owner}
     which["by"] = caller().key
+    if query["dry_run"]:
+        leave_out_of_trail()
     return _answer(batch_id, services().store.batches.retry(batch_id, states, query["code"], **which))
 
 

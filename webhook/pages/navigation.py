@@ -28,6 +28,7 @@ ENTRIES = (
     Entry("Deliveries", "pages.deliveries", "d"),
     Entry("Needs a person", "pages.needs_person", "n"),
     Entry("Keys", "pages.keys", "k"),
+    Entry("Audit trail", "pages.audit_trail", "a"),
 )
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")

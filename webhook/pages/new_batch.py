@@ -17,6 +17,7 @@ from jobs.api_keys import Scope
 from jobs.producer_ids import given_id
 from schemas import MODELS, BodyInvalid, RequestInvalid, parse_json
 from schemas.queries.batches import QuoteQuery
+from webhook.access.audit_log import leave_out_of_trail
 from webhook.access.auth import caller
 from webhook.api.batches import enqueue_lines, quote_lines
 from webhook.api.enqueue import new_id
@@ -86,6 +87,8 @@ def check_new_batch() -> ResponseReturnValue:
     """Check all lines, and show their mistakes and the quote; or start the batch."""
     account()
     form = request.form
+    if form.get("do") not in STARTS:
+        leave_out_of_trail()
     try:
         draft = unpack(form.get("draft", ""))
     except FileRefused as error:
