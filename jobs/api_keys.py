@@ -25,7 +25,7 @@ import redis
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
-from jobs.errors import AccessRefused, KeyNotFound, RecordDamaged
+from jobs.errors import AccessRefused, KeyExists, KeyNotFound, RecordDamaged
 from jobs.fields import printable
 from jobs.owners import CELERY
 from jobs.store.redis_keys import Keys
@@ -119,12 +119,22 @@ class KeyRing:
         self._used = keys.singleton("accessed")
 
     def add(
-        self, name: str, scopes: Collection[Scope], *, now: datetime | None = None, lasts: timedelta | None = None
+        self,
+        name: str,
+        scopes: Collection[Scope],
+        *,
+        key_id: str | None = None,
+        now: datetime | None = None,
+        lasts: timedelta | None = None,
     ) -> tuple[AccessKey, str]:
-        """Create a key; return it with its secret, which is not stored. Raises `ValueError` for an invalid name."""
+        """Create a key; return it with its secret, which is not stored. Raises `ValueError` for an invalid name.
+
+        `key_id`: one of `new_key_id`, so that a request that is sent twice makes one key. Raises `KeyExists` for one
+        that a key has already.
+        """
         checked_name(name)
         now = now or datetime.now(UTC)
-        key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
+        key_id, secret = key_id or new_key_id(), secrets.token_urlsafe(_SECRET_BYTES)
         key = AccessKey(
             id=key_id,
             name=name,
@@ -135,7 +145,11 @@ class KeyRing:
         )
         self.migrate(now)
         with translate_errors():
-            self._client.hset(self._kept, key_id, key.to_json())
+            made = self._client.hsetnx(self._kept, key_id, key.to_json())
+            # Written again by a repeated command, it is this one.
+            same = made or self._client.hget(self._kept, key_id) == key.to_json()
+        if not same:
+            raise KeyExists(key_id)
         return key, f"bmr_{key_id}_{secret}"
 
     def find(self, key_id: str) -> AccessKey | None:
@@ -264,6 +278,11 @@ def _with_admin(text: str) -> str | None:
         if isinstance(kept, dict) and kept.pop(_WITHHELD, False):
             return json.dumps({**kept, "scopes": [*kept["scopes"], Scope.ADMIN]})
     return None
+
+
+def new_key_id() -> str:
+    """Return an id that no key has."""
+    return secrets.token_hex(_ID_BYTES)
 
 
 def checked_name(name: str) -> str:

@@ -13,6 +13,7 @@ JobsError
 ├── BulkNotFound       no bulk action has this id
 ├── ImageNotFound      no image with this hash is stored
 ├── KeyNotFound        no API key has this id
+├── KeyExists          an API key has this id already
 ├── NotAllowed         the state of the job or batch does not allow this
 ├── NoLane             no lane takes such a job
 ├── ServiceFull        the limit of unfinished jobs is reached
@@ -126,6 +127,13 @@ class KeyNotFound(JobsError):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"There is no key {key_id!r}. `boomerang-server keys list` lists all keys.")
         self.key_id = key_id
+
+
+class KeyExists(JobsError):
+    """A key has this id already: the request was sent twice."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"A key {key_id} was made already.")
 
 
 class NotAllowed(JobsError):

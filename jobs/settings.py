@@ -10,6 +10,7 @@ from typing import Any, Self
 from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
+from jobs.audit_trail import ENTRIES_KEPT
 from jobs.choices import Ambiguous as Ambiguous
 from jobs.choices import CallbackMode as CallbackMode
 from jobs.choices import UnknownParameters
@@ -179,6 +180,14 @@ class Settings(LinkSettings):
         A_WEEK,
         "How long an ended job and its result are kept, at least 60. During that time its id protects against a "
         "second purchase.",
+        validate=_A_MINUTE,
+    )
+    audit_trail_retention: float = setting(
+        "BOOMERANG_AUDIT_TRAIL_RETENTION",
+        ma.Float,
+        90 * A_DAY,
+        "How long entries of the [audit trail](guides/manage-keys.md#the-audit-trail) are kept, at least 60. Of each "
+        f"producer, the newest {ENTRIES_KEPT:,} are kept, and as many of all operators together.",
         validate=_A_MINUTE,
     )
     image_store: str = setting(

@@ -10,6 +10,7 @@ from webhook.access import audit_log, auth, protection, sessions
 from webhook.access.api_keys import KnownKeys
 from webhook.access.rate_limits import RateLimits, read_rates
 from webhook.api import (
+    audit_trail,
     batch_actions,
     batch_events,
     batch_images,
@@ -53,6 +54,7 @@ API = (
     images.blueprint,
     spend.blueprint,
     history.blueprint,
+    audit_trail.blueprint,
     provider_compat.blueprint,
 )
 
@@ -88,7 +90,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         links=shared.links,
     )
     places.set_up(app)
-    audit_log.install(app)
+    audit_log.install(app, shared.record)
     protection.protect(app, authenticator)
     ownership.protect(app)
     # After `protection.protect`: without a session, a form without its token leads to the login page.

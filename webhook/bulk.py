@@ -9,7 +9,7 @@ from jobs.bulk import Bulk, BulkAction, id_from
 from jobs.job import Priority
 from jobs.job_filter import JobFilter
 from jobs.task_names import SUBMIT
-from webhook.access.audit_log import annotate
+from webhook.access.audit_log import annotate, leave_out_of_trail
 from webhook.access.auth import caller, lacks
 from webhook.services import services
 
@@ -46,6 +46,8 @@ def begin_bulk(
     require_scope(action)
     shared, by = services(), caller()
     bulk_id = id_from(by.key, idempotency_key) if idempotency_key else secrets.token_hex(8)
+    if dry_run:
+        leave_out_of_trail()
     annotate(bulk=bulk_id, action=action, dry_run="yes" if dry_run else "no")
     hint = shared.store.bulks.begin(
         bulk_id, action, only, asked=asked, key=by.key, priority=priority, dry_run=dry_run, caller=by.owner

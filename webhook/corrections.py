@@ -31,7 +31,7 @@ from webhook.http.problems import ProblemError
 from webhook.services import Services, services
 
 #: Jobs that one call corrects: some seconds of work. The same file again corrects the others.
-MOST_CORRECTED = 5_000
+MOST_CORRECTED = 2_000
 _REFERENCE = re.compile('"image:sha256:([0-9a-f]{64})"')
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from flask import current_app
 
 from jobs.api_keys import KeyRing, Scope
+from jobs.audit_trail import Action
 from jobs.blobs.bucket import Bucket
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
@@ -213,6 +214,10 @@ class Services:
         if outcome is Outcome.IMAGELESS:
             raise self.imageless(job)
         return outcome
+
+    def record(self, action: Action) -> None:
+        """Record an action in the audit trail. Raises `StoreUnavailable`."""
+        self.store.audit_trail.record(action)
 
     def send(self, task: str, *args: str) -> None:
         """Send a hint, and count whether it was sent."""

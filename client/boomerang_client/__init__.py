@@ -6,6 +6,7 @@ Start with `Client`, in asyncio with `AsyncClient`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from boomerang_client.audit_records import AuditEntry as AuditEntry
 from boomerang_client.bulk_records import BulkAction as BulkAction
 from boomerang_client.choices import Other as Other
 from boomerang_client.client import Client as Client

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from boomerang_client.arguments import batch_options, query
+from boomerang_client.audit_trail import AuditTrail
 from boomerang_client.batches import Batches
 from boomerang_client.bulk import Bulk
 from boomerang_client.choices import OnError, Priority
@@ -21,7 +22,7 @@ from boomerang_client.retrying import PatientCaller
 from boomerang_client.uploading import Upload
 
 
-class Client(Batches, Bulk, Deliveries):
+class Client(AuditTrail, Batches, Bulk, Deliveries):
     __doc__ = Connection.__doc__
 
     def __enter__(self) -> "Client":  # noqa: PYI034 -- typing.Self came with 3.11

@@ -4,12 +4,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 from typing import Any
 
+from jobs.batch_action import BatchActionResult
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
@@ -40,20 +40,6 @@ STEP = 500
 CAP_REPEAT = 120.0
 #: Seconds for which the caller works on its sweep, and for which a round of reconcile continues sweeps.
 AT_ONCE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class BatchActionResult:
-    """The result of an action on a batch: `affected` jobs so far. At most `pending` more follow without another call.
-
-    `admit_hint`: send an admission hint. `clashes`: see `Uploads.commit`.
-    """
-
-    action: str
-    affected: int
-    pending: int = 0
-    admit_hint: bool = False
-    clashes: int = 0
 
 
 class Batches:

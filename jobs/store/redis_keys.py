@@ -80,6 +80,7 @@ SINGLE: Mapping[str, str] = {
     "access": "access",  # HASH as `Keys.access`, written by the version before; read until the keys are migrated
     "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
     "logged_out": "logged-out",  # ZSET id of a session that a person ended → when it would have ended, in seconds
+    "trails": "trails",  # SET owners that have a stream of the audit trail
     "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.
@@ -153,6 +154,7 @@ FAMILY: Mapping[str, str] = {
     # class; of, index (what it reads), before, cursor, size (jobs in the index), checked; counters of jobs
     "bulk": "bk:",
     "bulks_of": "bo:",  # ZSET bulk action → µs when it began: of an owner; bounded
+    "trail": "at:",  # STREAM the audit trail of a producer, or (*) of operators (jobs.audit_trail); bounded, expires
     "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
@@ -170,9 +172,9 @@ _TYPES = {
     "parked finished_messages pool lane batch spent spent_labels lines receiver event reviews bulk "
     "ended_minute ended_hour tasks",
     "string": "written repair admit_hint save_hint reconcile_hint text labels result refusals celery object",
-    "set": "lanes producers pinned revision_digests batch_saves",
+    "set": "lanes producers trails pinned revision_digests batch_saves",
     "list": "history staged members batch_events attempts revisions",
-    "stream": "changes",
+    "stream": "changes trail",
 }
 #: name → the type of its key, as Redis calls it; channels have none.
 TYPES: Mapping[str, str] = {name: type_ for type_, names in _TYPES.items() for name in names.split()}

@@ -4,6 +4,7 @@ import redis
 
 from jobs.settings import Settings
 from jobs.store.attempts import Attempts
+from jobs.store.audit_trail import AuditTrail
 from jobs.store.batch_events import BatchEvents
 from jobs.store.batches import Batches
 from jobs.store.bulks import Bulks
@@ -77,6 +78,7 @@ class Store:
         self.events = EventStream(context)
         self.manual = Manual(context)
         self.notices = Notices(context)
+        self.audit_trail = AuditTrail(context)
 
     def ping(self) -> None:
         """Check that Redis answers and has the scripts; raise `StoreUnavailable` otherwise."""

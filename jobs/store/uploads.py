@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from jobs.batch_action import BatchActionResult
 from jobs.connections.errors import translate_errors
 from jobs.errors import NotAllowed, ServiceFull
 from jobs.new_job import BatchOptions, NewJob, Outcome
@@ -9,7 +10,7 @@ from jobs.owners import ANYONE
 from jobs.policy import RECHECK
 from jobs.room import Room
 from jobs.store.arguments import job_arguments, within
-from jobs.store.batches import STEP, BatchActionResult
+from jobs.store.batches import STEP
 from jobs.store.context import StoreContext
 from jobs.store.outcomes.batches import CommitOutcome
 from jobs.units import duration_micros

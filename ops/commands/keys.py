@@ -1,7 +1,6 @@
 """`boomerang-server keys`: create, list and revoke producers' keys, and change their limits."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,13 @@ import click
 from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
+from jobs.store.store import Store
+from ops.commands.audited import audited
 from ops.commands.help_text import examples
 from ops.commands.limits import key_limits
 from ops.commands.store import open_store
 from ops.commands.table import show_table
 from ops.commands.terminal import echo
-from webhook.access.audit_log import write
 
 
 @click.group("keys")
@@ -51,11 +51,11 @@ def add(name: str, scopes: tuple[str, ...], days: float | None) -> None:
         checked_name(name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from None
-    with open_key_ring() as ring:
+    with open_key_ring() as (store, ring):
         lasts = timedelta(days=days) if days else None
-        _copy_keys(ring)
+        _copy_keys(store, ring)
         key, secret = ring.add(name, [*map(Scope, scopes)] or PRODUCER, lasts=lasts)
-    _audited("keys.add", key)
+        _audited(store, "keys.add", key)
     # Alone on standard output, so that it can be piped into a secret store.
     echo(secret)
     if sys.stdout.isatty():
@@ -69,7 +69,7 @@ def list_(*, as_json: bool) -> None:
 
     Keys of BOOMERANG_API_KEYS and BOOMERANG_ADMIN_KEYS are not listed.
     """
-    with open_key_ring() as ring:
+    with open_key_ring() as (_, ring):
         found = ring.all()
     if as_json:
         for key in found:
@@ -88,14 +88,14 @@ def list_(*, as_json: bool) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def revoke(ids: tuple[str, ...]) -> None:
     """Revoke the keys with these ids. Within a second every webhook refuses them."""
-    with open_key_ring() as ring:
-        _copy_keys(ring)
+    with open_key_ring() as (store, ring):
+        _copy_keys(store, ring)
         for key_id in ids:
             try:
                 key = ring.revoke(key_id)
             except KeyNotFound as error:
                 raise click.ClickException(str(error)) from None
-            _audited("keys.revoke", key)
+            _audited(store, "keys.revoke", key)
 
 
 @keys.command(epilog=examples("boomerang-server keys migrate", "boomerang-server keys migrate --remove"))
@@ -111,8 +111,8 @@ def migrate(*, remove: bool) -> None:
     in a worker could add keys. `keys add`, `keys revoke` and `up` copy them, too, but only this command copies the
     scope `admin`. Repeat it as often as you like.
     """
-    with open_key_ring() as ring:
-        copied = _copy_keys(ring, confirmed=True)
+    with open_key_ring() as (store, ring):
+        copied = _copy_keys(store, ring, confirmed=True)
         if remove:
             ring.remove_before()
     echo(f"Keys copied: {copied}.", err=True)
@@ -121,12 +121,12 @@ def migrate(*, remove: bool) -> None:
 keys.add_command(key_limits)
 
 
-def _copy_keys(ring: KeyRing, *, confirmed: bool = False) -> int:
+def _copy_keys(store: Store, ring: KeyRing, *, confirmed: bool = False) -> int:
     """Copy the keys of the version before, print each of them to standard error, and return their number."""
     ids = frozenset(ring.migrate(confirmed=confirmed))
     for key in ring.all() if ids else ():
         if key.id in ids:
-            _audited("keys.migrate", key)
+            _audited(store, "keys.migrate", key)
     if ids and not confirmed:
         echo(
             "These keys of the version before were copied, without the scope `admin`. Revoke those that you do not "
@@ -137,16 +137,14 @@ def _copy_keys(ring: KeyRing, *, confirmed: bool = False) -> int:
 
 
 @contextmanager
-def open_key_ring() -> Iterator[KeyRing]:
-    """Open the keys of the service that the environment configures."""
+def open_key_ring() -> Iterator[tuple[Store, KeyRing]]:
+    """Open the store and the keys of the service that the environment configures."""
     with open_store() as store:
-        yield KeyRing(store.context.client, store.context.keys)
+        yield store, KeyRing(store.context.client, store.context.keys)
 
 
-def _audited(operation: str, key: AccessKey) -> None:
-    """Write a line in the format of the webhook's audit log to standard error. `uid`: the user of this process."""
-    scopes = ",".join(sorted(key.scopes))
-    write(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
+def _audited(store: Store, operation: str, key: AccessKey) -> None:
+    audited(store, operation, key=key.id, producer=key.name, scopes=",".join(sorted(key.scopes)), state=_state(key))
 
 
 def _to_json(key: AccessKey) -> dict[str, Any]:

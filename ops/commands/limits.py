@@ -1,7 +1,6 @@
 """`boomerang-server lanes` and `boomerang-server keys limits`: limits that change while the service runs."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,12 +15,12 @@ from jobs.logs import to_stderr
 from jobs.owners import CELERY
 from jobs.serializers.lanes import serialize_key_limits, serialize_lane
 from jobs.store.store import Store
+from ops.commands.audited import audited
 from ops.commands.durations import parse_duration
 from ops.commands.help_text import examples
 from ops.commands.store import open_store
 from ops.commands.table import show_table
 from ops.commands.terminal import echo
-from webhook.access.audit_log import write
 
 #: Who changed it, where the HTTP API has the id of a key.
 _BY = "boomerang-server"
@@ -81,7 +80,7 @@ def _change(store: Store, subject: Subject, name: str, given: Mapping[str, Any])
     reason, expires_in = given["reason"], given["expires_in"]
     store.context.limits.change(subject, name, values, reset=reset, by=_BY, reason=reason, expires_in=expires_in)
     about = {"lane" if subject is Subject.LANE else "producer": name}
-    write(operation="limits", **about, **texts, reset=",".join(reset), reason=reason, uid=os.getuid())
+    audited(store, "limits", **about, **texts, reset=",".join(reset), reason=reason)
 
 
 def _value(text: str) -> Any:
@@ -179,7 +178,7 @@ def pause(name: str, reason: str, expires_in: float | None) -> None:
     with open_store() as store:
         _checked_lane(store, name)
         store.lanes.pause(name, reason, expires_in=expires_in)
-    write(operation="lanes.pause", lane=name, reason=reason, expires_in=expires_in or "", uid=os.getuid())
+        audited(store, "lanes.pause", lane=name, reason=reason, expires_in=expires_in or "")
 
 
 @lanes.command(epilog=examples("boomerang-server lanes resume main"))
@@ -189,7 +188,7 @@ def resume(name: str) -> None:
     with open_store() as store:
         _checked_lane(store, name)
         store.lanes.resume(name)
-    write(operation="lanes.resume", lane=name, uid=os.getuid())
+        audited(store, "lanes.resume", lane=name)
 
 
 def _checked_lane(store: Store, name: str) -> None:

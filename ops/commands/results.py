@@ -12,6 +12,7 @@ from jobs.results.manifest import write_manifest
 from jobs.results.results import open_results
 from jobs.results.retention import Expired, Selection, find_expired, remove
 from jobs.store.store import Store
+from ops.commands.audited import record
 from ops.commands.durations import parse_duration
 from ops.commands.help_text import examples
 from ops.commands.store import Commands, open_store
@@ -88,6 +89,10 @@ def prune(*, older_than: float, labels: Mapping[str, str], yes: bool, dry_run: b
                     store.manifests.note(expired.batch)
             elif jobs <= _LISTED:
                 echo(_line(expired))
+        if jobs and yes:
+            wanted = ",".join(f"{name}={value}" for name, value in labels.items())
+            before = selection.saved_before.isoformat(timespec="seconds")
+            record(store, "results.prune", by=by, affected=jobs, saved_before=before, labels=wanted)
     if not yes and jobs > _LISTED:
         echo(f"… and {jobs - _LISTED} more jobs")
     done = "Removed" if yes else "Would be removed"

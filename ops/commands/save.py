@@ -3,6 +3,7 @@
 import click
 
 from jobs.store.outcomes.deliveries import ResaveOutcome
+from ops.commands.audited import record_jobs
 from ops.commands.help_text import examples
 from ops.commands.settle import ALL
 from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option
@@ -43,6 +44,7 @@ def save(
             echo(f"Jobs whose results would be saved: {len(wanted)}.", err=True)
             context.exit(0)
         outcomes = store.saves.retry(wanted, again=again)
+        record_jobs(store, "save", [each for each, it in outcomes.items() if it is ResaveOutcome.OWED])
     for job_id, outcome in outcomes.items():
         echo(f"{job_id}: {_ANSWERS[outcome]}")
     good = sum(outcome in {ResaveOutcome.OWED, ResaveOutcome.SAVED} for outcome in outcomes.values())

@@ -14,6 +14,7 @@ from jobs.store.manual import RISKS, Verdict
 from jobs.store.outcomes.deliveries import RedeliverOutcome
 from jobs.store.outcomes.repairs import SettleOutcome
 from jobs.store.store import Store
+from ops.commands.audited import record_jobs
 from ops.commands.durations import format_duration, parse_duration
 from ops.commands.help_text import examples
 from ops.commands.store import NOT_RUN, PROBLEMS, jobs_named, open_store, owner_option
@@ -111,9 +112,10 @@ def settle(
             echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
             context.exit(PROBLEMS if missing else 0)
         _confirm(context, decision, len(chosen), yes=yes)
-        done = sum(_settle_one(store, job, decision, task_id or "", by) for job in chosen)
-    echo(f"Settled as {decision}: {done} of {len(chosen)}.")
-    context.exit(0 if done == len(chosen) and not missing else PROBLEMS)
+        settled = [job.id for job in chosen if _settle_one(store, job, decision, task_id or "", by)]
+        record_jobs(store, "settle", settled, by=by, verdict=decision, task_id=task_id)
+    echo(f"Settled as {decision}: {len(settled)} of {len(chosen)}.")
+    context.exit(0 if len(settled) == len(chosen) and not missing else PROBLEMS)
 
 
 @click.command(
@@ -145,6 +147,7 @@ def redeliver(
             }
         else:
             outcomes = store.deliveries.retry(wanted)
+            record_jobs(store, "redeliver", [each for each, it in outcomes.items() if it is RedeliverOutcome.OWED])
     for job_id, outcome in outcomes.items():
         echo(f"{job_id}: {_REDELIVERED[outcome]}")
     count = list(outcomes.values()).count(RedeliverOutcome.OWED)

@@ -14,6 +14,7 @@ from jobs.result import read_cost
 from jobs.store.chunks import chunks
 from jobs.store.outcomes.repairs import SettleCostOutcome
 from jobs.store.store import Store
+from ops.commands.audited import record_jobs
 from ops.commands.help_text import examples
 from ops.commands.store import PROBLEMS, jobs_named, open_store, owner_option
 from ops.commands.terminal import echo
@@ -84,9 +85,10 @@ def settle_cost(
         if dry_run:
             echo(f"To be settled at {usd:f} USD each: {len(found)}.")
             context.exit(PROBLEMS if missing else 0)
-        done = sum(_settle(store, job_id, usd, by) for job_id in found)
-    echo(f"Settled at {usd:f} USD each: {done} of {len(found)}.")
-    context.exit(0 if done == len(found) and not missing else PROBLEMS)
+        settled = [job_id for job_id in found if _settle(store, job_id, usd, by)]
+        record_jobs(store, "settle-cost", settled, by=by, usd=f"{usd:f}")
+    echo(f"Settled at {usd:f} USD each: {len(settled)} of {len(found)}.")
+    context.exit(0 if len(settled) == len(found) and not missing else PROBLEMS)
 
 
 def _chosen(store: Store, ids: tuple[str, ...], batch: str | None) -> Iterator[Job]:

@@ -27,8 +27,6 @@ QUALITY = 70
 #: The batch that has ended, one that is under way, and one that waits for money.
 BATCH, NEXT, CAPPED = "autumn-catalogue", "winter-catalogue", "spring-teaser"
 JOBS = 60
-#: Pictures of the whole page, however long.
-WHOLE = {"new-batch-check"}
 #: Some jobs fail for good, so that a batch has failures.
 MORE = "--fail 0.1 --fail-permanent 0.08"
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -150,7 +148,7 @@ def _picture(page: Page, folder: Path, name: str) -> Iterator[Path]:
         page.emulate_media(color_scheme=theme)
         page.wait_for_load_state("networkidle")
         path = folder / f"{name}-{theme}.webp"
-        with Image.open(io.BytesIO(page.screenshot(animations="disabled", full_page=name in WHOLE))) as image:
+        with Image.open(io.BytesIO(page.screenshot(animations="disabled"))) as image:
             image.convert("RGB").save(path, quality=QUALITY, method=6)
         yield path
 

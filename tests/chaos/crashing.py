@@ -39,6 +39,7 @@ import worker.messages
 from jobs.api_keys import KeyRing
 from jobs.blobs.bucket import Bucket
 from jobs.images.backends import RedisImages
+from jobs.store.audit_trail import AuditTrail
 from jobs.store.event_stream import EventStream
 from jobs.store.manifests import Manifests
 from jobs.store.scripts import Scripts
@@ -163,6 +164,7 @@ def _state() -> None:
     wrap(EventStream, "read_new", "changes")
     wrap(EventStream, "add_task", "task_state")
     wrap(KeyRing, "note_use", "key_used")
+    wrap(AuditTrail, "record", "audited")
 
 
 def _drafts() -> None:

@@ -70,9 +70,9 @@ MANIFESTS = frozenset(public(Manifests))
 #: What a save does at the result store and at the provider: the marker, a temporary file, the download, its end.
 RESULTS = words("mark draft fetch put")
 #: Effects without a class: reading the stream (once), the state of a task that is no job, the use of a producer's key,
-#: the notification, a notice to people, Celery's work at a task's end, the events for Flower, and the response to the
-#: caller.
-OTHERS = words("changes task_state key_used notifier notice result chord celery.send ack events answer")
+#: an entry of the audit trail, the notification, a notice to people, Celery's work at a task's end, the events for
+#: Flower, and the response to the caller.
+OTHERS = words("changes task_state key_used audited notifier notice result chord celery.send ack events answer")
 EFFECTS = (
     (VERBS - READING_VERBS - BY_HAND - BY_DECISION - BY_LOSS - BY_TIMER)
     | {f"provider.{method}" for method in PROVIDER}

@@ -102,6 +102,12 @@ WRITTEN = {
     "EventStream.read_new": {"xgroup_create": "changes"},
     "EventStream._read_group": {"xreadgroup": "changes"},
     "EventStream.add_task": {"xadd": "task_state"},
+    "AuditTrail.record": {
+        "sadd": "audited",
+        "xadd": "audited",
+        "expire": "audited",
+        "xtrim": "audited",
+    },
     "Manifests.note": {"zadd": "manifests.note"},
     "Manifests.claim": {"zadd": "manifests.claim"},
     "Manifests.finish": {"zremrangebyscore": "manifests.finish", "zadd": "manifests.finish"},

@@ -101,6 +101,9 @@ async def use_others(client: AsyncClient) -> None:
     with pytest.raises(NotFound):
         await client.enable_receiver("shop.example.com")
     assert (await client.spend("batch")).jobs == 4
+    done = [each async for each in client.audit_trail(operation="cancel")]
+    assert {each.via for each in done} == {"api"}
+    assert [each async for each in client.audit_trail(id="nothing")] == []
     assert await client.lanes() == list((await client.overview()).lanes)
 
 

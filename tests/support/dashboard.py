@@ -79,6 +79,14 @@ class Watch:
         found, self.problems = self.problems, []
         return found
 
+    def refused(self, page: Page, status: int) -> None:
+        """Expect that an answer had this status, and nothing else was wrong since the last call."""
+        page.evaluate("0")  # what the page has reported by now has arrived
+        found = self.taken()
+        assert any(each.startswith(f"answer {status}") for each in found), found
+        others = [each for each in found if f"answer {status}" not in each and f"status of {status}" not in each]
+        assert others == []
+
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"console: {message.text}")
@@ -107,6 +115,15 @@ def violations(page: Page, *rules: str) -> list[str]:
         for each in found
         for node in each["nodes"][:3]
     ]
+
+
+def sound(page: Page) -> None:
+    """Expect that axe finds nothing on the open page in both themes, and that it fits its window."""
+    found = violations(page)
+    page.emulate_media(color_scheme="dark")
+    found += [f"dark: {each}" for each in violations(page, "color-contrast")]
+    page.emulate_media(color_scheme="light")
+    assert found + too_wide(page) == []
 
 
 def too_wide(page: Page) -> list[str]:

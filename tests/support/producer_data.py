@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from decimal import Decimal
 
+from jobs.audit_trail import Action, Via, bounded
 from jobs.bulk import BulkAction
 from jobs.job import Delivery
 from jobs.job_filter import JobFilter
@@ -67,6 +68,19 @@ def fill(store: Store, owner: str, given: Texts) -> None:
     doubt = claims[name("doubt")]
     assert store.attempts.mark_in_doubt(doubt.id, doubt.fence, given.text)
     store.reviews.review(name("done"), 0, Verdict.REJECTED, note=given.text, by=owner, caller=owner)
+    paused = {"job_id": name("done"), "batch_id": batch, "reason": given.text, "lane": given.label}
+    store.audit_trail.record(
+        Action(
+            owner=owner,
+            key=given.label,
+            by=owner,
+            operation="batch_actions.pause",
+            via=Via.API,
+            status=200,
+            request=given.label,
+            details=bounded(paused),
+        )
+    )
     only = JobFilter(labels=labels, owner=owner)
     asked = {"label": [f"shelf:{given.label}"]}
     store.bulks.begin(f"{abs(hash(given.word)):016x}"[:16], BulkAction.PAUSE, only, asked=asked, caller=owner)

@@ -1,8 +1,9 @@
 """The check of every request before its view runs: who calls, and whether the key suffices."""
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
-from flask import Flask, current_app, g, redirect, request, url_for
+from flask import Flask, current_app, flash, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
@@ -59,10 +60,15 @@ def _check_page(authenticator: Authenticator, endpoint: str) -> ResponseReturnVa
     elif found is not None:
         authenticator.count(found)
     if found is None:
-        if sessions.is_begun():
+        had_one = sessions.is_begun()
+        if had_one:
             sessions.forget()
         if _PART in request.headers:  # a script, which would show the login within the page
             raise ProblemError(401, "Your session has ended. Log in again.")
+        if request.method != "GET":
+            flash("Your session has ended, so nothing was changed. Log in and send the form again.", "problem")
+        elif had_one:
+            flash("Your session has ended. Log in again.", "note")
         return redirect(url_for("pages.login", to=_address_of_page()), 303)
     g.caller = found
     if connection := connection_of(request.environ):
@@ -73,8 +79,11 @@ def _check_page(authenticator: Authenticator, endpoint: str) -> ResponseReturnVa
 
 
 def _address_of_page() -> str:
-    """Return the address to show after the login: that of a form was not asked for with GET."""
-    return request.full_path.removesuffix("?") if request.method == "GET" else "/"
+    """Return the address to show after the login: for a form, that of the page that it was on."""
+    if request.method == "GET":
+        return request.full_path.removesuffix("?")
+    page = urlsplit(request.referrer or "")
+    return page._replace(scheme="", netloc="", fragment="").geturl() if page.netloc == request.host else "/"
 
 
 def _check_scope(caller: Caller, scope: Scope, others: Collection[Scope] = ()) -> None:

@@ -6,14 +6,14 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
+from jobs.batch_action import BatchActionResult
 from jobs.failures import FailureClass
 from jobs.producer_ids import given_id
 from jobs.states import State
-from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged
-from webhook.access.audit_log import annotate
+from webhook.access.audit_log import annotate, leave_out_of_trail
 from webhook.access.auth import caller, lacks
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
@@ -103,6 +103,8 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     classes = [FailureClass(each) for each in query["classes"]]
     which: dict[str, Any] = {"classes": classes, "dry_run": query["dry_run"], "caller": caller().owner}
     which["by"] = caller().key
+    if query["dry_run"]:
+        leave_out_of_trail()
     return _answer(batch_id, services().store.batches.retry(batch_id, states, query["code"], **which))
 
 

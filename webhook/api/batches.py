@@ -18,7 +18,7 @@ from jobs.store.pages import SCAN
 from schemas.queries.batches import BatchListQuery, QuoteQuery, UploadQuery
 from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from schemas.views.quotes import QuoteView
-from webhook.access.audit_log import annotate
+from webhook.access.audit_log import annotate, leave_out_of_trail
 from webhook.access.auth import caller
 from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
@@ -142,6 +142,7 @@ def quote_lines(batch: str, query: dict[str, Any], given: Collection[str], read_
     whole = query.get("on_error") == "abort"
     with shared.transfers.enter(Direction.BODY):
         view = make_quote(shared, done, read_lines(shared), shared.memory.for_body(), whole=whole)
+    leave_out_of_trail()
     annotate(dry_run="yes", accepted=done.accepted, known=done.known, rejected=done.rejected)
     return view
 

@@ -12,6 +12,7 @@ from jobs.errors import JobNotFound
 from jobs.serializers.deliveries import serialize_notification, serialize_receiver
 from schemas.queries.deliveries import DeliveryQuery, ReplayQuery
 from schemas.views.deliveries import DeliveriesOfOne, DeliveryList, ReceiverList, Replayed
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.access.rate_limits import Rate, too_many
 from webhook.api.openapi import operation
@@ -59,6 +60,7 @@ def replay_page(query: dict[str, Any]) -> Response:
     beyond it the answer is 429, with a Retry-After.
     """
     outcomes, cursor = replay_found(query)
+    annotate(**({"host": query["host"]} if "host" in query else {}), replayed=outcomes.count(ReplayOutcome.OWED))
     return json_response(_replayed(outcomes) | {"cursor": cursor})
 
 
@@ -108,6 +110,7 @@ def replay(job_id: str) -> Response:
     store = services().store
     job = store.jobs.get(job_id)
     (outcome,) = replay_deliveries([job.id])
+    annotate(outcome=outcome.value)
     if outcome is ReplayOutcome.UNKNOWN:
         # Another producer's job has got the id since it was read.
         raise JobNotFound(job_id)

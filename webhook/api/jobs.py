@@ -18,6 +18,7 @@ from jobs.store.transitions import TransitionResult
 from jobs.task_names import DELIVER, SUBMIT
 from schemas.queries.jobs import EnqueueQuery, JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.correct import body_request, correct_body, has_body
 from webhook.api.enqueue import enqueue_body
@@ -197,6 +198,7 @@ def regenerate(job_id: str) -> Response:
 
 
 def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:
+    annotate(outcome=settled.outcome.value)
     shared = services()
     if settled.owed:
         shared.send(DELIVER, job_id)

@@ -15,6 +15,7 @@ from flask import Flask, request
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.producer_ids import OWNER_MARK, given_id, internal_id, owner_in
 from jobs.store.pages import Filter
+from webhook.access.audit_log import leave_out_of_trail
 from webhook.access.auth import caller
 from webhook.http.problems import ProblemError
 from webhook.services import services
@@ -66,7 +67,10 @@ def batch_to_fill(batch_id: str) -> str:
         errors = {"id": [f"names another producer; leave out {OWNER_MARK}{owner}"]}
         raise ProblemError(422, "The query is not valid; `errors` names each parameter.", errors=errors)
     given, owner = given_id(batch_id), caller().name if owner is None else owner
-    return services().store.batches.find(given, owner) or internal_id(given, owner)
+    found = services().store.batches.find(given, owner)
+    if found is not None:
+        leave_out_of_trail()  # a batch has one entry, however many parts it is uploaded in
+    return found or internal_id(given, owner)
 
 
 def owner() -> str | None:

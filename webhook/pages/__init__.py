@@ -1,6 +1,7 @@
 """Pages for people: server-rendered, over the same use cases as the API. Importing this package adds every page."""
 
 from webhook.pages import (
+    audit_trail,
     batch,
     batch_correct,
     batches,
@@ -25,6 +26,7 @@ from webhook.pages.errors import asks_for_page, error_page
 
 __all__ = [
     "asks_for_page",
+    "audit_trail",
     "batch",
     "batch_correct",
     "batches",

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from jobs.api_keys import Scope
+from jobs.batch_action import BatchActionResult
 from jobs.errors import NotAllowed
 from jobs.failures import FailureClass, classify
 from jobs.job import Job
@@ -19,15 +20,16 @@ from jobs.job_filter import JobFilter
 from jobs.producer_ids import given_id
 from jobs.read_models import Batch
 from jobs.states import FINAL, State
-from jobs.store.batches import BatchActionResult
 from jobs.task_names import SUBMIT
 from schemas.queries.batches import BatchResumeQuery
 from schemas.requests.base import PRIORITIES
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.ownership import name_of
+from webhook.pages.batches import BAR
 from webhook.pages.blueprint import done, not_done, page, show
 from webhook.pages.charts import columns
+from webhook.pages.formats import counted
 from webhook.pages.forms import errors_of
 from webhook.services import services
 
@@ -62,7 +64,8 @@ def batch(batch_id: str) -> Response:
         part="batch_now.html",
         batch=found,
         name=name_of(batch_id),
-        states=list(State),
+        named=name_of,
+        states=BAR,
         priorities=[(each, each) for each in PRIORITIES],
         **_failed(found),
         **_ends(found),
@@ -73,7 +76,7 @@ def batch(batch_id: str) -> Response:
 def ask_to_cancel_batch(batch_id: str) -> Response:
     """Ask whether to cancel a batch."""
     found = services().store.batches.get(batch_id)
-    return show("batch_cancel.html", batch=found, name=name_of(batch_id), states=list(State))
+    return show("batch_cancel.html", batch=found, name=name_of(batch_id), states=BAR)
 
 
 @page("/batches/<batch_id>/cancel", scope=Scope.CANCEL, methods=["POST"])
@@ -121,11 +124,11 @@ def retry_batch(batch_id: str) -> ResponseReturnValue:
 
 #: Action → what the page says of it.
 _SAID = {
-    "pause": "Paused batch {name}: {count:,} jobs wait.",
-    "resume": "Resumed batch {name}: {count:,} jobs go on.",
-    "approve": "Approved batch {name}: {count:,} jobs are submitted from now on.",
-    "cancel": "Cancelled {count:,} jobs of batch {name}.",
-    "retry": "Retrying {count:,} jobs of batch {name}.",
+    "pause": "Paused batch {name}, with {jobs}.",
+    "resume": "Resumed batch {name}, with {jobs}.",
+    "approve": "Approved batch {name}. Submitted from now on: {jobs}.",
+    "cancel": "Cancelled {jobs} of batch {name}.",
+    "retry": "Retrying {jobs} of batch {name}.",
 }
 
 
@@ -138,7 +141,7 @@ def _act(batch_id: str, act: Any) -> ResponseReturnValue:
     annotate(affected=result.affected, pending=result.pending)
     if result.admit_hint:
         services().send(SUBMIT)
-    text = _SAID[result.action].format(name=given_id(batch_id), count=result.affected)
+    text = _SAID[result.action].format(name=given_id(batch_id), jobs=counted(result.affected, "job"))
     if result.pending:
         text += f" Up to {result.pending:,} more follow."
     return done(text, "pages.batch", batch_id=name)

@@ -12,6 +12,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
+from webhook.access.audit_log import leave_out_of_trail
 from webhook.api.batch_results import CSV
 from webhook.api.enqueue import new_id
 from webhook.api.ownership import name_of
@@ -61,6 +62,8 @@ def read_corrections(batch_id: str) -> ResponseReturnValue:
 def check_corrections(batch_id: str) -> ResponseReturnValue:
     """Show what the file would do with these columns; or correct the jobs, and show the outcome."""
     form = request.form
+    if form.get("do") != CORRECT:
+        leave_out_of_trail()
     try:
         with services().transfers.enter():
             account()

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app, flash, make_response, redire
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.access.scopes import PAGES_BLUEPRINT, needs, scope_of
 from webhook.http.bodies import MOST_FORM, read_form
@@ -56,6 +57,7 @@ def done(text: str, endpoint: str, **values: Any) -> ResponseReturnValue:
 
 def not_done(text: str, endpoint: str, **values: Any) -> ResponseReturnValue:
     """Go back to a page after an action that was refused. The page then shows why."""
+    annotate(done="no")
     flash(text, "problem")
     return redirect(url_for(endpoint, **values), 303)
 

@@ -42,6 +42,11 @@ def count(value: float | Decimal | None) -> str:
     return text.replace(",", _NARROW)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 job`, `2 jobs`, for a noun whose plural ends with s."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def dollars(value: Decimal | float | str | None) -> str:
     """Write dollars: cents, or four digits of amounts below one dollar that have them; "–" for None."""
     if value is None:
@@ -125,7 +130,7 @@ def _now() -> datetime:
 
 def install(environment: Environment) -> None:
     """Make these available in templates, as filters of the same names."""
-    for each in (count, dollars, span, relative, exact, machine, words, sign, standing):
+    for each in (count, counted, dollars, span, relative, exact, machine, words, sign, standing):
         environment.filters[each.__name__] = each
     environment.tests["web_address"] = is_web_address
     environment.globals["now"] = _now

@@ -23,7 +23,7 @@ from webhook.api.outputs import stored_output
 from webhook.api.ownership import name_of
 from webhook.api.reviews import review
 from webhook.http.problems import ProblemError
-from webhook.pages.blueprint import done, not_done, page, show
+from webhook.pages.blueprint import HTMX, done, not_done, page, show
 from webhook.pages.forms import all_errors
 from webhook.pages.job_images import IMAGES, pictures
 from webhook.services import services
@@ -62,6 +62,11 @@ def batch_images(batch_id: str) -> Response:
 @page("/batches/<batch_id>/images/<job_id>/<index>", scope=Scope.READ)
 def batch_image(batch_id: str, job_id: str, index: str) -> Response:
     """Show an image with its request, cost and attempts."""
+    return _show(batch_id, job_id, index)
+
+
+def _show(batch_id: str, job_id: str, index: str, said: tuple[str, str] | None = None) -> Response:
+    """Show an image. `said`: the kind and text of a message, for the part of the page that a script asks for."""
     found, number = _reviewed(batch_id, job_id, index, text=True)
     job, name = found.job, name_of(batch_id)
     asked = dict(read_request(job, job.text or "") or {})
@@ -82,6 +87,7 @@ def batch_image(batch_id: str, job_id: str, index: str) -> Response:
             if key not in IMAGES
         ],
         pictures=pictures(job),
+        said=said,
         earlier=url_for("pages.batch_image", batch_id=name, job_id=name_of(job_id), index=number - 1)
         if number
         else None,
@@ -105,11 +111,14 @@ def review_image(batch_id: str, job_id: str, index: str) -> ResponseReturnValue:
     try:
         review(job_id, index, ReviewRequest().load(given))
     except ValidationError as error:
-        return not_done(f"The review was not recorded: {all_errors(error)}.", "pages.batch_image", **where)
+        kind, text = "problem", f"The review was not recorded: {all_errors(error)}."
     except (NotAllowed, ProblemError) as error:
-        text = error.detail if isinstance(error, ProblemError) else str(error)
-        return not_done(text, "pages.batch_image", **where)
-    return done("The review is recorded.", "pages.batch_image", **where)
+        kind, text = "problem", error.detail if isinstance(error, ProblemError) else str(error)
+    else:
+        kind, text = "done", "The review is recorded."
+    if HTMX in request.headers:
+        return _show(batch_id, job_id, index, (kind, text))
+    return (done if kind == "done" else not_done)(text, "pages.batch_image", **where)
 
 
 @page("/files/jobs/<job_id>/outputs/<index>", scope=Scope.READ)

@@ -13,8 +13,8 @@ from typing import Any
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
-from jobs.api_keys import PRODUCER, AccessKey, Scope, checked_name
-from jobs.errors import KeyNotFound
+from jobs.api_keys import PRODUCER, AccessKey, Scope, checked_name, new_key_id
+from jobs.errors import KeyExists, KeyNotFound
 from jobs.job import Priority
 from webhook.access.audit_log import annotate
 from webhook.api.limits import KeyLimitsPatch, apply_to_key, known_producer, load_change, view_of_key
@@ -28,6 +28,7 @@ SCOPES = (Scope.ENQUEUE, Scope.READ, Scope.CANCEL)
 _MOST_DAYS = 3_650
 #: Other fields beside the keys are none.
 _ID = re.compile(r"[0-9a-f]{12}")
+_ONCE = "Its secret was shown once: if it was not saved, revoke the key and make another one."
 _COMMAND = "This webhook may not write keys: BOOMERANG_KEYS_REDIS_URL is not set. Run the command that the page shows."
 #: The fields of the limits: limit, label, hint.
 FIELDS = (
@@ -65,7 +66,12 @@ def make_key() -> ResponseReturnValue:
         errors["days"] = f"must be a number of days above 0, up to {_MOST_DAYS}"
     if errors:
         return _list(errors), 422
-    key, secret = writer.add(name, [*map(Scope, scopes)], lasts=timedelta(days=days) if days else None)
+    lasts = timedelta(days=days) if days else None
+    try:
+        # The form brings the id, so that it makes one key, also when the browser sends it again.
+        key, secret = writer.add(name, [*map(Scope, scopes)], key_id=_id(form.get("id", "")), lasts=lasts)
+    except KeyExists as error:
+        return not_done(f"{error} {_ONCE}", "pages.keys")
     annotate(made=key.id)
     return show("key_made.html", key=key, secret=secret)
 
@@ -133,6 +139,7 @@ def _list(errors: Mapping[str, str] | None = None) -> Response:
         scopes=SCOPES,
         errors=errors or {},
         entered=request.form,
+        new_id=new_key_id(),
     )
 
 
@@ -183,6 +190,10 @@ def _days(text: str) -> float | None:
     except ValueError:
         return 0
     return days if isfinite(days) and 0 < days <= _MOST_DAYS else 0
+
+
+def _id(text: str) -> str | None:
+    return text if _ID.fullmatch(text) else None
 
 
 def _key(key_id: str) -> AccessKey:

@@ -28,6 +28,7 @@ ENTRIES = (
     Entry("Deliveries", "pages.deliveries", "d"),
     Entry("Needs a person", "pages.needs_person", "n"),
     Entry("Keys", "pages.keys", "k"),
+    Entry("Audit trail", "pages.audit_trail", "a"),
 )
 #: Swagger UI opens for every key.
 API_DOCS = Entry("API docs", "api-docs.openapi_swagger_ui", "h")
@@ -40,5 +41,6 @@ def entries() -> Sequence[Entry]:
 
 
 def is_current(path: str) -> bool:
-    """Return whether the request is for the page at this path, or for one below it."""
-    return request.path == path or (path != "/" and request.path.startswith(f"{path}/"))
+    """Return whether the request is for the page at this path, or for one below it; files have paths of their own."""
+    asked = request.path.removeprefix("/files").replace("/new-batch", "/batches")
+    return asked == path or (path != "/" and asked.startswith(f"{path}/"))

@@ -3,7 +3,7 @@
 Each step is a form with everything in it (webhook.drafts.draft): steps may go to different processes, and be repeated.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from jobs.api_keys import Scope
 from jobs.producer_ids import given_id
 from schemas import MODELS, BodyInvalid, RequestInvalid, parse_json
 from schemas.queries.batches import QuoteQuery
+from webhook.access.audit_log import leave_out_of_trail
 from webhook.access.auth import caller
 from webhook.api.batches import enqueue_lines, quote_lines
 from webhook.api.enqueue import new_id
@@ -28,6 +29,7 @@ from webhook.drafts.errors import FileRefused
 from webhook.http.problems import ProblemError
 from webhook.pages.blueprint import done, page, page_url, show
 from webhook.pages.drafts import FORM_BYTES, LIMITS, account, columns, draft_in_form, uses_in_form
+from webhook.pages.formats import count, counted
 from webhook.pages.forms import errors_of
 from webhook.services import Services, services
 
@@ -85,6 +87,8 @@ def check_new_batch() -> ResponseReturnValue:
     """Check all lines, and show their mistakes and the quote; or start the batch."""
     account()
     form = request.form
+    if form.get("do") not in STARTS:
+        leave_out_of_trail()
     try:
         draft = unpack(form.get("draft", ""))
     except FileRefused as error:
@@ -131,9 +135,9 @@ def _for_upload(lines: Iterator[Line], shared: Services) -> Iterator[NumberedLin
 def _start(batch: str, query: dict[str, Any], given: frozenset[str], lines: Iterator[Line]) -> ResponseReturnValue:
     result = enqueue_lines(batch, query, given, partial(_for_upload, lines))
     name = batch if caller().admin else given_id(batch)
-    parts = [f"{result.accepted:,} jobs enqueued"]
-    parts += [f"{result.known:,} were there already"] if result.known else []
-    parts += [f"{result.rejected:,} lines left out"] if result.rejected else []
+    parts = [f"{counted(result.accepted, 'job')} enqueued"]
+    parts += [f"there already: {count(result.known)}"] if result.known else []
+    parts += [f"{counted(result.rejected, 'line')} left out"] if result.rejected else []
     parts += [each.message for each in result.warnings]
     text = f"Batch {given_id(batch)}: {'; '.join(parts)}."
     if page_url("pages.batch", batch_id=name):
@@ -181,6 +185,19 @@ def _defaults(step: Step) -> dict[str, Any]:
     return defaults
 
 
+def _together(refused: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the refused lines as numbers or ranges, and what is wrong: lines that follow each other count as one."""
+    found = list[tuple[int, int, Mapping[str, Any]]]()
+    for each in refused:
+        if found and found[-1][1] == each["line"] - 1 and found[-1][2] == each["errors"]:
+            found[-1] = (found[-1][0], each["line"], each["errors"])
+        else:
+            found.append((each["line"], each["line"], each["errors"]))
+    return [
+        (count(first) if first == last else f"{count(first)}–{count(last)}", errors) for first, last, errors in found
+    ]
+
+
 def _choose(problem: str = "", entered: Mapping[str, str] | None = None) -> Response:
     return show("new_batch.html", problem=problem, entered=entered or {}, limits=LIMITS)
 
@@ -190,6 +207,7 @@ def _show(step: Step) -> Response:
     return show(
         "new_batch_check.html",
         step=step,
+        refused=_together(step.refused),
         columns=columns(draft, step.uses, _OTHER_USES),
         models=[("", "as in the lines"), *((each, each) for each in sorted(MODELS))],
         more_refused=max(0, (step.quote or {}).get("rejected", 0) - len(step.refused)),

@@ -1,6 +1,16 @@
 """The login, the logout, the choice of the theme, and the files that pages need."""
 
-from flask import Response, current_app, make_response, redirect, render_template, request, send_from_directory, url_for
+from flask import (
+    Response,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
@@ -35,7 +45,8 @@ def enter() -> ResponseReturnValue:
     except ProblemError as problem:
         return _form(problem.detail), problem.status, problem.headers
     sessions.begin(found)
-    annotate(login="begun", key=found.key, producer=found.name)
+    g.caller = found
+    annotate(login="begun")
     return redirect(own_page(request.args.get("to", "")), 303)
 
 

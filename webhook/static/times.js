@@ -27,6 +27,6 @@
   }
 
   show(document);
-  document.addEventListener("htmx:afterSwap", (event) => show(event.target));
+  for (const name of ["htmx:afterSwap", "boomerang:shown"]) document.addEventListener(name, (event) => show(event.target));
   setInterval(() => { if (!document.hidden) show(document); }, 10000);
 })();

@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from boomerang_client.arguments import batch_options, query
+from boomerang_client.asynchronous.audit_trail import AuditTrail
 from boomerang_client.asynchronous.batches import Batches
 from boomerang_client.asynchronous.bulk import Bulk
 from boomerang_client.asynchronous.connection import Connection
@@ -20,7 +21,7 @@ from boomerang_client.quotes import Quote
 from boomerang_client.responses import Lane, Overview, Spend
 
 
-class AsyncClient(Batches, Bulk, Deliveries):
+class AsyncClient(AuditTrail, Batches, Bulk, Deliveries):
     __doc__ = Connection.__doc__
 
     async def __aenter__(self) -> "AsyncClient":  # noqa: PYI034 -- typing.Self came with 3.11

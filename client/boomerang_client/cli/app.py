@@ -6,6 +6,7 @@ import click
 
 from boomerang_client import __version__
 from boomerang_client.cli import (
+    audit_trail,
     bulk,
     changes,
     completion,
@@ -116,6 +117,7 @@ for command in (
     changes.approve,
     lanes.lanes,
     spend.spend,
+    audit_trail.audit_trail,
     top.top,
     completion.completion,
 ):

@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "lanes": (),
     "bulk": ("cancel", "--all"),
     "spend": (),
+    "audit-trail": (),
     "top": (),
     "completion": ("fish",),
 }

@@ -11,44 +11,14 @@ from werkzeug.routing import Map
 
 from boomerang_client import Client
 from ops.demo.demo_jobs import make_jobs
-from ops.local.stack import LocalStack, Options
-from ops.screenshots import chromium
+from ops.local.stack import LocalStack
 from tests.support.dashboard import Watch, outline, too_wide, violations, walk
 from webhook.app import create_app
 from webhook.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-FAULTS = "--seed 7 --latency 0.2-0.8 --fail-permanent 0.2"
-SETTINGS = {"BOOMERANG_MAX_IN_FLIGHT": "6", "BOOMERANG_POLL_FIRST": "2", "BOOMERANG_POLL_MAX": "3"}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 SCREEN: ViewportSize = {"width": 1280, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    if chromium.find() is None:
-        pytest.skip(f"no browser: none of {', '.join(chromium.NAMES)} is on the PATH")
-    options = Options(
-        folder=tmp_path_factory.mktemp("dashboard"), flower=False, simulator=FAULTS, settings=SETTINGS, warnings=False
-    )
-    with LocalStack(options, lambda *_: None) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(stack: LocalStack) -> Iterator[Browser]:
-    with chromium.running(chromium.find() or "") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def session(browser: Browser, stack: LocalStack) -> Iterator[BrowserContext]:
-    """A browser that is logged in as an administrator."""
-    with browser.new_context(viewport=SCREEN) as context:
-        page = context.new_page()
-        chromium.log_in(page, stack.url, stack.key)
-        page.close()
-        yield context
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +28,6 @@ def finished(stack: LocalStack) -> str:
         batch = client.enqueue_batch([job.request for job in make_jobs("dashboard", 16, seed=7)], id="dashboard").id
         client.wait(batch, timeout=60, every=0.2)
     return batch
-
-
-@pytest.fixture
-def watch(stack: LocalStack) -> Iterator[Watch]:
-    """What a page may not do. At the end, it has done nothing of it."""
-    watching = Watch(stack.url)
-    yield watching
-    assert watching.problems == []
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
     read |= {"batch_events.events", "lanes.lanes", "outputs.fetch", "spend.spend", "generation.show"}
     read |= {"deliveries.page", "deliveries.of_job", "deliveries.of_batch", "deliveries.receivers"}
-    read |= {"batch_images.images", "history.history"}
+    read |= {"batch_images.images", "history.history", "audit_trail.page"}
     enqueue |= {"reviews.put", "jobs.regenerate"}
     # With `cancel`, the views of bulk actions check the scope of the action.
     enqueue |= {"bulk.begin", "bulk.abort"}

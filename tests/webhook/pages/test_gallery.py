@@ -93,6 +93,19 @@ def test_an_image_is_shown_with_its_request_and_reviewed(shop: FlaskClient, foxe
     assert "was not recorded" in shop.get(where).text
 
 
+def test_a_script_gets_the_image_with_the_review_that_it_sent(shop: FlaskClient, foxes: Store) -> None:
+    where = "/batches/foxes/images/foxes.1/0"
+    token, script = token_of(shop.get(where)), {"HX-Request": "true"}
+    saved = shop.post(where, data={"csrf_token": token, "verdict": "accepted"}, headers=script)
+    assert saved.status_code == 200
+    assert "The review is recorded." in saved.text
+    assert 'data-marks="accepted"' in saved.text
+    assert "<html" not in saved.text
+    refused = shop.post(where, data={"csrf_token": token, "verdict": "", "note": "n" * 301}, headers=script)
+    assert "was not recorded" in refused.text
+    assert "was not recorded" not in shop.get(where).text  # the message was shown
+
+
 @pytest.mark.stack
 def test_thumbnails_and_files_are_sent_to_the_session(shop: FlaskClient, foxes: Store) -> None:
     page = shop.get("/batches/foxes/images").text

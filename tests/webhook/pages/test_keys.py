@@ -54,6 +54,16 @@ def test_a_key_is_made_and_its_secret_is_shown_once(
     assert log_in(browser, secret).status_code == 303
 
 
+def test_a_form_that_is_sent_twice_makes_one_key(writer: FlaskClient, ring: KeyRing) -> None:
+    page = writer.get("/keys").text
+    (new,) = re.findall(r'name="id" value="([0-9a-f]{12})"', page)
+    fields = {"csrf_token": token_of(writer.get("/keys")), "name": "press", "scope": "read", "id": new}
+    assert new in writer.post("/keys", data=fields).text
+    assert writer.post("/keys", data=fields).status_code == 303
+    assert "was made already" in writer.get("/keys").text
+    assert [key.id for key in ring.all() if key.name == "press"] == [new]
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -96,6 +96,16 @@ def test_the_login_keeps_the_query_of_a_page(person: FlaskClient) -> None:
     assert log_in(person, "one", to=to).headers["Location"] == "/docs?state=failed&label=a%3Db"
 
 
+def test_a_form_without_a_session_leads_through_the_login_to_its_page(person: FlaskClient) -> None:
+    from_page = {"Referer": "http://localhost/lanes/default?x=1"}
+    there = person.post("/lanes/default/pause", headers=from_page).headers["Location"]
+    assert parse_qs(urlsplit(there).query)["to"] == ["/lanes/default?x=1"]
+    assert "nothing was changed" in person.get(there).text
+    for other in ("http://elsewhere.example/lanes", "", "nonsense"):
+        there = person.post("/lanes/default/pause", headers={"Referer": other}).headers["Location"]
+        assert parse_qs(urlsplit(there).query)["to"] == ["/"]
+
+
 def test_the_cookie_opens_pages_only(person: FlaskClient) -> None:
     cookie = cookie_of(log_in(person, "one"))
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
