@@ -21,8 +21,10 @@ import click
 import requests
 from flask import Flask
 from redis.connection import AbstractConnection
+from requests.adapters import HTTPAdapter
 from rich.console import Console
 from rich.table import Table
+from urllib3.util import Retry
 
 from jobs.api_keys import PRODUCER, KeyRing, Scope
 from jobs.store.store import Store
@@ -160,6 +162,8 @@ class Dashboards:
 
     def _watch(self, page: str) -> None:
         with requests.Session() as browser:
+            # As browsers do, where the server has closed an idle connection just now.
+            browser.mount("http://", HTTPAdapter(max_retries=Retry(2)))
             token = _TOKEN.findall(browser.get(f"{self._url}/login", timeout=30).text)[0]
             browser.post(f"{self._url}/login", data={"csrf_token": token, "key": self._key}, timeout=30)
             shown = browser.get(self._url + page, timeout=30)

@@ -163,7 +163,7 @@ def run_a_pilot_and_approve(page: Page) -> None:
 
 def review_by_keyboard(page: Page) -> None:
     """Walk through the gallery, and accept, star and reject images in the lightbox."""
-    page.get_by_role("link", name="Gallery").click()
+    page.get_by_role("link", name="Gallery", exact=True).click()
     shots = page.locator("a[data-shot]")
     expect(shots).to_have_count(6)
     page.keyboard.press("ArrowRight")
@@ -220,7 +220,7 @@ def test_the_button_back_closes_an_image_and_returns_to_it(
 ) -> None:
     batch = finished(client, 3)
     page.goto(f"{stack.url}/batches/{batch}")
-    page.get_by_role("link", name="Gallery").click()
+    page.get_by_role("link", name="Gallery", exact=True).click()
     page.locator("a[data-shot]").nth(1).click()
     box = page.get_by_role("dialog")
     expect(box.get_by_label("Image 1 of job")).to_be_visible()
@@ -403,7 +403,7 @@ def test_the_journey_needs_no_script(
         page.get_by_role("button", name="Approve").click()
         client.wait(page.url.rpartition("/")[2], timeout=60, every=0.2)
         page.reload()
-        page.get_by_role("link", name="Gallery").click()
+        page.get_by_role("link", name="Gallery", exact=True).click()
         page.locator("a[data-shot]").first.click()
         page.get_by_label("Accept").check()
         page.get_by_role("button", name="Save the review").click()
