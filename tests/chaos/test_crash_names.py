@@ -87,7 +87,7 @@ BOUNDARIES = {
 LEADS = words("shared.send self.send services().send blueprint.post")
 #: The functions of the package that uses Redis, and the commands that they call except read-only ones.
 WRITTEN = {
-    "KeyRing.add": {"hset": "(an operator creates keys)"},
+    "KeyRing.add": {"hsetnx": "(an operator creates keys)"},
     "KeyRing.revoke": {"hset": "(and revokes them)"},
     "KeyRing._copy": {"hset": "(and copies those of the version before)", "hsetnx": "(the same)"},
     "KeyRing._confirm": {"hset": "(the same)"},
