@@ -13,7 +13,7 @@ from jobs.serialized_audit_trail import serialize_audit_entry
 from schemas.queries.audit_trail import AuditTrailQuery
 from webhook.api.audit_trail import find_entries
 from webhook.api.ownership import name_of
-from webhook.pages.blueprint import page, page_url, show
+from webhook.pages.blueprint import lane_url, page, page_url, show
 from webhook.pages.forms import errors_of
 
 #: Entries on a page.
@@ -21,7 +21,6 @@ _ROWS = "50"
 _FILTERS = ("operation", "key", "id", "since", "until")
 #: Details that name what has a page: its endpoint and the name of its parameter.
 _LINKS = {
-    "lane": ("pages.lane", "lane"),
     "bulk": ("pages.bulk", "bulk_id"),
     "bulk_id": ("pages.bulk", "bulk_id"),
     "producer": ("pages.key", "name"),
@@ -65,6 +64,8 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _address(name: str, value: str) -> str | None:
+    if name == "lane":
+        return lane_url(value)
     endpoint, parameter = _LINKS.get(name, (None, ""))
     # A name with a slash has no page.
     return page_url(endpoint, **{parameter: value}) if endpoint and value and "/" not in value else None

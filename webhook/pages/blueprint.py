@@ -17,6 +17,7 @@ from webhook.pages import formats
 from webhook.pages.navigation import entries, is_current
 from webhook.pages.static_files import version_of
 from webhook.pages.theme import theme
+from webhook.services import services
 
 blueprint = Blueprint(PAGES_BLUEPRINT, __name__)
 
@@ -73,6 +74,12 @@ def page_url(endpoint: str, **values: Any) -> str | None:
     return url_for(endpoint, **values) if known and caller().may(scope_of(current_app, endpoint)) else None
 
 
+def lane_url(lane: str) -> str | None:
+    """Return the address of a lane's page; None if the lane is no longer configured, or the caller may not open it."""
+    is_configured = any(each.name == lane for each in services().settings.lanes)
+    return page_url("pages.lane", lane=lane) if is_configured else None
+
+
 def here() -> str:
     """Return the address of the page that is shown, for a form that comes back to it."""
     return request.full_path.removesuffix("?") if request.method == "GET" else "/"
@@ -96,6 +103,7 @@ def _add_helpers(state: Any) -> None:
     state.app.jinja_env.globals.update(
         may=may,
         page_url=page_url,
+        lane_url=lane_url,
         user=caller,
         navigation=entries,
         is_current=is_current,
