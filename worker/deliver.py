@@ -56,8 +56,9 @@ class Deliverer:
         dues = self._store.deliveries.claim([each for each in ids if not each.startswith(EVENT_MARK)])
         list(self._executor.map(self._finish, [due for due in dues if Delivery.CELERY in due.owed]))
         notify = [due for due in dues if Delivery.NOTIFY in due.owed]
-        texts = self._store.jobs.get_texts([due.job.id for due in notify])
-        self._notifications.begin(list(zip(notify, texts, strict=True)), self)
+        if notify:
+            texts = self._store.jobs.get_texts([due.job.id for due in notify])
+            self._notifications.begin(list(zip(notify, texts, strict=True)), self)
         if self._of_batches:
             for event in self._store.batch_events.claim([each for each in ids if each.startswith(EVENT_MARK)]):
                 self._of_batches.begin(event, self)

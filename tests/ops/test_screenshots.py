@@ -12,7 +12,7 @@ def test_pictures_are_small_and_exist_in_both_themes() -> None:
     assert max(pictures.values()) < MOST_EACH
     assert sum(pictures.values()) < MOST
     for theme, other in (("light", "dark"), ("dark", "light")):
-        assert {name.replace(theme, other) for name in pictures if name.endswith(theme)} <= pictures.keys()
+        assert {name.removesuffix(theme) + other for name in pictures if name.endswith(theme)} <= pictures.keys()
     used = re.findall(r"images/dashboard/(\S+?)\.webp#only-(\w+)\)", PAGE.read_text("utf-8"))
     assert len(used) >= 10
     assert {name for name, theme in used if not name.endswith(theme) or name not in pictures} == set()

@@ -105,7 +105,8 @@ class Watch:
 def violations(page: Page, *rules: str) -> list[str]:
     """Return what axe finds on the page that is open, by all its rules or these."""
     # Colours that still change to the other theme's are neither's.
-    page.evaluate("() => Promise.all(document.getAnimations().map((each) => each.finished))")
+    # A live part that is replaced cancels its animations, which rejects their promises.
+    page.evaluate("() => Promise.allSettled(document.getAnimations().map((each) => each.finished))")
     options: dict[str, Any] = {"resultTypes": ["violations"]}
     if rules:
         options["runOnly"] = list(rules)

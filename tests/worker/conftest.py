@@ -144,7 +144,7 @@ def run_service(tmp_path_factory: pytest.TempPathFactory) -> RunService:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its processes would run beside all later tests
 def _service(run_service: RunService) -> Iterator[Service]:
     with run_service() as service:
         yield service

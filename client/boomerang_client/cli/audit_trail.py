@@ -37,7 +37,7 @@ _COLUMNS: tuple[Column[AuditEntry], ...] = (
 )
 @click.option("--since", type=moment, metavar="TIME", help="Only what was done since then: 2026-01-31, or 2h.")
 @click.option("--until", type=moment, metavar="TIME", help="Only what was done before then.")
-@click.option("--operation", metavar="TEXT", help="Only operations whose name contains this, such as cancel.")
+@click.option("--operation", metavar="PART", help="Only operations whose name contains this, such as cancel.")
 @click.option("--key", metavar="KEY", help="Only what this key did: its id or name.")
 @click.option("--id", metavar="ID", help="Only what names this job, batch, bulk action, lane, key or request.")
 @click.option(

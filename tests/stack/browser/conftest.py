@@ -1,4 +1,4 @@
-"""A browser and the whole service, which the tests of the dashboard share."""
+"""A browser and the whole service, which the tests of a file share."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ SETTINGS = {"BOOMERANG_MAX_IN_FLIGHT": "6", "BOOMERANG_POLL_FIRST": "2", "BOOMER
 SCREEN: ViewportSize = {"width": 1280, "height": 800}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     if chromium.find() is None:
         pytest.skip(f"no browser: none of {', '.join(chromium.NAMES)} is on the PATH")
@@ -28,13 +28,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(stack: LocalStack) -> Iterator[Browser]:
     with chromium.running(chromium.find() or "") as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session(browser: Browser, stack: LocalStack) -> Iterator[BrowserContext]:
     """A browser that is logged in as an administrator."""
     with browser.new_context(viewport=SCREEN) as context:

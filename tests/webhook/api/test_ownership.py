@@ -283,6 +283,8 @@ def test_a_sparse_page_scans_a_bounded_number_and_its_cursor_continues(
             [NewJob(id=f"c{n}", text="{}", model="kirin_image_omni", owner="celery") for n in range(100)]
         )
     make(shop, "new")
+    # As in records of before the index by producer: it leads past the jobs of others
+    store.context.client.hdel(store.context.keys.singleton("totals"), "indexed_from")
     pages: list[list[str]] = []
     cursor: Any = ""
     while cursor is not None:

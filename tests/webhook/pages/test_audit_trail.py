@@ -53,7 +53,9 @@ def test_what_is_named_is_linked_as_far_as_the_key_may_open_it(
     shop: FlaskClient, admin: FlaskClient, store: Store
 ) -> None:
     for owner in ("shop", ANYONE):
-        record(store, owner, job_id="fox@shop", lane="default", bulk="0123456789abcdef", producer="shop", host="h.example")
+        record(
+            store, owner, job_id="fox@shop", lane="default", bulk="0123456789abcdef", producer="shop", host="h.example"
+        )
     seen, everything = shop.get("/audit-trail?operation=pause").text, admin.get("/audit-trail?key=boss").text
     for link in ("/jobs/fox", "/lanes/default", "/bulk/0123456789abcdef", "/deliveries?host=h.example"):
         assert f'href="{link}"' in seen, link

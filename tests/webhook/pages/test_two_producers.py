@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -34,7 +35,7 @@ def filled(store: Store) -> Store:
 
 
 def endpoint_of(app: Flask, address: str, method: str) -> str:
-    return str(app.url_map.bind("").match(address.partition("?")[0], method=method)[0])
+    return str(app.url_map.bind("").match(urlsplit(address).path, method=method)[0])
 
 
 def with_ids_of_the_other(app: Flask, method: str) -> Iterator[str]:
