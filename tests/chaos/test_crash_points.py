@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,19 +24,29 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 #: How often a scenario runs before it counts as failing to reach its point.
 TRIES = 4
 NUMBERS = count()
-#: Only `make chaos` kills before an effect: for most, that is the same moment as after the effect before.
-POINTS = [
-    pytest.param(
-        scenario,
-        f"{use_case}:{effect}:{side}",
-        id=f"{use_case}:{effect}:{side}-{scenario.__name__}",
-        marks=[pytest.mark.chaos] if side == "before" else [],
-    )
-    for use_case, scenarios in CASES.items()
-    for scenario, effects in scenarios.items()
-    for effect in effects.split()
-    for side in ("before", "after")
-]
+#: Effects of every call, by the same code: one call has them killed in each run.
+OF_EVERY_CALL = {"answer", "audited"}
+
+
+def points() -> Iterator[Any]:
+    """Yield each scenario with each of its points.
+
+    Only `make chaos` kills before an effect: for most, that is the same moment as after the effect before. It also has
+    the further scenarios of an effect in the same use case.
+    """
+    seen = set[str]()
+    for use_case, scenarios in CASES.items():
+        for scenario, effects in scenarios.items():
+            for effect in effects.split():
+                kind = effect if effect in OF_EVERY_CALL else f"{use_case}:{effect}"
+                for side in ("before", "after"):
+                    point = f"{use_case}:{effect}:{side}"
+                    marks = [pytest.mark.chaos] if side == "before" or kind in seen else []
+                    yield pytest.param(scenario, point, id=f"{point}-{scenario.__name__}", marks=marks)
+                seen.add(kind)
+
+
+POINTS = list(points())
 #: Points that most recoveries reach.
 IN_RECOVERY = [
     f"{use_case}:{effect}:{side}"

@@ -150,6 +150,7 @@ def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
     }
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(240)
 def test_a_few_random_faults_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "40"}

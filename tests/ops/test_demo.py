@@ -196,6 +196,7 @@ def test_the_demo_keeps_its_promises_and_writes_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.stack
+@pytest.mark.chaos
 def test_undetected_duplicates_and_lost_answers_break_no_promise(tmp_path: Path) -> None:
     faults = "--latency 0.2 --lost-answers 0.3 --duplicates unnoticed --lookup-lag 1 --drop-callbacks 1"
     done = demo("--jobs", "10", "--out", str(tmp_path), "--sim", faults)
