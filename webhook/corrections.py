@@ -3,7 +3,6 @@
 Checking and correcting take the same way up to the store. Nothing is stored in between: both read the jobs again.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +25,13 @@ from schemas import GenerationRequest, ImageFile, RequestInvalid, without_images
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.correct import request_for, revise_job
+from webhook.api.quotes import forecast_of, image_names, memory_blocks, paused_blocks, stalled_blocks
 from webhook.drafts.corrections import Row, corrected
 from webhook.http.problems import ProblemError
 from webhook.services import Services, services
 
 #: Jobs that one call corrects: some seconds of work. The same file again corrects the others.
 MOST_CORRECTED = 2_000
-_REFERENCE = re.compile('"image:sha256:([0-9a-f]{64})"')
 
 
 class Outcome(StrEnum):
@@ -91,7 +90,7 @@ def check(batch_id: str, rows: Sequence[Row]) -> Checked:
             new, images = news.get(each.row.number, (None, frozenset[str]()))
             if each.job and each.job.batch == batch_id and each.job.state is State.FAILED:
                 named.add(each.job.id)
-            if isinstance(new, NewJob) and (missing := absent & set(_REFERENCE.findall(new.text)) - images):
+            if isinstance(new, NewJob) and (missing := absent & set(image_names([new])) - images):
                 request = GenerationRequest.from_text(new.text)
                 new = _explain(without_images(request, missing.intersection))
             if isinstance(new, NewJob):
@@ -99,21 +98,13 @@ def check(batch_id: str, rows: Sequence[Row]) -> Checked:
                 pools.add(new.pool)
                 size += len(new.text)
             found.append(each.instead or _result(each, new if isinstance(new, str) else ""))
-    forecast = shared.store.forecasts.forecast(
-        batch.owner,
-        classes,
-        pools,
-        options,
-        existing=batch.estimate,
-        room=shared.pressure.room(0, batch.owner),
-        shows_spent=caller().admin,
-    )
-    blocks = [*forecast.blocks]
-    if full := shared.pressure.why_full(size, batch.owner):
-        blocks.append(Block("memory", full))
-    if batch.paused or batch.awaits_approval:
-        blocks.append(Block("paused", f"the batch is paused: {batch.reason}"))
-    blocks += [Block("stalled", trouble.what) for trouble in shared.store.liveness.troubles()]
+    forecast = forecast_of(shared, batch.owner, classes, pools, options, batch=batch)
+    blocks = [
+        *forecast.blocks,
+        *memory_blocks(shared, size, batch.owner),
+        *paused_blocks(batch),
+        *stalled_blocks(shared),
+    ]
     annotate(dry_run="yes", **_counts(found))
     return Checked(found, forecast, blocks, max(0, batch.counts[State.FAILED] - len(named)))
 
@@ -221,7 +212,7 @@ def _load(shared: Services, each: _Wanted, options: BatchOptions) -> tuple[NewJo
 
 
 def _absent(shared: Services, news: Sequence[NewJob]) -> set[str]:
-    named = {digest for new in news for digest in _REFERENCE.findall(new.text)}
+    named = set(image_names(news))
     return shared.images.absent(named, caller().owner) if named else set()
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from jobs.estimates import Estimate, Price
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.producer_ids import internal_id
+from jobs.read_models import Batch
 from jobs.store.forecasts import Block, Checked, Forecast
 from schemas import GenerationRequest, ImageFile, RequestInvalid, without_images
 from webhook.access.auth import caller
@@ -57,7 +58,7 @@ class Quote(Upload):
         """Return those images that came with lines, and that these jobs name."""
         if not self.images and not self.images_later:
             return set()
-        named = set(_names(jobs))
+        named = set(image_names(jobs))
         return named if self.images_later else named & self.images
 
     def count_checked(self, chunk: list[tuple[int, NewJob]], checked: Iterable[Checked]) -> None:
@@ -83,7 +84,8 @@ class Quote(Upload):
         return without_images(GenerationRequest.from_text(job.text), missing.intersection)
 
 
-def _names(jobs: Iterable[NewJob]) -> Iterator[str]:
+def image_names(jobs: Iterable[NewJob]) -> Iterator[str]:
+    """Yield the hashes of the images that jobs name."""
     for job in jobs:
         yield from _REFERENCE.findall(job.text)
 
@@ -108,19 +110,10 @@ def quote(
         grow(memory, held - accounted)
         accounted = held
     batch = store.batches.get(done.id) if existing else None
-    owner = done.options.owner
-    forecast = store.forecasts.forecast(
-        owner,
-        done.classes,
-        done.pools,
-        done.options,
-        existing=batch.estimate if batch else None,
-        room=shared.pressure.room(0, owner),
-        shows_spent=caller().admin,
-    )
+    forecast = forecast_of(shared, done.options.owner, done.classes, done.pools, done.options, batch=batch)
     blocks = [*forecast.blocks, *_blocks_here(shared, done, whole=whole, is_new=batch is None)]
-    if batch and (batch.paused or batch.awaits_approval):
-        blocks.append(Block("paused", f"the batch is paused: {batch.reason}"))
+    if batch:
+        blocks += paused_blocks(batch)
     return _view(done, forecast, blocks)
 
 
@@ -135,9 +128,47 @@ def quote_job(shared: Services, body: bytes, memory: Place) -> dict[str, Any]:
     return view
 
 
-def _blocks_here(shared: Services, done: Quote, *, whole: bool, is_new: bool) -> Iterator[Block]:
-    if full := shared.pressure.why_full(done.size, done.options.owner):
+def forecast_of(
+    shared: Services,
+    owner: str,
+    classes: Mapping[str, int],
+    pools: Collection[str],
+    options: BatchOptions,
+    *,
+    batch: Batch | None,
+) -> Forecast:
+    """Return what jobs would cost and wait for, with the limits in force now. `batch`: to which they are added."""
+    return shared.store.forecasts.forecast(
+        owner,
+        classes,
+        pools,
+        options,
+        existing=batch.estimate if batch else None,
+        room=shared.pressure.room(0, owner),
+        shows_spent=caller().admin,
+    )
+
+
+def memory_blocks(shared: Services, size: int, owner: str) -> Iterator[Block]:
+    """Yield why requests of so many bytes would be refused now."""
+    if full := shared.pressure.why_full(size, owner):
         yield Block("memory", full)
+
+
+def paused_blocks(batch: Batch) -> Iterator[Block]:
+    """Yield why the jobs of a batch do not begin."""
+    if batch.paused or batch.awaits_approval:
+        yield Block("paused", f"the batch is paused: {batch.reason}")
+
+
+def stalled_blocks(shared: Services) -> Iterator[Block]:
+    """Yield what keeps every job from beginning."""
+    for trouble in shared.store.liveness.troubles():
+        yield Block("stalled", trouble.what)
+
+
+def _blocks_here(shared: Services, done: Quote, *, whole: bool, is_new: bool) -> Iterator[Block]:
+    yield from memory_blocks(shared, done.size, done.options.owner)
     if whole and done.rejected:
         yield Block("refused_lines", f"{done.rejected:,} lines are refused: with on_error=abort nothing is enqueued")
     if is_new and (done.options.paused or done.options.pilot):
@@ -145,8 +176,7 @@ def _blocks_here(shared: Services, done: Quote, *, whole: bool, is_new: bool) ->
             f"a pilot of {done.options.pilot} jobs runs first; the others wait" if done.options.pilot else "all wait"
         )
         yield Block("approval", f"{first} for an approval")
-    for trouble in shared.store.liveness.troubles():
-        yield Block("stalled", trouble.what)
+    yield from stalled_blocks(shared)
 
 
 def _view(done: Quote, forecast: Forecast, blocks: list[Block]) -> dict[str, Any]:
